@@ -1,0 +1,48 @@
+// Package picture is what a video decoder hands out: a picture, opaque until it is downloaded, so that a decoder
+// whose pictures live on other hardware fits the same seam.
+package picture
+
+// Layout is the layout of an Image's planes.
+type Layout uint8
+
+// The layouts that software decoders produce. All are planar YUV with 8 or 10 bits a sample.
+const (
+	I420 Layout = iota + 1
+	I422
+	I444
+	I010 // 4:2:0, 10 bits in 16, little endian
+)
+
+// Matrix is the YUV to RGB matrix.
+type Matrix uint8
+
+// The matrices. Unknown counts as BT.601, which is what WebRTC senders mean when they say nothing.
+const (
+	BT601 Matrix = iota
+	BT709
+	BT2020
+)
+
+// Image is a view of a picture in CPU memory, read-only and valid until the Picture is released.
+type Image struct {
+	Layout        Layout
+	Width, Height int // pixels
+	Planes        [3][]byte
+	Strides       [3]int // bytes
+	Matrix        Matrix
+	FullRange     bool
+}
+
+// Picture is one decoded picture. It is reference-counted, safe for concurrent use and read-only.
+type Picture interface {
+	// Size returns width and height in pixels.
+	Size() (width, height int)
+	// Tag returns what was given to Decode with the unit that the picture came of.
+	Tag() int64
+	// Download returns the picture in CPU memory. It is free for software decoders.
+	Download() (*Image, error)
+	// Retain adds a reference.
+	Retain()
+	// Release gives one back; the memory goes with the last.
+	Release()
+}

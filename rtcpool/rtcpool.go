@@ -1,0 +1,209 @@
+// Package rtcpool owns every peer connection of the gateway: its negotiation, ICE, received media, RTCP and its end.
+//
+// A [Pool] holds sessions; a [Session] is owned by one goroutine, which applies offers strictly one after another
+// and judges each when its turn comes. What it receives it writes into [media.Track]s and reports
+// to an [Observer]. It knows nothing of participants or of stores.
+package rtcpool
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/penstock-media/penstock/media"
+	"go.opentelemetry.io/otel/trace"
+)
+
+// Config is what a Pool needs. The zero value of a field is its default where one is named.
+type Config struct {
+	// Decoders decodes for all tracks. Required; the caller closes it after the pool.
+	Decoders *media.DecodePool
+	Logger   *slog.Logger
+	Tracer   trace.Tracer // required; a no-op tracer will do
+	// GatherTimeout bounds the gathering of local candidates for an answer. Default 2 s.
+	GatherTimeout time.Duration
+	// Grace is how long a session may be without a connected peer connection before it ends. Default 30 s.
+	Grace time.Duration
+	// MaxSDPBytes refuses larger offers. Default 1 MiB.
+	MaxSDPBytes int
+	// Loopback includes loopback candidates. For tests, the demo and one-machine set-ups.
+	Loopback bool
+	// UDPPortMin and UDPPortMax bound the local ports; 0 is any.
+	UDPPortMin, UDPPortMax uint16
+	// AnnouncedIPs replaces host candidates' addresses (1:1 NAT).
+	AnnouncedIPs []string
+	// MaxPicturePixels is passed on to media.TrackConfig.
+	MaxPicturePixels int
+}
+
+// ICEServer is a STUN or TURN server (RFC 7064, RFC 7065).
+type ICEServer struct {
+	URLs                 []string
+	Username, Credential string
+}
+
+// SessionConfig is what one session needs.
+type SessionConfig struct {
+	ID         string
+	ICEServers []ICEServer
+	Grace      time.Duration // 0 is the pool's
+	Observer   Observer      // required
+}
+
+// Observer is told what a session receives. Its methods are called one at a time, in order, from the session's goroutine;
+// they must return soon and must not call back into the session.
+type Observer interface {
+	// MediaChanged tells the difference after a negotiation, a first packet or an end.
+	MediaChanged(d MediaDiff)
+	// StateChanged tells the state of a generation's peer connection.
+	StateChanged(generation uint64, state State)
+	// SessionEnded is the last call.
+	SessionEnded(reason EndReason)
+}
+
+// MediaDiff is how the received media changed.
+type MediaDiff struct {
+	Added, Updated, Removed []Media
+}
+
+// Media is one received media description. ID is unique in the process and never used again.
+type Media struct {
+	ID         string
+	Generation uint64
+	MID        string
+	StreamID   string // msid (RFC 8830); empty when the offer has none
+	TrackID    string
+	Kind       media.Kind
+	Codec      media.Codec // of the last packet; unknown before the first
+	SSRC       uint32      // 0 before the first packet
+	Active     bool        // the offer's direction lets the SFU send
+	// Track is where its packets go. The session ends it.
+	Track *media.Track
+}
+
+// State is the state of a peer connection (W3C RTCPeerConnectionState).
+type State uint8
+
+// The states.
+const (
+	StateNew State = iota
+	StateConnecting
+	StateConnected
+	StateDisconnected
+	StateFailed
+	StateClosed
+)
+
+// EndReason says why a session ended.
+type EndReason uint8
+
+// The reasons.
+const (
+	EndClosed       EndReason = iota + 1 // Close was called
+	EndMediaLost                         // no connected peer connection for longer than the grace
+	EndRemoteClosed                      // the other side closed DTLS
+)
+
+// Offer is a remote offer.
+type Offer struct {
+	Generation uint64 // 0 is the current one, or 1
+	SDP        string
+}
+
+// Result is the outcome of a negotiation: exactly one field is set.
+type Result struct {
+	Answer *Answer
+	Drop   *Drop
+}
+
+// Answer is what an accepted offer gives.
+type Answer struct {
+	SDP                string
+	Generation         uint64
+	CandidatesComplete bool
+	Rejected           []RejectedMedia
+}
+
+// RejectedMedia is a media description that the answer refuses.
+type RejectedMedia struct {
+	MID    string
+	Index  int
+	Reason string
+}
+
+// DropReason says why an offer came too late to matter.
+type DropReason uint8
+
+// The reasons.
+const (
+	DropClosed DropReason = iota + 1
+	DropStaleGeneration
+	DropSuperseded
+)
+
+// Drop is a normal result: the offer came too late to matter.
+type Drop struct {
+	Reason            DropReason
+	CurrentGeneration uint64
+}
+
+// Candidate is a remote ICE candidate (W3C RTCIceCandidateInit). An empty Candidate is end-of-candidates.
+type Candidate struct {
+	Candidate        string
+	MID              *string
+	MLineIndex       *uint16
+	UsernameFragment *string
+}
+
+// CandidateResult says what became of a candidate.
+type CandidateResult uint8
+
+// The results.
+const (
+	CandidateAdded CandidateResult = iota + 1
+	CandidateKept
+	CandidateIgnored
+	CandidateDropped
+)
+
+// Pool holds all sessions of the process. All methods are safe for concurrent use.
+type Pool struct{}
+
+// New returns an empty pool. Close must be called.
+func New(cfg Config) (*Pool, error) { return nil, nil }
+
+// Open starts a session. ErrExists when the id is taken, ErrClosed when the pool is closed.
+func (p *Pool) Open(cfg SessionConfig) (*Session, error) { return nil, nil }
+
+// Session returns an open session, or nil.
+func (p *Pool) Session(id string) *Session { return nil }
+
+// Close ends every session and waits for them.
+func (p *Pool) Close(ctx context.Context) error { return nil }
+
+// Session is one subscriber's view of one call. All methods are safe for concurrent use.
+type Session struct{}
+
+// Negotiate applies an offer when its turn comes. Errors: *SDPError, ErrNoMedia, *NegotiationError, ctx's. A negotiation that
+// has begun goes on when ctx ends.
+func (s *Session) Negotiate(ctx context.Context, o Offer) (Result, error) { return Result{}, nil }
+
+// RestartICE answers a remote ICE restart that came without an offer (RFC 9725 section 4.3.3): new remote credentials
+// and candidates replace those of the last offer. It returns the new answer.
+func (s *Session) RestartICE(ctx context.Context, ufrag, pwd string, candidates []Candidate) (Result, error) {
+	return Result{}, nil
+}
+
+// AddCandidate gives a remote candidate; before its offer it is kept.
+func (s *Session) AddCandidate(ctx context.Context, generation uint64, c Candidate) (CandidateResult, error) {
+	return 0, nil
+}
+
+// Media returns the received media of that id, or false.
+func (s *Session) Media(id string) (Media, bool) { return Media{}, false }
+
+// Close ends the session and waits at most 2 s for it. It is idempotent.
+func (s *Session) Close() {}
+
+// Done is closed when the session has ended.
+func (s *Session) Done() <-chan struct{} { return nil }
