@@ -1,0 +1,134 @@
+// Package config is the configuration of `gateway serve`: one struct, which flags, environment and a YAML file fill in
+// alike. A flag on the command line wins over the environment, that over the file, and that over the default.
+package config
+
+import (
+	"encoding"
+	"time"
+)
+
+// Config is everything that an operator can set. [Default] gives the zero configuration, with which the service runs
+// in memory and on loopback only. [Config.Validate] must pass before it is used.
+type Config struct {
+	// GRPCAddr is where the gRPC API listens, as host:port. Port 0 takes any free one. An address that is not loopback
+	// needs TLS and a token, or Insecure.
+	GRPCAddr string `name:"grpc-addr" env:"PENSTOCK_GRPC_ADDR" default:"127.0.0.1:50051" placeholder:"HOST:PORT" group:"Listening" help:"Where the gRPC API listens. Port 0 takes any free one."`
+	// HTTPAddr is where WHIP, /healthz and /readyz are served, as host:port, under the same rule as GRPCAddr.
+	HTTPAddr string `name:"http-addr" env:"PENSTOCK_HTTP_ADDR" default:"127.0.0.1:8080" placeholder:"HOST:PORT" group:"Listening" help:"Where WHIP, /healthz and /readyz are served."`
+	// TLSCert is a PEM file with the certificate chain that both listeners show. It goes with TLSKey.
+	TLSCert string `name:"tls-cert" env:"PENSTOCK_TLS_CERT" placeholder:"FILE" group:"Security" help:"PEM file with the certificate chain of both listeners; goes with --tls-key."`
+	// TLSKey is a PEM file with the private key of TLSCert. Only the path is configuration; the key is never shown.
+	TLSKey string `name:"tls-key" env:"PENSTOCK_TLS_KEY" placeholder:"FILE" group:"Security" help:"PEM file with the private key of --tls-cert."`
+	// AuthToken is the bearer token that every call but health, and every WHIP request, must carry. Empty asks for
+	// none. At least 16 characters. Secret.
+	AuthToken Secret `name:"auth-token" env:"PENSTOCK_AUTH_TOKEN" placeholder:"TOKEN" group:"Security" help:"Bearer token that callers must carry. Others on this machine can see a command line: prefer --auth-token-file."`
+	// AuthTokenFile is a file that holds the token instead; blanks around it are cut off.
+	AuthTokenFile string `name:"auth-token-file" env:"PENSTOCK_AUTH_TOKEN_FILE" placeholder:"FILE" group:"Security" help:"File that holds the bearer token."`
+	// Insecure allows an address that is not loopback without TLS or without a token: for networks that are closed by
+	// other means.
+	Insecure bool `name:"insecure" env:"PENSTOCK_INSECURE" group:"Security" help:"Allow listening beyond loopback without TLS or without a token."`
+
+	// RedisURL is where pods share what they know. Empty keeps everything in the memory of this process; anything
+	// else is refused by this version, in which the shared store is not built yet. Secret, as it may hold a password.
+	RedisURL Secret `name:"redis-url" env:"PENSTOCK_REDIS_URL" placeholder:"URL" group:"Sessions" help:"Store shared by pods. Empty: in memory. This version takes no other value yet."`
+	// SessionGrace is how long a session may be without signalling and media before it ends, where its creator says
+	// nothing else. 1 s to 1 h.
+	SessionGrace time.Duration `name:"session-grace" env:"PENSTOCK_SESSION_GRACE" default:"30s" placeholder:"DURATION" group:"Sessions" help:"How long a session may be without media before it ends."`
+	// WHIPCreate lets a WHIP publisher create the session that it publishes into. Without it the session must have
+	// been made by CreateSession.
+	WHIPCreate bool `name:"whip-create" env:"PENSTOCK_WHIP_CREATE" default:"true" negatable:"" group:"Sessions" help:"Let a WHIP publisher create the session it publishes into."`
+	// WHIPOrigins are the web origins (RFC 6454) whose pages may publish over WHIP; "*" is any. Empty allows pages
+	// of no other origin; publishers that are not web pages are not concerned.
+	WHIPOrigins []string `name:"whip-origins" env:"PENSTOCK_WHIP_ORIGINS" placeholder:"ORIGIN" group:"Sessions" help:"Web origins whose pages may publish over WHIP, such as https://example.org; * is any."`
+
+	// AnnouncedIPs replace the addresses of host candidates, where this machine is reached by other ones (1:1 NAT).
+	AnnouncedIPs []string `name:"ice-announced-ips" env:"PENSTOCK_ICE_ANNOUNCED_IPS" placeholder:"IP" group:"ICE" help:"Addresses to announce in place of this machine's own (1:1 NAT)."`
+	// UDPPortMin is the lowest local UDP port of media. 0, with UDPPortMax 0, takes any.
+	UDPPortMin uint16 `name:"ice-udp-port-min" env:"PENSTOCK_ICE_UDP_PORT_MIN" default:"0" placeholder:"PORT" group:"ICE" help:"Lowest local UDP port of media; 0 is any."`
+	// UDPPortMax is the highest local UDP port of media. One session takes at least one port.
+	UDPPortMax uint16 `name:"ice-udp-port-max" env:"PENSTOCK_ICE_UDP_PORT_MAX" default:"0" placeholder:"PORT" group:"ICE" help:"Highest local UDP port of media; 0 is any."`
+	// ICELoopback says whether loopback candidates are gathered: on, off, or auto, which is on when the HTTP and gRPC
+	// addresses are both loopback.
+	ICELoopback string `name:"ice-loopback" env:"PENSTOCK_ICE_LOOPBACK" default:"auto" placeholder:"auto|on|off" group:"ICE" help:"Whether to gather loopback candidates; auto is on when listening on loopback only."`
+	// GatherTimeout bounds the gathering of candidates for an answer that must carry them all. 100 ms to 30 s.
+	GatherTimeout time.Duration `name:"ice-gather-timeout" env:"PENSTOCK_ICE_GATHER_TIMEOUT" default:"2s" placeholder:"DURATION" group:"ICE" help:"How long to gather candidates for an answer at most."`
+
+	// MaxSessions is how many sessions may be open at one time; the next is refused with LIMIT_REACHED.
+	MaxSessions int `name:"max-sessions" env:"PENSTOCK_MAX_SESSIONS" default:"1000" placeholder:"N" group:"Limits" help:"Sessions open at one time."`
+	// MaxStreams is how many StreamTrack and GetFrame calls may be open at one time.
+	MaxStreams int `name:"max-streams" env:"PENSTOCK_MAX_STREAMS" default:"10000" placeholder:"N" group:"Limits" help:"StreamTrack and GetFrame calls open at one time."`
+	// MaxQueueBytes caps the queue that one stream may ask for, in bytes. At least 1 MiB.
+	MaxQueueBytes int `name:"max-queue-bytes" env:"PENSTOCK_MAX_QUEUE_BYTES" default:"268435456" placeholder:"BYTES" group:"Limits" help:"Largest queue that one stream may ask for."`
+	// MaxPicturePixels refuses larger pictures before anything is allocated for them: width times height.
+	MaxPicturePixels int `name:"max-picture-pixels" env:"PENSTOCK_MAX_PICTURE_PIXELS" default:"9437184" placeholder:"PIXELS" group:"Limits" help:"Largest picture that is decoded, width times height."`
+	// MaxSDPBytes refuses larger offers. 1 KiB to 1 MiB.
+	MaxSDPBytes int `name:"max-sdp-bytes" env:"PENSTOCK_MAX_SDP_BYTES" default:"1048576" placeholder:"BYTES" group:"Limits" help:"Largest SDP offer."`
+	// DecodeWorkers is how many threads decode video; 0 is one for each core. At most 1024.
+	DecodeWorkers int `name:"decode-workers" env:"PENSTOCK_DECODE_WORKERS" default:"0" placeholder:"N" group:"Limits" help:"Threads that decode video; 0 is one for each core."`
+
+	// LogLevel is the least severe level that is logged: debug, info, warn or error.
+	LogLevel string `name:"log-level" env:"PENSTOCK_LOG_LEVEL" default:"info" placeholder:"debug|info|warn|error" group:"Observing" help:"Least severe level that is logged."`
+	// LogFormat is text or json, one record a line, on standard error.
+	LogFormat string `name:"log-format" env:"PENSTOCK_LOG_FORMAT" default:"text" placeholder:"text|json" group:"Observing" help:"How log records are written."`
+	// OTLPEndpoint is the URL of a collector that takes traces by OTLP over gRPC. Empty leaves tracing off, unless the
+	// environment has OTEL_EXPORTER_OTLP_ENDPOINT or OTEL_EXPORTER_OTLP_TRACES_ENDPOINT; the other OTEL_ variables of
+	// the OpenTelemetry specification are respected too.
+	OTLPEndpoint string `name:"otlp-endpoint" env:"PENSTOCK_OTLP_ENDPOINT" placeholder:"URL" group:"Observing" help:"Collector of traces (OTLP over gRPC), such as http://127.0.0.1:4317. Empty: the OTEL_ environment decides, else off."`
+
+	// DrainGrace is how long, after SIGTERM, calls are still answered and streams go on while the service says that it
+	// is not ready; then streams are ended. A second signal cuts it short. 0 to 10 min.
+	DrainGrace time.Duration `name:"drain-grace" env:"PENSTOCK_DRAIN_GRACE" default:"10s" placeholder:"DURATION" group:"Stopping" help:"How long streams go on after SIGTERM; a second signal cuts it short."`
+	// StopTimeout is how long everything may take to close after DrainGrace, before it is closed by force. 1 s to 10 min.
+	StopTimeout time.Duration `name:"stop-timeout" env:"PENSTOCK_STOP_TIMEOUT" default:"10s" placeholder:"DURATION" group:"Stopping" help:"How long closing may take after that."`
+}
+
+// Flags is a Config together with the file that it may come from: what commands embed.
+type Flags struct {
+	// File is a YAML file whose keys are the names of flags, without the dashes in front.
+	File string `name:"config" env:"PENSTOCK_CONFIG" placeholder:"FILE" help:"YAML file with the same settings: one 'flag-name: value' a line. Flags and environment win over it."`
+	// Config is embedded, so that its flags stand beside.
+	Config `embed:""`
+}
+
+// Default returns the configuration that no flag, no environment and no file give.
+func Default() Config {
+	return Config{
+		GRPCAddr:         "127.0.0.1:50051",
+		HTTPAddr:         "127.0.0.1:8080",
+		SessionGrace:     30 * time.Second,
+		WHIPCreate:       true,
+		ICELoopback:      "auto",
+		GatherTimeout:    2 * time.Second,
+		MaxSessions:      1000,
+		MaxStreams:       10000,
+		MaxQueueBytes:    256 << 20,
+		MaxPicturePixels: 4096 * 2304,
+		MaxSDPBytes:      1 << 20,
+		LogLevel:         "info",
+		LogFormat:        "text",
+		DrainGrace:       10 * time.Second,
+		StopTimeout:      10 * time.Second,
+	}
+}
+
+// Secret is a value that is never shown: every way of printing it gives "(hidden)". Convert it to a string to use it.
+type Secret string
+
+// hidden stands for a secret that is set.
+const hidden = "(hidden)"
+
+var _ encoding.TextMarshaler = Secret("")
+
+// String returns "(hidden)", or nothing for an empty secret.
+func (s Secret) String() string {
+	if s == "" {
+		return ""
+	}
+	return hidden
+}
+
+// GoString hides the secret from %#v.
+func (s Secret) GoString() string { return s.String() }
+
+// MarshalText hides the secret from YAML, JSON and slog.
+func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }

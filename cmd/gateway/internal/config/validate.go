@@ -1,0 +1,243 @@
+package config
+
+import (
+	"crypto/tls"
+	"fmt"
+	"net"
+	"net/netip"
+	"net/url"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// minTokenLength is the shortest bearer token that is not refused as guessable.
+const minTokenLength = 16
+
+// Complete reads what the configuration only points at: the token's file. It must run before Validate.
+func (c *Config) Complete() error {
+	// An empty variable or list in the file is no entry, rather than an empty one.
+	c.AnnouncedIPs = slices.DeleteFunc(c.AnnouncedIPs, isEmpty)
+	c.WHIPOrigins = slices.DeleteFunc(c.WHIPOrigins, isEmpty)
+	if c.AuthTokenFile == "" {
+		return nil
+	}
+	if c.AuthToken != "" {
+		return &Error{"auth-token-file", "--auth-token is set too", "set only one of them"}
+	}
+	b, err := os.ReadFile(c.AuthTokenFile)
+	if err != nil {
+		return &Error{"auth-token-file", "cannot be read: " + err.Error(), "name a file that holds the token and that this user may read"}
+	}
+	c.AuthToken = Secret(strings.TrimSpace(string(b)))
+	if c.AuthToken == "" {
+		return &Error{"auth-token-file", fmt.Sprintf("%q is empty", c.AuthTokenFile), "write the token into it"}
+	}
+	return nil
+}
+
+// Validate returns the first fault as an *Error, or nil.
+func (c *Config) Validate() error {
+	checks := []func() error{
+		c.validateAddresses, c.validateSecrets, c.validateTLS, c.validateExposure, c.validateStore,
+		c.validateOrigins, c.validateICE, c.validateLimits, c.validateTimes, c.validateObserving,
+	}
+	for _, check := range checks {
+		if err := check(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// listener is an address that the service listens on.
+type listener struct{ setting, addr string }
+
+func (c *Config) listeners() []listener {
+	return []listener{{"grpc-addr", c.GRPCAddr}, {"http-addr", c.HTTPAddr}}
+}
+
+func (c *Config) validateAddresses() error {
+	for _, l := range c.listeners() {
+		_, port, err := net.SplitHostPort(l.addr)
+		if err != nil {
+			return &Error{l.setting, fmt.Sprintf("%q is not host:port", l.addr), "write it like 127.0.0.1:50051, an IPv6 address in brackets"}
+		}
+		if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+			return &Error{l.setting, fmt.Sprintf("%q is not a port", port), "use a number from 0 to 65535; 0 takes any free port"}
+		}
+	}
+	if _, port, _ := net.SplitHostPort(c.GRPCAddr); c.GRPCAddr == c.HTTPAddr && port != "0" {
+		return &Error{"http-addr", fmt.Sprintf("%q is taken by --grpc-addr", c.HTTPAddr), "give them different ports"}
+	}
+	return nil
+}
+
+func (c *Config) validateSecrets() error {
+	for _, s := range []struct {
+		setting string
+		value   Secret
+	}{{"auth-token", c.AuthToken}, {"redis-url", c.RedisURL}} {
+		if s.value == hidden {
+			return &Error{s.setting, "is the text that stands for a secret in `gateway config`", "write the secret itself"}
+		}
+	}
+	if n := len(c.AuthToken); n > 0 && n < minTokenLength {
+		return &Error{"auth-token", fmt.Sprintf("has only %d characters", n), fmt.Sprintf("use at least %d random ones, for example from `openssl rand -hex 32`", minTokenLength)}
+	}
+	if strings.ContainsFunc(string(c.AuthToken), func(r rune) bool { return r <= ' ' || r > '~' }) {
+		return &Error{"auth-token", "has blanks or characters that an HTTP header cannot carry", "use letters, digits and punctuation of ASCII"}
+	}
+	return nil
+}
+
+func (c *Config) validateTLS() error {
+	switch {
+	case c.TLSCert == "" && c.TLSKey == "":
+		return nil
+	case c.TLSKey == "":
+		return &Error{"tls-key", "is missing while --tls-cert is set", "name the PEM file of its private key"}
+	case c.TLSCert == "":
+		return &Error{"tls-cert", "is missing while --tls-key is set", "name the PEM file of its certificate chain"}
+	}
+	if _, err := tls.LoadX509KeyPair(c.TLSCert, c.TLSKey); err != nil {
+		return &Error{"tls-cert", "does not load with --tls-key: " + err.Error(), "name a PEM certificate chain and the unencrypted PEM key that belongs to it"}
+	}
+	return nil
+}
+
+func (c *Config) validateExposure() error {
+	if c.Insecure || (c.TLSCert != "" && c.AuthToken != "") {
+		return nil
+	}
+	for _, l := range c.listeners() {
+		if !isLoopback(l.addr) {
+			return &Error{l.setting, fmt.Sprintf("%q can be reached from other machines, without TLS and a token", l.addr), "set --tls-cert, --tls-key and --auth-token-file, or listen on 127.0.0.1, or say --insecure where the network is closed by other means"}
+		}
+	}
+	return nil
+}
+
+func (c *Config) validateStore() error {
+	if c.RedisURL != "" {
+		return &Error{"redis-url", "the store shared by pods is not built yet in this version", "leave it empty and run one process, which keeps its sessions in memory"}
+	}
+	return nil
+}
+
+func (c *Config) validateOrigins() error {
+	for _, origin := range c.WHIPOrigins {
+		if origin == "*" {
+			continue
+		}
+		u, err := url.Parse(origin)
+		if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") || u.Scheme+"://"+u.Host != origin {
+			return &Error{"whip-origins", fmt.Sprintf("%q is not an origin", origin), "write scheme, host and port only, like https://example.org, or *"}
+		}
+	}
+	return nil
+}
+
+func (c *Config) validateICE() error {
+	for _, ip := range c.AnnouncedIPs {
+		if _, err := netip.ParseAddr(ip); err != nil {
+			return &Error{"ice-announced-ips", fmt.Sprintf("%q is not an IP address", ip), "list addresses like 203.0.113.7, separated by commas"}
+		}
+	}
+	switch {
+	case c.UDPPortMin > c.UDPPortMax:
+		return &Error{"ice-udp-port-max", fmt.Sprintf("%d is below --ice-udp-port-min %d", c.UDPPortMax, c.UDPPortMin), "set both, the higher port here, or neither"}
+	case c.UDPPortMin == 0 && c.UDPPortMax != 0:
+		return &Error{"ice-udp-port-min", "is 0 while --ice-udp-port-max is set", "set both or neither"}
+	}
+	return oneOf("ice-loopback", c.ICELoopback, "auto", "on", "off")
+}
+
+func (c *Config) validateLimits() error {
+	for _, l := range []struct {
+		name               string
+		value, least, most int
+	}{
+		{"max-sessions", c.MaxSessions, 1, 1_000_000},
+		{"max-streams", c.MaxStreams, 1, 10_000_000},
+		{"max-queue-bytes", c.MaxQueueBytes, 1 << 20, 1 << 40},
+		{"max-picture-pixels", c.MaxPicturePixels, 1, 1 << 30},
+		{"max-sdp-bytes", c.MaxSDPBytes, 1 << 10, 1 << 20},
+		{"decode-workers", c.DecodeWorkers, 0, 1024},
+	} {
+		if l.value < l.least || l.value > l.most {
+			return &Error{l.name, fmt.Sprintf("%d is out of range", l.value), fmt.Sprintf("use %d to %d", l.least, l.most)}
+		}
+	}
+	return nil
+}
+
+func (c *Config) validateTimes() error {
+	for _, l := range []struct {
+		name               string
+		value, least, most time.Duration
+	}{
+		{"session-grace", c.SessionGrace, time.Second, time.Hour},
+		{"ice-gather-timeout", c.GatherTimeout, 100 * time.Millisecond, 30 * time.Second},
+		{"drain-grace", c.DrainGrace, 0, 10 * time.Minute},
+		{"stop-timeout", c.StopTimeout, time.Second, 10 * time.Minute},
+	} {
+		if l.value < l.least || l.value > l.most {
+			return &Error{l.name, fmt.Sprintf("%v is out of range", l.value), fmt.Sprintf("use %v to %v", l.least, l.most)}
+		}
+	}
+	return nil
+}
+
+func (c *Config) validateObserving() error {
+	if err := oneOf("log-level", c.LogLevel, "debug", "info", "warn", "error"); err != nil {
+		return err
+	}
+	if err := oneOf("log-format", c.LogFormat, "text", "json"); err != nil {
+		return err
+	}
+	if c.OTLPEndpoint == "" {
+		return nil
+	}
+	if u, err := url.Parse(c.OTLPEndpoint); err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
+		return &Error{"otlp-endpoint", fmt.Sprintf("%q is not an http or https URL", c.OTLPEndpoint), "write it like http://127.0.0.1:4317"}
+	}
+	return nil
+}
+
+// LoopbackICE tells whether loopback candidates are gathered.
+func (c *Config) LoopbackICE() bool {
+	switch c.ICELoopback {
+	case "on":
+		return true
+	case "off":
+		return false
+	default:
+		return isLoopback(c.GRPCAddr) && isLoopback(c.HTTPAddr)
+	}
+}
+
+// isLoopback tells whether only this machine can reach a host:port.
+func isLoopback(addr string) bool {
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return false
+	}
+	if host == "localhost" {
+		return true
+	}
+	ip, err := netip.ParseAddr(host)
+	return err == nil && ip.IsLoopback()
+}
+
+// oneOf checks a setting that has a few words to choose from.
+func oneOf(name, value string, words ...string) error {
+	if slices.Contains(words, value) {
+		return nil
+	}
+	return &Error{name, fmt.Sprintf("%q is not one of %s", value, strings.Join(words, ", ")), "use one of these"}
+}
+
+func isEmpty(s string) bool { return s == "" }
