@@ -31,6 +31,25 @@ type Image struct {
 	Strides       [3]int // bytes
 	Matrix        Matrix
 	FullRange     bool
+	// Corrupt tells that the decoder had to make parts of it up. It need not know of pictures lost before.
+	Corrupt bool
+}
+
+// PlaneSize returns the bytes of one row and the number of rows of a plane. Odd sizes round up.
+func (im *Image) PlaneSize(plane int) (row, rows int) {
+	row, rows = im.Width, im.Height
+	if plane > 0 {
+		if im.Layout != I444 {
+			row = (row + 1) / 2
+		}
+		if im.Layout == I420 || im.Layout == I010 {
+			rows = (rows + 1) / 2
+		}
+	}
+	if im.Layout == I010 {
+		row *= 2
+	}
+	return row, rows
 }
 
 // Picture is one decoded picture. It is reference-counted, safe for concurrent use and read-only.

@@ -1,0 +1,136 @@
+#include "buffers.h"
+
+#include <libavutil/imgutils.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+	ALIGN = 64,            // of every plane
+	SLACK = 16 + ALIGN,    // behind every plane: SIMD reads past the end
+	PAD_W = 15, PAD_H = 31 // what a coded picture may exceed the shown one by (H.264 field pairs)
+};
+
+// A block begins with what its free callback needs.
+typedef struct {
+	avc_counter *counter;
+	size_t size;
+} header;
+
+static void free_block(void *opaque, uint8_t *data)
+{
+	(void)opaque;
+	header *h = (header *)(data - ALIGN);
+	avc_count(h->counter, -1, -(int64_t)h->size);
+	free(h);
+}
+
+static AVBufferRef *alloc_block(void *counter, size_t size)
+{
+	void *base;
+	size_t total = size + ALIGN;
+	if (posix_memalign(&base, ALIGN, total))
+		return NULL;
+	// Zeroed: a damaged picture must not show what was in this memory before, perhaps another participant.
+	memset(base, 0, total);
+	*(header *)base = (header){counter, total};
+	AVBufferRef *ref = av_buffer_create((uint8_t *)base + ALIGN, size, free_block, NULL, 0);
+	if (!ref) {
+		free(base);
+		return NULL;
+	}
+	avc_count(counter, 1, total);
+	return ref;
+}
+
+int avc_layout(int format)
+{
+	switch (format) {
+	case AV_PIX_FMT_YUV420P:
+	case AV_PIX_FMT_YUVJ420P:
+		return AVC_I420;
+	case AV_PIX_FMT_YUV422P:
+	case AV_PIX_FMT_YUVJ422P:
+		return AVC_I422;
+	case AV_PIX_FMT_YUV444P:
+	case AV_PIX_FMT_YUVJ444P:
+		return AVC_I444;
+	case AV_PIX_FMT_YUV420P10LE:
+		return AVC_I010;
+	}
+	return 0;
+}
+
+int avc_is_full(int format)
+{
+	return format == AV_PIX_FMT_YUVJ420P || format == AV_PIX_FMT_YUVJ422P || format == AV_PIX_FMT_YUVJ444P;
+}
+
+int64_t avc_coded_pixels(int64_t max_pixels)
+{
+	// (w+PAD_W)(h+PAD_H) where no side exceeds 16384, the largest that any of the codecs' levels has.
+	return max_pixels + (PAD_W + PAD_H) * 16384 + PAD_W * PAD_H;
+}
+
+// plane_sizes fills strides and sizes by libavcodec's own rules of alignment, and returns the offsets' end.
+static int64_t plane_sizes(AVCodecContext *ctx, const AVFrame *frame, int stride[4], size_t size[4])
+{
+	int w = frame->width, h = frame->height, align[AV_NUM_DATA_POINTERS], unaligned;
+	avcodec_align_dimensions2(ctx, &w, &h, align);
+	do { // a wider luma row until every row is aligned
+		int ret = av_image_fill_linesizes(stride, frame->format, w);
+		if (ret < 0)
+			return ret;
+		w += w & ~(w - 1);
+		unaligned = 0;
+		for (int i = 0; i < 3; i++)
+			unaligned |= stride[i] % align[i];
+	} while (unaligned);
+	ptrdiff_t wide[4] = {stride[0], stride[1], stride[2], stride[3]};
+	int ret = av_image_fill_plane_sizes(size, frame->format, h, wide);
+	if (ret < 0)
+		return ret;
+	int64_t total = 0;
+	for (int i = 0; i < 3; i++)
+		total += FFALIGN(size[i] + SLACK, ALIGN);
+	return total;
+}
+
+static int refuse(avc_decoder *d, int why, int ret)
+{
+	d->refused = why;
+	return ret;
+}
+
+int avc_get_buffer(AVCodecContext *ctx, AVFrame *frame, int flags)
+{
+	(void)flags;
+	avc_decoder *d = ctx->opaque;
+	int stride[4];
+	size_t size[4];
+	if (!avc_layout(frame->format))
+		return refuse(d, AVC_REFUSED_FORMAT, AVERROR_PATCHWELCOME);
+	if ((int64_t)FFMAX(frame->width - PAD_W, 1) * FFMAX(frame->height - PAD_H, 1) > d->max_pixels ||
+	    (int64_t)ctx->width * ctx->height > d->max_pixels)
+		return refuse(d, AVC_REFUSED_SIZE, AVERROR(EINVAL));
+	int64_t total = plane_sizes(ctx, frame, stride, size);
+	if (total < 0)
+		return (int)total;
+	if (!d->pool || d->pool_size != (size_t)total) {
+		av_buffer_pool_uninit(&d->pool);
+		d->pool = av_buffer_pool_init2(total, d->buffers, alloc_block, NULL);
+		d->pool_size = total;
+		if (!d->pool)
+			return AVERROR(ENOMEM);
+	}
+	frame->buf[0] = av_buffer_pool_get(d->pool);
+	if (!frame->buf[0])
+		return AVERROR(ENOMEM);
+	uint8_t *at = frame->buf[0]->data;
+	for (int i = 0; i < 3; i++) {
+		frame->data[i] = at;
+		frame->linesize[i] = stride[i];
+		at += FFALIGN(size[i] + SLACK, ALIGN);
+	}
+	frame->extended_data = frame->data;
+	return 0;
+}

@@ -1,0 +1,3 @@
+#include "cmem.h"
+
+cmem_counter penstock_cmem[CMEM_KINDS];

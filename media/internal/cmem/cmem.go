@@ -1,0 +1,73 @@
+// Package cmem counts the C memory that the media bindings hold, so that a test, or a metric, can ask for what is left.
+//
+// The counters lie in C, one table for the process as there is one C heap: buffers are freed by C callbacks, on
+// whatever thread drops the last reference, and those cannot call back into Go cheaply.
+package cmem
+
+// #include "cmem.h"
+import "C"
+
+import (
+	"fmt"
+	"sync/atomic"
+	"unsafe"
+)
+
+// Kind is a kind of C object.
+type Kind int
+
+// The kinds that are counted.
+const (
+	Decoder       Kind = iota // codec contexts and their input buffers
+	PictureBuffer             // blocks of pixels, in a decoder, in its pool, or out
+	Picture                   // pictures handed out and not released
+	Encoder                   // JPEG compressors
+	Resampler                 // libswresample contexts
+	kinds
+)
+
+var names = [kinds]string{"decoder", "picture buffer", "picture", "encoder", "resampler"}
+
+// String returns the kind in words.
+func (k Kind) String() string {
+	if k < 0 || k >= kinds {
+		return fmt.Sprintf("kind(%d)", int(k))
+	}
+	return names[k]
+}
+
+// Usage is what is held of one kind.
+type Usage struct {
+	Kind    Kind
+	Objects int64
+	Bytes   int64 // what we asked for; the libraries' own needs are not known
+}
+
+// Add counts objects and bytes up, or down when negative. It is safe for concurrent use.
+func Add(k Kind, objects, bytes int64) {
+	c := &C.penstock_cmem[k]
+	atomic.AddInt64((*int64)(unsafe.Pointer(&c.objects)), objects)
+	atomic.AddInt64((*int64)(unsafe.Pointer(&c.bytes)), bytes)
+}
+
+// Counter returns the address of the kind's cmem_counter, for C code that counts by itself with relaxed atomics.
+// It is valid for ever.
+func Counter(k Kind) unsafe.Pointer { return unsafe.Pointer(&C.penstock_cmem[k]) }
+
+// Live returns what is held now, without the kinds of which nothing is. Safe for concurrent use; the figures of
+// different kinds are not read at one instant.
+func Live() []Usage {
+	var live []Usage
+	for k := range kinds {
+		c := &C.penstock_cmem[k]
+		u := Usage{
+			Kind:    k,
+			Objects: atomic.LoadInt64((*int64)(unsafe.Pointer(&c.objects))),
+			Bytes:   atomic.LoadInt64((*int64)(unsafe.Pointer(&c.bytes))),
+		}
+		if u.Objects != 0 || u.Bytes != 0 {
+			live = append(live, u)
+		}
+	}
+	return live
+}
