@@ -6,7 +6,6 @@
 package rtcpool
 
 import (
-	"context"
 	"log/slog"
 	"time"
 
@@ -165,45 +164,3 @@ const (
 	CandidateIgnored
 	CandidateDropped
 )
-
-// Pool holds all sessions of the process. All methods are safe for concurrent use.
-type Pool struct{}
-
-// New returns an empty pool. Close must be called.
-func New(cfg Config) (*Pool, error) { return nil, nil }
-
-// Open starts a session. ErrExists when the id is taken, ErrClosed when the pool is closed.
-func (p *Pool) Open(cfg SessionConfig) (*Session, error) { return nil, nil }
-
-// Session returns an open session, or nil.
-func (p *Pool) Session(id string) *Session { return nil }
-
-// Close ends every session and waits for them.
-func (p *Pool) Close(ctx context.Context) error { return nil }
-
-// Session is one subscriber's view of one call. All methods are safe for concurrent use.
-type Session struct{}
-
-// Negotiate applies an offer when its turn comes. Errors: *SDPError, ErrNoMedia, *NegotiationError, ctx's. A negotiation that
-// has begun goes on when ctx ends.
-func (s *Session) Negotiate(ctx context.Context, o Offer) (Result, error) { return Result{}, nil }
-
-// RestartICE answers a remote ICE restart that came without an offer (RFC 9725 section 4.3.3): new remote credentials
-// and candidates replace those of the last offer. It returns the new answer.
-func (s *Session) RestartICE(ctx context.Context, ufrag, pwd string, candidates []Candidate) (Result, error) {
-	return Result{}, nil
-}
-
-// AddCandidate gives a remote candidate; before its offer it is kept.
-func (s *Session) AddCandidate(ctx context.Context, generation uint64, c Candidate) (CandidateResult, error) {
-	return 0, nil
-}
-
-// Media returns the received media of that id, or false.
-func (s *Session) Media(id string) (Media, bool) { return Media{}, false }
-
-// Close ends the session and waits at most 2 s for it. It is idempotent.
-func (s *Session) Close() {}
-
-// Done is closed when the session has ended.
-func (s *Session) Done() <-chan struct{} { return nil }

@@ -1,0 +1,130 @@
+package rtcpool
+
+import (
+	"context"
+	"strings"
+
+	"github.com/pion/ice/v4"
+	"github.com/pion/webrtc/v4"
+)
+
+// Bounds on what a peer can make us keep.
+const (
+	maxCandidateBytes  = 1024
+	maxKeptCandidates  = 256 // of one generation
+	maxKeptGenerations = 4
+	maxUsedUfrags      = 256
+)
+
+// keptCandidates are remote candidates whose offer has not come, by generation.
+type keptCandidates map[uint64][]Candidate
+
+func (k keptCandidates) keep(generation uint64, c Candidate) bool {
+	list, known := k[generation]
+	if (!known && len(k) >= maxKeptGenerations) || len(list) >= maxKeptCandidates {
+		return false
+	}
+	k[generation] = append(list, c)
+	return true
+}
+
+func (k keptCandidates) take(generation uint64) []Candidate {
+	list := k[generation]
+	delete(k, generation)
+	return list
+}
+
+func (k keptCandidates) forgetBelow(generation uint64) {
+	for g := range k {
+		if g < generation {
+			delete(k, g)
+		}
+	}
+}
+
+// AddCandidate gives a remote candidate; before its offer it is kept. What cannot be used is told by the result and
+// counted; it is not an error. Errors: ctx's.
+func (s *Session) AddCandidate(ctx context.Context, generation uint64, c Candidate) (CandidateResult, error) {
+	reply := make(chan CandidateResult, 1)
+	taken, err := s.do(ctx, func() { reply <- s.addCandidate(generation, c) })
+	if err != nil {
+		return 0, err
+	}
+	result := CandidateDropped
+	if taken {
+		result = <-reply
+	}
+	s.pool.stats.candidates[result].Add(1)
+	return result, nil
+}
+
+// addCandidate judges a candidate by the generation and the credentials that it names.
+func (s *Session) addCandidate(generation uint64, c Candidate) CandidateResult {
+	if generation == 0 {
+		generation = max(s.generation(), 1)
+	}
+	ufrag, ok := readCandidate(c)
+	p := s.current
+	switch {
+	case !ok:
+		return CandidateIgnored
+	case p != nil && generation < p.generation:
+		return CandidateDropped
+	case p == nil || generation > p.generation || p.last == nil:
+		return s.keep(generation, c)
+	case ufrag == "" || ufrag == p.last.ufrag:
+		return p.addCandidate(c)
+	}
+	if _, used := p.usedUfrags[ufrag]; used {
+		return CandidateIgnored
+	}
+	return s.keep(generation, c) // of an offer that is still to come
+}
+
+func (s *Session) keep(generation uint64, c Candidate) CandidateResult {
+	if !s.kept.keep(generation, c) {
+		return CandidateIgnored
+	}
+	return CandidateKept
+}
+
+// addKept adds what was kept for the offer that has just been applied.
+func (s *Session) addKept(p *peer) {
+	for _, c := range s.kept.take(p.generation) {
+		result := CandidateIgnored
+		if ufrag, ok := readCandidate(c); ok && (ufrag == "" || ufrag == p.last.ufrag) {
+			result = p.addCandidate(c)
+		}
+		s.pool.stats.candidates[result].Add(1)
+	}
+}
+
+func (p *peer) addCandidate(c Candidate) CandidateResult {
+	if err := p.pc.AddICECandidate(webrtc.ICECandidateInit{Candidate: c.Candidate}); err != nil {
+		return CandidateIgnored
+	}
+	return CandidateAdded
+}
+
+// readCandidate tells whether ICE understands a candidate, and the username fragment that it names, if any. The empty
+// candidate is end-of-candidates. mDNS names are not resolved: the other side's checks reach us without.
+func readCandidate(c Candidate) (ufrag string, ok bool) {
+	if c.UsernameFragment != nil {
+		ufrag = *c.UsernameFragment
+	}
+	value := strings.TrimPrefix(c.Candidate, "candidate:")
+	if value == "" {
+		return ufrag, true
+	}
+	if len(c.Candidate) > maxCandidateBytes || !usableCandidate(value) {
+		return "", false
+	}
+	parsed, err := ice.UnmarshalCandidate(value)
+	if err != nil {
+		return "", false
+	}
+	if extension, found := parsed.GetExtension("ufrag"); found {
+		ufrag = extension.Value
+	}
+	return ufrag, true
+}

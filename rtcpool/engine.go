@@ -1,0 +1,202 @@
+package rtcpool
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/penstock-media/penstock/media"
+	"github.com/pion/ice/v4"
+	"github.com/pion/interceptor"
+	"github.com/pion/interceptor/pkg/nack"
+	"github.com/pion/interceptor/pkg/report"
+	"github.com/pion/interceptor/pkg/twcc"
+	"github.com/pion/sdp/v3"
+	"github.com/pion/webrtc/v4"
+)
+
+const (
+	nackInterval = 20 * time.Millisecond
+	receiveMTU   = 2048 // bytes of the largest packet that is read
+)
+
+// The RTP header extensions (RFC 8285) that are read.
+const (
+	extAudioLevel       = "urn:ietf:params:rtp-hdrext:ssrc-audio-level"
+	extVideoOrientation = "urn:3gpp:video-orientation"
+	extAbsCaptureTime   = "http://www.webrtc.org/experiments/rtp-hdrext/abs-capture-time"
+)
+
+// receivable is a codec that is negotiated.
+type receivable struct {
+	codec media.Codec
+	clock uint32
+	chans uint16
+	fmtps []string // each variant that is to be matched; one empty string for any
+}
+
+// receivables returns what the answer accepts. Codecs of the contract that are not here have no decoder yet.
+func receivables() []receivable {
+	var h264 []string
+	for _, mode := range []string{"1", "0"} {
+		for _, profile := range []string{"42e01f", "42001f", "4d001f", "64001f", "640c1f"} {
+			h264 = append(h264, "level-asymmetry-allowed=1;packetization-mode="+mode+";profile-level-id="+profile)
+		}
+	}
+	return []receivable{
+		{codec: media.CodecOpus, clock: 48000, chans: 2, fmtps: []string{""}},
+		{codec: media.CodecPCMU, clock: 8000, fmtps: []string{""}},
+		{codec: media.CodecPCMA, clock: 8000, fmtps: []string{""}},
+		{codec: media.CodecVP8, clock: 90000, fmtps: []string{""}},
+		{codec: media.CodecH264, clock: 90000, fmtps: h264},
+	}
+}
+
+// codecByName returns the receivable codec of an encoding name, or false.
+func codecByName(name string) (media.Codec, bool) {
+	for _, r := range receivables() {
+		if strings.EqualFold(r.codec.String(), name) {
+			return r.codec, true
+		}
+	}
+	return media.CodecUnknown, false
+}
+
+// hasKnownCodec tells whether a media description offers a codec of its kind that can be received.
+func hasKnownCodec(m *sdp.MediaDescription, kind media.Kind) bool {
+	one := &sdp.SessionDescription{MediaDescriptions: []*sdp.MediaDescription{m}}
+	for _, format := range m.MediaName.Formats {
+		pt, err := strconv.ParseUint(format, 10, 8)
+		if err != nil {
+			continue
+		}
+		c, err := one.GetCodecForPayloadType(uint8(pt))
+		if err != nil {
+			continue
+		}
+		if codec, ok := codecByName(c.Name); ok && codec.Kind() == kind {
+			return true
+		}
+	}
+	return false
+}
+
+// newAPI returns pion's API as the gateway uses it. One serves one peer connection: interceptors are built for each.
+func newAPI(cfg *Config) (*webrtc.API, error) {
+	engine := &webrtc.MediaEngine{}
+	if err := registerCodecs(engine); err != nil {
+		return nil, fmt.Errorf("registering codecs: %w", err)
+	}
+	if err := registerExtensions(engine); err != nil {
+		return nil, fmt.Errorf("registering header extensions: %w", err)
+	}
+	registry, err := newInterceptors()
+	if err != nil {
+		return nil, fmt.Errorf("building interceptors: %w", err)
+	}
+	settings, err := newSettings(cfg)
+	if err != nil {
+		return nil, err
+	}
+	return webrtc.NewAPI(webrtc.WithMediaEngine(engine), webrtc.WithInterceptorRegistry(registry),
+		webrtc.WithSettingEngine(settings)), nil
+}
+
+// registerCodecs registers each receivable, and a retransmission stream (RFC 4588) beside each video codec. The payload
+// types are only names inside pion: the answer uses the offer's.
+func registerCodecs(engine *webrtc.MediaEngine) error {
+	next := webrtc.PayloadType(96)
+	for _, r := range receivables() {
+		typ, feedback := webrtc.RTPCodecTypeAudio, []webrtc.RTCPFeedback{{Type: "transport-cc"}}
+		if r.codec.Kind() == media.KindVideo {
+			typ = webrtc.RTPCodecTypeVideo
+			feedback = append(feedback, webrtc.RTCPFeedback{Type: "ccm", Parameter: "fir"},
+				webrtc.RTCPFeedback{Type: "nack"}, webrtc.RTCPFeedback{Type: "nack", Parameter: "pli"})
+		}
+		for _, fmtp := range r.fmtps {
+			capability := webrtc.RTPCodecCapability{
+				MimeType: r.codec.Kind().String() + "/" + r.codec.String(), ClockRate: r.clock, Channels: r.chans,
+				SDPFmtpLine: fmtp, RTCPFeedback: feedback,
+			}
+			if err := engine.RegisterCodec(webrtc.RTPCodecParameters{RTPCodecCapability: capability, PayloadType: next}, typ); err != nil {
+				return err
+			}
+			next++
+			if typ != webrtc.RTPCodecTypeVideo {
+				continue
+			}
+			rtx := webrtc.RTPCodecCapability{
+				MimeType: webrtc.MimeTypeRTX, ClockRate: r.clock, SDPFmtpLine: fmt.Sprintf("apt=%d", next-1),
+			}
+			if err := engine.RegisterCodec(webrtc.RTPCodecParameters{RTPCodecCapability: rtx, PayloadType: next}, typ); err != nil {
+				return err
+			}
+			next++
+		}
+	}
+	return nil
+}
+
+func registerExtensions(engine *webrtc.MediaEngine) error {
+	both := []webrtc.RTPCodecType{webrtc.RTPCodecTypeAudio, webrtc.RTPCodecTypeVideo}
+	for uri, kinds := range map[string][]webrtc.RTPCodecType{
+		sdp.SDESMidURI:               both,
+		sdp.TransportCCURI:           both,
+		extAbsCaptureTime:            both,
+		extAudioLevel:                both[:1],
+		extVideoOrientation:          both[1:],
+		sdp.SDESRTPStreamIDURI:       both[1:],
+		sdp.SDESRepairRTPStreamIDURI: both[1:],
+	} {
+		for _, kind := range kinds {
+			if err := engine.RegisterHeaderExtension(webrtc.RTPHeaderExtensionCapability{URI: uri}, kind); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// newInterceptors builds the feedback that a receiver owes: NACK (RFC 4585), receiver reports (RFC 3550), transport-wide
+// congestion control.
+func newInterceptors() (*interceptor.Registry, error) {
+	generator, err := nack.NewGeneratorInterceptor(nack.GeneratorInterval(nackInterval))
+	if err != nil {
+		return nil, err
+	}
+	reports, err := report.NewReceiverInterceptor()
+	if err != nil {
+		return nil, err
+	}
+	feedback, err := twcc.NewSenderInterceptor()
+	if err != nil {
+		return nil, err
+	}
+	registry := &interceptor.Registry{}
+	registry.Add(generator)
+	registry.Add(reports)
+	registry.Add(feedback)
+	return registry, nil
+}
+
+func newSettings(cfg *Config) (webrtc.SettingEngine, error) {
+	settings := webrtc.SettingEngine{LoggerFactory: &pionLogs{log: cfg.Logger}}
+	settings.SetReceiveMTU(receiveMTU)
+	settings.SetIncludeLoopbackCandidate(cfg.Loopback)
+	settings.SetICEMulticastDNSMode(ice.MulticastDNSModeDisabled)
+	// The reader must see the very first packet: pion would give up a track whose first payload type it does not know.
+	settings.SetFireOnTrackBeforeFirstRTP(true)
+	if cfg.UDPPortMin != 0 || cfg.UDPPortMax != 0 {
+		if err := settings.SetEphemeralUDPPortRange(cfg.UDPPortMin, cfg.UDPPortMax); err != nil {
+			return settings, fmt.Errorf("%w: UDPPortMin %d, UDPPortMax %d: %w", ErrConfig, cfg.UDPPortMin, cfg.UDPPortMax, err)
+		}
+	}
+	if len(cfg.AnnouncedIPs) > 0 {
+		rule := webrtc.ICEAddressRewriteRule{External: cfg.AnnouncedIPs, AsCandidateType: webrtc.ICECandidateTypeHost}
+		if err := settings.SetICEAddressRewriteRules(rule); err != nil {
+			return settings, fmt.Errorf("%w: AnnouncedIPs: %w", ErrConfig, err)
+		}
+	}
+	return settings, nil
+}

@@ -1,0 +1,210 @@
+package rtcpool
+
+import (
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/penstock-media/penstock/media"
+)
+
+// entry is one received media: a media description for as long as it belongs to the same sender.
+// Fields without a remark are owned by the session's goroutine.
+type entry struct {
+	id     string
+	peer   *peer
+	facts  section
+	codecs [128]media.Codec // by payload type
+	track  *media.Track
+
+	writing sync.Mutex    // one reader writes at a time, also while one takes over from another
+	seen    atomic.Uint64 // the last packet's SSRC << 8 | payload type | 0x80; 0 before the first
+
+	declared    atomic.Uint32 // the SSRC that the offer names first, to ask for a key frame before any packet
+	nextRequest atomic.Int64  // Unix nanoseconds before which no key frame is asked for again
+}
+
+// snapshot is what is reported of an entry.
+func (e *entry) snapshot() Media {
+	m := Media{
+		ID: e.id, Generation: e.peer.generation, MID: e.facts.mid, StreamID: e.facts.streamID, TrackID: e.facts.trackID,
+		Kind: e.facts.kind, Active: e.facts.sending, Track: e.track,
+	}
+	if seen := e.seen.Load(); seen != 0 {
+		m.SSRC = uint32(seen >> 8) //nolint:gosec // 32 bits were put in
+		m.Codec = e.codecs[seen&0x7f]
+	}
+	return m
+}
+
+// readFacts compares the media with the offer that was just applied: what goes on is left alone, what now belongs to
+// another sender ends and begins anew.
+func (s *Session) readFacts(p *peer) {
+	var now []*section
+	for i := range p.last.sections {
+		if f := &p.last.sections[i]; f.accepted() && f.kind != media.KindUnknown {
+			now = append(now, f)
+		}
+	}
+	s.removeEntries(func(e *entry) bool {
+		if e.peer != p {
+			return false
+		}
+		return !slices.ContainsFunc(now, func(f *section) bool { return f.mid == e.facts.mid && e.goesOn(f) })
+	})
+	params := receiveParameters(p.pc.LocalDescription())
+	for _, f := range now {
+		e := s.entryOf(p, f.mid)
+		switch {
+		case e != nil:
+			e.update(f)
+		case f.sending:
+			e = s.addEntry(p, f)
+		default:
+			continue // a media description that never sent announces nothing
+		}
+		if e != nil {
+			e.setParameters(params[f.mid])
+		}
+	}
+	for _, r := range p.readers {
+		r.sink.Store(s.sinkOf(r))
+	}
+	s.report()
+}
+
+// goesOn tells whether a media description still belongs to the same sender: it pauses, or has the msid or a source
+// that it had.
+func (e *entry) goesOn(f *section) bool {
+	if f.kind != e.facts.kind {
+		return false
+	}
+	if !f.sending {
+		return true
+	}
+	if f.streamID == e.facts.streamID && f.trackID == e.facts.trackID {
+		return true
+	}
+	return slices.ContainsFunc(f.ssrcs, func(n uint32) bool { return contains(e.facts.ssrcs, n) })
+}
+
+// update takes over new facts. A pause leaves out the msid and the sources (RFC 9429 section 5.2.1): they are remembered.
+func (e *entry) update(f *section) {
+	next := *f
+	if !f.sending {
+		if next.streamID == "" && next.trackID == "" {
+			next.streamID, next.trackID = e.facts.streamID, e.facts.trackID
+		}
+		if len(next.ssrcs) == 0 {
+			next.ssrcs = e.facts.ssrcs
+		}
+	}
+	e.facts = next
+	e.declare()
+}
+
+func (e *entry) declare() {
+	if len(e.facts.ssrcs) > 0 {
+		e.declared.Store(e.facts.ssrcs[0])
+	}
+}
+
+func (e *entry) setParameters(p media.ReceiveParameters) {
+	e.codecs = [128]media.Codec{}
+	for _, c := range p.Codecs {
+		e.codecs[c.PayloadType&0x7f] = c.Codec
+	}
+	e.track.SetParameters(p)
+}
+
+func (s *Session) addEntry(p *peer, f *section) *entry {
+	e := &entry{id: s.pool.newMediaID(), peer: p, facts: *f}
+	e.track = media.NewTrack(media.TrackConfig{
+		Kind: f.kind, Pool: s.pool.cfg.Decoders, RequestKeyFrame: e.requestKeyFrame,
+		MaxPicturePixels: s.pool.cfg.MaxPicturePixels, Logger: s.log.With("media", e.id),
+	})
+	e.declare()
+	s.entries = append(s.entries, e)
+	return e
+}
+
+func (s *Session) entryOf(p *peer, mid string) *entry {
+	for _, e := range s.entries {
+		if e.peer == p && e.facts.mid == mid {
+			return e
+		}
+	}
+	return nil
+}
+
+// removeEntries ends the media that are gone. Their readers go on to read, and throw away.
+func (s *Session) removeEntries(gone func(*entry) bool) {
+	s.entries = slices.DeleteFunc(s.entries, func(e *entry) bool {
+		if !gone(e) {
+			return false
+		}
+		for _, r := range e.peer.readers {
+			r.sink.CompareAndSwap(e, nil)
+		}
+		reason := media.EndMediaGone
+		if e.peer.ctx.Err() != nil || e.peer.state == StateClosed || s.ctx.Err() != nil {
+			reason = media.EndClosed
+		}
+		e.track.End(reason)
+		return true
+	})
+}
+
+// report tells the observer what has changed since the last report.
+func (s *Session) report() {
+	var d MediaDiff
+	next := make(map[string]Media, len(s.entries))
+	for _, e := range s.entries {
+		m := e.snapshot()
+		next[m.ID] = m
+		switch old, known := s.view[m.ID]; {
+		case !known:
+			d.Added = append(d.Added, m)
+		case old != m:
+			d.Updated = append(d.Updated, m)
+		}
+	}
+	for id, m := range s.view {
+		if _, still := next[id]; !still {
+			d.Removed = append(d.Removed, m)
+		}
+	}
+	if len(d.Added)+len(d.Updated)+len(d.Removed) == 0 {
+		return
+	}
+	s.mu.Lock()
+	s.view = next
+	s.mu.Unlock()
+	s.observer.MediaChanged(d)
+}
+
+// keyFrameFloor is the shortest time between two requests for one media, whatever asks.
+const keyFrameFloor = 250 * time.Millisecond
+
+// requestKeyFrame asks the sender for a key frame. It is safe for concurrent use and never blocks; a request that
+// comes too soon, or before the source is known, is held back: media asks again while it has none.
+func (e *entry) requestKeyFrame() {
+	stats := &e.peer.session.pool.stats
+	ssrc := uint32(e.seen.Load() >> 8) //nolint:gosec // 32 bits were put in
+	if ssrc == 0 {
+		ssrc = e.declared.Load()
+	}
+	now := time.Now().UnixNano()
+	next := e.nextRequest.Load()
+	if ssrc == 0 || now < next || !e.nextRequest.CompareAndSwap(next, now+int64(keyFrameFloor)) {
+		stats.keyFrameRequestsHeld.Add(1)
+		return
+	}
+	select {
+	case e.peer.keyFrames <- ssrc:
+		stats.keyFrameRequests.Add(1)
+	default:
+		stats.keyFrameRequestsHeld.Add(1)
+	}
+}

@@ -1,0 +1,280 @@
+package rtcpool
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/pion/webrtc/v4"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/trace"
+)
+
+var errWedged = errors.New("an earlier offer was half applied and cannot be taken back; offer on a new generation")
+
+// Negotiate applies an offer when its turn comes. Errors: *SDPError, ErrNoMedia, ErrBusy, *NegotiationError, ctx's. A
+// negotiation that has begun goes on when ctx ends.
+func (s *Session) Negotiate(ctx context.Context, o Offer) (Result, error) {
+	if s.ctx.Err() != nil {
+		return s.droppedClosed(), nil
+	}
+	parsed, err := parseOffer(o.SDP, s.pool.cfg.MaxSDPBytes)
+	if err != nil {
+		s.pool.stats.failed.Add(1)
+		return Result{}, err
+	}
+	return s.submit(ctx, &negotiation{ctx: ctx, generation: o.Generation, offer: parsed})
+}
+
+// RestartICE answers a remote ICE restart that came without an offer (RFC 9725 section 4.3.3): new remote credentials
+// and candidates replace those of the last offer. It returns the new answer. Errors: as Negotiate's, and ErrNoOffer.
+func (s *Session) RestartICE(ctx context.Context, ufrag, pwd string, candidates []Candidate) (Result, error) {
+	if !validCredentials(ufrag, pwd) {
+		return Result{}, &SDPError{What: "ICE credentials need 4 to 256 and 22 to 256 ice-chars (RFC 8839 section 5.4)"}
+	}
+	r := &restart{ufrag: ufrag, pwd: pwd}
+	for _, c := range candidates {
+		value := strings.TrimPrefix(c.Candidate, "candidate:")
+		if value != "" && usableCandidate(value) && len(r.candidates) < maxOfferCandidates {
+			r.candidates = append(r.candidates, value)
+		}
+	}
+	return s.submit(ctx, &negotiation{ctx: ctx, restart: r})
+}
+
+// validCredentials checks ice-ufrag and ice-pwd (RFC 8839 section 5.4).
+func validCredentials(ufrag, pwd string) bool {
+	return len(ufrag) >= 4 && len(ufrag) <= 256 && len(pwd) >= 22 && len(pwd) <= 256 && iceChars(ufrag) && iceChars(pwd)
+}
+
+func iceChars(s string) bool {
+	return strings.IndexFunc(s, func(r rune) bool {
+		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '+' && r != '/'
+	}) < 0
+}
+
+// droppedClosed is the result of an offer to a session that has ended.
+func (s *Session) droppedClosed() Result {
+	s.pool.stats.countDrop(DropClosed)
+	s.log.Debug("offer dropped", "reason", DropClosed.String())
+	return Result{Drop: &Drop{Reason: DropClosed}}
+}
+
+// submit gives a negotiation to the session's goroutine and waits for its outcome.
+func (s *Session) submit(ctx context.Context, n *negotiation) (Result, error) {
+	n.reply = make(chan outcome, 1)
+	s.startSpan(ctx, n)
+	taken, err := s.do(ctx, func() { s.enqueue(n) })
+	switch {
+	case err != nil:
+		n.finished(outcome{err: err})
+		return Result{}, err
+	case !taken:
+		r := s.droppedClosed()
+		n.finished(outcome{result: r})
+		return r, nil
+	}
+	select {
+	case o := <-n.reply:
+		return o.result, o.err
+	case <-ctx.Done():
+		return Result{}, ctx.Err()
+	}
+}
+
+// startSpan opens the span of a negotiation; the outcome closes it.
+func (s *Session) startSpan(ctx context.Context, n *negotiation) {
+	_, span := s.pool.cfg.Tracer.Start(ctx, "rtcpool.negotiate", trace.WithAttributes(
+		attribute.String("penstock.session_id", s.id),
+		attribute.Int64("penstock.generation", int64(n.generation)), //nolint:gosec // a label
+		attribute.Bool("penstock.ice_restart", n.restart != nil),
+	))
+	n.finished = func(o outcome) {
+		switch {
+		case o.err != nil:
+			span.RecordError(o.err)
+			span.SetStatus(codes.Error, o.err.Error())
+		case o.result.Drop != nil:
+			span.SetAttributes(attribute.String("penstock.dropped", o.result.Drop.Reason.String()))
+		case o.result.Answer != nil:
+			span.SetAttributes(attribute.Int("penstock.rejected_media", len(o.result.Answer.Rejected)))
+		}
+		span.End()
+	}
+}
+
+// beginNegotiation judges an offer whose turn has come, and applies it.
+func (s *Session) beginNegotiation(n *negotiation) {
+	if err := n.ctx.Err(); err != nil {
+		n.answer(outcome{err: err})
+		return
+	}
+	if n.restart != nil {
+		if err := s.beginRestart(n); err != nil {
+			s.fail(n, "restarting ICE", err)
+			return
+		}
+	}
+	if n.generation == 0 {
+		n.generation = max(s.generation(), 1)
+	}
+	if s.judged(n) {
+		return
+	}
+	if len(n.offer.desc.MediaDescriptions) == 0 {
+		s.refuseAll(n)
+		return
+	}
+	p, err := s.peerFor(n)
+	if err != nil {
+		s.fail(n, "making a peer connection", err)
+		return
+	}
+	if step, err := p.apply(n.offer); err != nil {
+		if p != s.current {
+			s.closing.Go(p.close)
+		}
+		s.fail(n, step, err)
+		return
+	}
+	if p != s.current {
+		s.replaceCurrent(p)
+	}
+	s.applied(n, p)
+}
+
+// beginRestart turns a restart into the last offer with new credentials.
+func (s *Session) beginRestart(n *negotiation) error {
+	p := s.current
+	if p == nil || p.last == nil || p.state == StateClosed {
+		return ErrNoOffer
+	}
+	next, err := p.last.withCredentials(n.restart.ufrag, n.restart.pwd, n.restart.candidates)
+	if err != nil {
+		return err
+	}
+	n.offer = next
+	return nil
+}
+
+// judged answers what needs no negotiation: stale generations, superseded offers, and the same offer again.
+func (s *Session) judged(n *negotiation) bool {
+	p := s.current
+	switch {
+	case p == nil || n.generation > p.generation || n.restart != nil:
+		return false
+	case n.generation < p.generation:
+		s.drop(n, DropStaleGeneration)
+		return true
+	case p.last == nil || p.state == StateClosed:
+		return false
+	case p.answer != nil && n.offer.hash == p.last.hash:
+		s.pool.stats.repeated.Add(1)
+		n.answer(outcome{result: Result{Answer: p.answer}})
+		return true
+	case n.offer.sameOrigin(p.last) && n.offer.origin.SessionVersion < p.last.origin.SessionVersion:
+		s.drop(n, DropSuperseded)
+		return true
+	}
+	return false
+}
+
+// peerFor returns the peer connection that an offer is for: the current one, or a new one when the generation is higher
+// or the current one is closed.
+func (s *Session) peerFor(n *negotiation) (*peer, error) {
+	if p := s.current; p != nil && n.generation == p.generation && p.pc.ConnectionState() != webrtc.PeerConnectionStateClosed {
+		if p.wedged {
+			return nil, errWedged
+		}
+		return p, nil
+	}
+	return s.newPeer(n.generation)
+}
+
+// fail answers with an error. What runs goes on.
+func (s *Session) fail(n *negotiation, step string, err error) {
+	s.pool.stats.failed.Add(1)
+	s.log.Warn("negotiation failed", "generation", n.generation, "step", step, "error", err)
+	if errors.Is(err, ErrNoOffer) {
+		n.answer(outcome{err: fmt.Errorf("%s: %w", step, err)})
+		return
+	}
+	n.answer(outcome{err: &NegotiationError{Generation: n.generation, Step: step, Err: err}})
+}
+
+// apply gives an offer to pion and sets its answer. The step is named for the error.
+func (p *peer) apply(o *offer) (step string, err error) {
+	text, err := o.sdp()
+	if err != nil {
+		return "writing the offer", err
+	}
+	defer func() {
+		p.wedged = p.pc.SignalingState() == webrtc.SignalingStateHaveRemoteOffer
+	}()
+	if err := p.pc.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeOffer, SDP: text}); err != nil {
+		return "applying the offer", err
+	}
+	answer, err := p.pc.CreateAnswer(&webrtc.AnswerOptions{OfferAnswerOptions: webrtc.OfferAnswerOptions{ICETricklingSupported: true}})
+	if err != nil {
+		return "creating the answer", err
+	}
+	if err := p.pc.SetLocalDescription(answer); err != nil {
+		return "applying the answer", err
+	}
+	return "", nil
+}
+
+// applied takes note of what an applied offer says, and lets the answer wait for the local candidates.
+func (s *Session) applied(n *negotiation, p *peer) {
+	n.peer = p
+	if p.last != nil && p.last.ufrag != n.offer.ufrag && len(p.usedUfrags) < maxUsedUfrags {
+		p.usedUfrags[p.last.ufrag] = struct{}{}
+	}
+	p.last, p.answer = n.offer, nil
+	s.readFacts(p)
+	s.addKept(p)
+	if s.current.state != StateConnected {
+		s.graceRuns = false
+		s.startGrace()
+	}
+	n.complete = webrtc.GatheringCompletePromise(p.pc)
+	s.busy = n
+	s.gatherTimer.Reset(s.pool.cfg.GatherTimeout)
+}
+
+// finishNegotiation answers with what is gathered.
+func (s *Session) finishNegotiation(complete bool) {
+	n := s.busy
+	if n == nil {
+		return
+	}
+	s.busy = nil
+	s.gatherTimer.Stop()
+	local := n.peer.pc.LocalDescription()
+	if local == nil {
+		s.fail(n, "reading the answer", webrtc.ErrConnectionClosed)
+		return
+	}
+	text, rejected, err := buildAnswer(n.offer, local.SDP)
+	if err != nil {
+		s.fail(n, "writing the answer", err)
+		return
+	}
+	a := &Answer{SDP: text, Generation: n.generation, CandidatesComplete: complete, Rejected: rejected}
+	n.peer.answer = a
+	s.pool.stats.answered.Add(1)
+	n.answer(outcome{result: Result{Answer: a}})
+}
+
+// refuseAll answers an offer of which nothing can be taken. pion has no part in it.
+func (s *Session) refuseAll(n *negotiation) {
+	text, rejected, err := buildAnswer(n.offer, "")
+	if err != nil {
+		s.fail(n, "writing the answer", err)
+		return
+	}
+	s.pool.stats.answered.Add(1)
+	n.answer(outcome{result: Result{Answer: &Answer{SDP: text, Generation: n.generation, CandidatesComplete: true, Rejected: rejected}}})
+}

@@ -1,0 +1,192 @@
+package rtcpool
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/pion/webrtc/v4"
+)
+
+// peer is one generation: a peer connection, what was last negotiated on it, and the goroutines that read from it.
+// All fields but pc, ctx and keyFrames are owned by the session's goroutine.
+type peer struct {
+	session    *Session
+	generation uint64
+	pc         *webrtc.PeerConnection
+	ctx        context.Context
+	cancel     context.CancelFunc
+	work       sync.WaitGroup // readers
+	keyFrames  chan uint32    // ssrcs of which a key frame is wanted
+
+	state      State
+	last       *offer  // applied; nil before the first
+	answer     *Answer // of last; nil while it gathers
+	wedged     bool    // pion is stuck with a half-applied offer
+	readers    []*reader
+	usedUfrags map[string]struct{}
+	flowWanted int // how many media must flow before the older generation is let go
+}
+
+// newPeer makes the peer connection of a generation.
+func (s *Session) newPeer(generation uint64) (*peer, error) {
+	api, err := newAPI(&s.pool.cfg)
+	if err != nil {
+		return nil, err
+	}
+	cfg := webrtc.Configuration{BundlePolicy: webrtc.BundlePolicyMaxBundle}
+	for _, server := range s.cfg.ICEServers {
+		cfg.ICEServers = append(cfg.ICEServers, webrtc.ICEServer{
+			URLs: server.URLs, Username: server.Username, Credential: server.Credential,
+		})
+	}
+	pc, err := api.NewPeerConnection(cfg)
+	if err != nil {
+		return nil, fmt.Errorf("making a peer connection: %w", err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	p := &peer{
+		session: s, generation: generation, pc: pc, ctx: ctx, cancel: cancel,
+		keyFrames: make(chan uint32, 64), usedUfrags: make(map[string]struct{}),
+	}
+	pc.OnConnectionStateChange(func(webrtc.PeerConnectionState) { s.changed() })
+	pc.OnTrack(p.onTrack)
+	s.pool.stats.peers.Add(1)
+	p.work.Go(p.sendKeyFrameRequests)
+	return p, nil
+}
+
+// onTrack runs on a goroutine of pion's: it hands the track over and is gone.
+func (p *peer) onTrack(track *webrtc.TrackRemote, receiver *webrtc.RTPReceiver) {
+	r := &reader{peer: p, track: track, receiver: receiver}
+	select {
+	case p.session.started <- r:
+	case <-p.ctx.Done():
+	case <-p.session.ctx.Done():
+	}
+}
+
+// closePeer takes a generation out of the session: its media are gone at once, the connection itself closes beside.
+func (s *Session) closePeer(p *peer) {
+	switch p {
+	case s.current:
+		s.current = nil
+	case s.draining:
+		s.draining = nil
+		s.drainTimer.Stop()
+	}
+	s.removeEntries(func(e *entry) bool { return e.peer == p })
+	p.cancel()
+	if p.state != StateClosed {
+		p.state = StateClosed
+		s.observer.StateChanged(p.generation, StateClosed)
+	}
+	s.closing.Go(p.close)
+}
+
+// close closes the connection and waits for all that read from it, within peerTimeout: pion's graceful close may hang
+// when ICE is closed in mid-start.
+func (p *peer) close() {
+	p.cancel()
+	closed := make(chan struct{})
+	go func() {
+		defer close(closed)
+		defer p.session.pool.stats.peers.Add(-1)
+		if err := p.pc.GracefulClose(); err != nil {
+			p.session.log.Debug("closing the peer connection", "generation", p.generation, "error", err)
+		}
+		p.work.Wait()
+	}()
+	t := time.NewTimer(peerTimeout)
+	defer t.Stop()
+	select {
+	case <-closed:
+	case <-t.C:
+		p.session.log.Warn("peer connection does not close in time", "generation", p.generation, "timeout", peerTimeout)
+	}
+}
+
+// refresh looks at the peer connections again: states, readers that ended, media that began to flow.
+func (s *Session) refresh() {
+	for _, p := range []*peer{s.current, s.draining} {
+		if p == nil {
+			continue
+		}
+		p.forgetReaders()
+		if state := stateOf(p.pc.ConnectionState()); state != p.state {
+			s.setState(p, state)
+		}
+	}
+	s.report()
+	s.checkDrain()
+}
+
+// setState takes note of a state. A connection that the other side closed is dead: its media end now, and the session
+// when no offer brings a new one within the grace.
+func (s *Session) setState(p *peer, state State) {
+	p.state = state
+	s.log.Debug("peer connection state", "generation", p.generation, "state", state.String())
+	s.observer.StateChanged(p.generation, state)
+	if state == StateClosed {
+		s.removeEntries(func(e *entry) bool { return e.peer == p })
+	}
+	switch {
+	case p != s.current:
+		if state == StateClosed {
+			s.closePeer(p)
+		}
+	case state == StateConnected:
+		s.stopGrace()
+	default:
+		s.startGrace()
+	}
+}
+
+// replaceCurrent makes p the current generation. The one before goes on receiving until p's media flow.
+func (s *Session) replaceCurrent(p *peer) {
+	if s.draining != nil {
+		s.endDrain("a newer generation came")
+	}
+	old := s.current
+	s.current = p
+	if old == nil {
+		return
+	}
+	s.kept.forgetBelow(p.generation)
+	if old.state == StateClosed {
+		s.closing.Go(old.close)
+		s.removeEntries(func(e *entry) bool { return e.peer == old })
+		return
+	}
+	p.flowWanted = s.flowing(old)
+	s.draining = old
+	s.drainTimer.Reset(drainTimeout)
+	s.startGrace()
+}
+
+// checkDrain lets the older generation go as soon as as many media flow on the new one.
+func (s *Session) checkDrain() {
+	if s.draining != nil && s.current != nil && s.current.flowWanted <= s.flowing(s.current) && s.flowing(s.current) > 0 {
+		s.endDrain("the newer generation flows")
+	}
+}
+
+func (s *Session) endDrain(why string) {
+	if s.draining != nil {
+		s.log.Debug("older generation ends", "generation", s.draining.generation, "why", why)
+		s.closePeer(s.draining)
+		s.report()
+	}
+}
+
+// flowing counts the media of a generation of which packets have come.
+func (s *Session) flowing(p *peer) int {
+	n := 0
+	for _, e := range s.entries {
+		if e.peer == p && e.seen.Load() != 0 {
+			n++
+		}
+	}
+	return n
+}

@@ -1,0 +1,115 @@
+package rtcpool
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// The defaults of Config.
+const (
+	defaultGatherTimeout = 2 * time.Second
+	defaultGrace         = 30 * time.Second
+	defaultMaxSDPBytes   = 1 << 20
+)
+
+// Pool holds all sessions of the process. All methods are safe for concurrent use.
+type Pool struct {
+	cfg     Config
+	mediaID atomic.Uint64
+	stats   counters
+
+	mu       sync.Mutex
+	closed   bool
+	sessions map[string]*Session
+}
+
+// New returns an empty pool. Close must be called. Errors: ErrConfig.
+func New(cfg Config) (*Pool, error) {
+	switch {
+	case cfg.Decoders == nil:
+		return nil, fmt.Errorf("%w: Decoders is required", ErrConfig)
+	case cfg.Tracer == nil:
+		return nil, fmt.Errorf("%w: Tracer is required; a no-op tracer will do", ErrConfig)
+	case cfg.GatherTimeout < 0 || cfg.Grace < 0 || cfg.MaxSDPBytes < 0:
+		return nil, fmt.Errorf("%w: GatherTimeout, Grace and MaxSDPBytes cannot be negative", ErrConfig)
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	cfg.GatherTimeout = orDefault(cfg.GatherTimeout, defaultGatherTimeout)
+	cfg.Grace = orDefault(cfg.Grace, defaultGrace)
+	cfg.MaxSDPBytes = orDefault(cfg.MaxSDPBytes, defaultMaxSDPBytes)
+	if _, err := newAPI(&cfg); err != nil {
+		return nil, err
+	}
+	return &Pool{cfg: cfg, sessions: make(map[string]*Session)}, nil
+}
+
+func orDefault[T comparable](v, otherwise T) T {
+	var zero T
+	if v == zero {
+		return otherwise
+	}
+	return v
+}
+
+// Open starts a session. ErrExists when the id is taken, ErrClosed when the pool is closed.
+func (p *Pool) Open(cfg SessionConfig) (*Session, error) {
+	if cfg.ID == "" || cfg.Observer == nil || cfg.Grace < 0 {
+		return nil, fmt.Errorf("%w: a session needs an ID and an Observer, and a Grace that is not negative", ErrConfig)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return nil, ErrClosed
+	}
+	if _, ok := p.sessions[cfg.ID]; ok {
+		return nil, fmt.Errorf("opening %q: %w", cfg.ID, ErrExists)
+	}
+	s := newSession(p, cfg)
+	p.sessions[cfg.ID] = s
+	go s.run()
+	return s, nil
+}
+
+// Session returns an open session, or nil.
+func (p *Pool) Session(id string) *Session {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.sessions[id]
+}
+
+// Close ends every session and waits for them, or for ctx.
+func (p *Pool) Close(ctx context.Context) error {
+	p.mu.Lock()
+	p.closed = true
+	open := make([]*Session, 0, len(p.sessions))
+	for _, s := range p.sessions {
+		open = append(open, s)
+	}
+	p.mu.Unlock()
+	for _, s := range open {
+		s.end(EndClosed)
+	}
+	for _, s := range open {
+		select {
+		case <-s.done:
+		case <-ctx.Done():
+			return fmt.Errorf("closing the pool: %w", ctx.Err())
+		}
+	}
+	return nil
+}
+
+func (p *Pool) forget(s *Session) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.sessions, s.id)
+}
+
+func (p *Pool) newMediaID() string { return "md" + strconv.FormatUint(p.mediaID.Add(1), 36) }

@@ -1,0 +1,107 @@
+package rtcpool
+
+import "context"
+
+// maxWaiting bounds the offers of one session that wait their turn.
+const maxWaiting = 64
+
+// negotiation is one offer on its way to an answer.
+type negotiation struct {
+	ctx        context.Context // the caller's; not heeded once the negotiation has begun
+	generation uint64          // as asked: 0 is the current one
+	offer      *offer          // nil for an ICE restart
+	restart    *restart
+	reply      chan outcome // of capacity 1
+
+	peer     *peer
+	complete <-chan struct{} // gathering is complete
+	rejected []RejectedMedia
+	finished func(outcome) // ends the span
+}
+
+// restart is a remote ICE restart without an offer.
+type restart struct {
+	ufrag, pwd string
+	candidates []string
+}
+
+type outcome struct {
+	result Result
+	err    error
+}
+
+// gathered is closed when every local candidate is known; nil, and so never, when nothing gathers.
+func (n *negotiation) gathered() <-chan struct{} {
+	if n == nil {
+		return nil
+	}
+	return n.complete
+}
+
+func (n *negotiation) answer(o outcome) {
+	if n.finished != nil {
+		n.finished(o)
+	}
+	n.reply <- o
+}
+
+// enqueue lets an offer wait its turn.
+func (s *Session) enqueue(n *negotiation) {
+	if len(s.waiting) >= maxWaiting {
+		n.answer(outcome{err: ErrBusy})
+		return
+	}
+	s.waiting = append(s.waiting, n)
+}
+
+// nextNegotiation begins the next offer when none is being negotiated.
+func (s *Session) nextNegotiation() {
+	for s.busy == nil && len(s.waiting) > 0 && s.ctx.Err() == nil {
+		i := nextOf(s.waiting)
+		n := s.waiting[i]
+		s.waiting = append(s.waiting[:i], s.waiting[i+1:]...)
+		s.beginNegotiation(n)
+	}
+}
+
+// nextOf picks the first that waits, or, of its generation and origin, the one of the lowest o= version.
+func nextOf(waiting []*negotiation) int {
+	best := 0
+	for i, n := range waiting {
+		first := waiting[best]
+		if first.offer == nil || n.offer == nil {
+			continue
+		}
+		if n.generation == first.generation && n.offer.sameOrigin(first.offer) &&
+			n.offer.origin.SessionVersion < first.offer.origin.SessionVersion {
+			best = i
+		}
+	}
+	return best
+}
+
+// dropAll answers everything that waits.
+func (s *Session) dropAll(reason DropReason) {
+	if s.busy != nil {
+		s.waiting = append(s.waiting, s.busy)
+		s.busy = nil
+	}
+	for _, n := range s.waiting {
+		s.drop(n, reason)
+	}
+	s.waiting = nil
+}
+
+func (s *Session) drop(n *negotiation, reason DropReason) {
+	s.pool.stats.countDrop(reason)
+	s.log.Debug("offer dropped", "reason", reason.String(), "generation", n.generation, "current", s.generation())
+	n.answer(outcome{result: Result{Drop: &Drop{Reason: reason, CurrentGeneration: s.generation()}}})
+}
+
+// generation is the current one, or 0.
+func (s *Session) generation() uint64 {
+	if s.current == nil {
+		return 0
+	}
+	return s.current.generation
+}

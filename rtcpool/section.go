@@ -1,0 +1,143 @@
+package rtcpool
+
+import (
+	"strconv"
+	"strings"
+
+	"github.com/penstock-media/penstock/media"
+	"github.com/pion/sdp/v3"
+)
+
+const (
+	directionInactive = "inactive"
+	directionRecvonly = "recvonly"
+)
+
+// section is what one media description of an offer says of the media that it announces.
+type section struct {
+	index   int
+	mid     string
+	kind    media.Kind
+	name    sdp.MediaName
+	sending bool   // its direction lets the other side send
+	stopped bool   // the offerer has stopped it: port 0 and not bundle-only
+	refused string // why it is refused; empty when it is not
+
+	streamID, trackID string
+	ssrcs             []uint32 // declared by a=ssrc, repair streams left out
+}
+
+// accepted tells whether the answer takes the media description.
+func (s *section) accepted() bool { return s.refused == "" && !s.stopped }
+
+func readSection(m *sdp.MediaDescription, index int, mid string) section {
+	s := section{index: index, mid: mid, name: m.MediaName}
+	switch m.MediaName.Media {
+	case "audio":
+		s.kind = media.KindAudio
+	case "video":
+		s.kind = media.KindVideo
+	}
+	_, bundleOnly := m.Attribute("bundle-only")
+	s.stopped = m.MediaName.Port.Value == 0 && !bundleOnly
+	switch {
+	case s.stopped:
+	case m.MediaName.Media == applicationMedia && isDataChannel(m.MediaName):
+	case s.kind == media.KindUnknown:
+		s.refused = "media of type " + strconv.Quote(m.MediaName.Media) + " are not received"
+	case !hasKnownCodec(m, s.kind):
+		s.refused = "none of its codecs can be received"
+	default:
+		s.sending = sends(m)
+		s.streamID, s.trackID = readMSID(m)
+		s.ssrcs = readSSRCs(m)
+	}
+	return s
+}
+
+func isDataChannel(n sdp.MediaName) bool {
+	return len(n.Protos) > 0 && n.Protos[len(n.Protos)-1] == "SCTP"
+}
+
+// sends tells whether the direction (RFC 8866 section 6.7) lets the offerer send. Absent is sendrecv.
+func sends(m *sdp.MediaDescription) bool {
+	for _, a := range m.Attributes {
+		switch a.Key {
+		case directionInactive, directionRecvonly:
+			return false
+		}
+	}
+	return true
+}
+
+func withDirection(in []sdp.Attribute, direction string) []sdp.Attribute {
+	out := in[:0:0]
+	for _, a := range in {
+		switch a.Key {
+		case "sendrecv", "sendonly", directionRecvonly, directionInactive:
+		default:
+			out = append(out, a)
+		}
+	}
+	return append(out, sdp.Attribute{Key: direction})
+}
+
+// readMSID returns the first a=msid (RFC 8830), or what a=ssrc lines say of it (RFC 5576), as older senders do.
+func readMSID(m *sdp.MediaDescription) (streamID, trackID string) {
+	value, ok := m.Attribute(sdp.AttrKeyMsid)
+	if !ok {
+		for _, a := range m.Attributes {
+			if _, rest, found := strings.Cut(a.Value, " msid:"); a.Key == sdp.AttrKeySSRC && found {
+				value = rest
+				break
+			}
+		}
+	}
+	words := strings.Fields(value)
+	if len(words) > 0 && len(words[0]) <= maxIdentifierBytes && words[0] != "-" {
+		streamID = words[0]
+	}
+	if len(words) > 1 && len(words[1]) <= maxIdentifierBytes {
+		trackID = words[1]
+	}
+	return streamID, trackID
+}
+
+// readSSRCs returns the declared sources in order, without those that only repair another (RFC 4588, RFC 5956).
+func readSSRCs(m *sdp.MediaDescription) []uint32 {
+	repairs := make(map[uint32]struct{})
+	for _, a := range m.Attributes {
+		words := strings.Fields(a.Value)
+		if a.Key != sdp.AttrKeySSRCGroup || len(words) != 3 || (words[0] != "FID" && words[0] != "FEC-FR") {
+			continue
+		}
+		if n, err := strconv.ParseUint(words[2], 10, 32); err == nil {
+			repairs[uint32(n)] = struct{}{}
+		}
+	}
+	var out []uint32
+	for _, a := range m.Attributes {
+		if a.Key != sdp.AttrKeySSRC {
+			continue
+		}
+		word, _, _ := strings.Cut(a.Value, " ")
+		n, err := strconv.ParseUint(word, 10, 32)
+		if err != nil {
+			continue
+		}
+		if _, repair := repairs[uint32(n)]; repair || contains(out, uint32(n)) || len(out) >= 16 {
+			continue
+		}
+		out = append(out, uint32(n))
+	}
+	return out
+}
+
+func contains(list []uint32, n uint32) bool {
+	for _, v := range list {
+		if v == n {
+			return true
+		}
+	}
+	return false
+}
