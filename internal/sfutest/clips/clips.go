@@ -48,6 +48,14 @@ type Clip struct {
 // IsAudio tells audio from video.
 func (c Clip) IsAudio() bool { return c.Codec == Opus }
 
+// UnitsPerSecond is the number of pictures or packets in a second.
+func (c Clip) UnitsPerSecond() int {
+	if c.IsAudio() {
+		return int(time.Second / packetDuration)
+	}
+	return c.FPS
+}
+
 // MimeType is the codec as pion spells it: "video/VP8".
 func (c Clip) MimeType() string {
 	if c.IsAudio() {

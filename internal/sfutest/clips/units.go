@@ -66,7 +66,7 @@ func (c Clip) ivfUnits(file []byte) ([]Unit, error) {
 			return nil, err
 		}
 		// RFC 6386 section 9.1: the lowest bit of the frame tag is 0 in a key frame.
-		units = append(units, Unit{Data: frame, KeyFrame: len(frame) > 0 && frame[0]&1 == 0, Duration: c.frameDuration()})
+		units = append(units, Unit{Data: frame, KeyFrame: len(frame) > 0 && frame[0]&1 == 0, Duration: c.unitDuration()})
 	}
 }
 
@@ -90,7 +90,7 @@ func (c Clip) h264Units(file []byte) ([]Unit, error) {
 		switch nal.UnitType {
 		case h264reader.NalUnitTypeCodedSliceIdr, h264reader.NalUnitTypeCodedSliceNonIdr:
 			key := nal.UnitType == h264reader.NalUnitTypeCodedSliceIdr
-			units = append(units, Unit{Data: pending, KeyFrame: key, Duration: c.frameDuration()})
+			units = append(units, Unit{Data: pending, KeyFrame: key, Duration: c.unitDuration()})
 			pending = nil
 		}
 	}
@@ -115,12 +115,12 @@ func (c Clip) oggUnits(file []byte) ([]Unit, error) {
 		if _, isHeader := header.HeaderType(page); isHeader {
 			continue
 		}
-		units = append(units, Unit{Data: page, KeyFrame: true, Duration: packetDuration})
+		units = append(units, Unit{Data: page, KeyFrame: true, Duration: c.unitDuration()})
 	}
 	return units, nil
 }
 
-func (c Clip) frameDuration() time.Duration { return time.Second / time.Duration(c.FPS) }
+func (c Clip) unitDuration() time.Duration { return time.Second / time.Duration(c.UnitsPerSecond()) }
 
 // Loop gives a clip's units round after round. It has one user at a time.
 type Loop struct {
