@@ -38,6 +38,9 @@ type Frame struct {
 	// Planes says where the planes lie in the payload; none for JPEG, encoded and audio.
 	Planes  []Plane
 	Payload *Payload
+
+	span     time.Duration // how much of the time line goes with it when it is dropped
+	replayed bool          // from before the consumer attached: its age does not count against the queue
 }
 
 // Loss counts missing frames and their length.

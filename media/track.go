@@ -1,9 +1,13 @@
 package media
 
 import (
-	"context"
+	"fmt"
 	"log/slog"
+	"slices"
+	"sync"
 	"time"
+
+	"github.com/pion/rtp"
 )
 
 // TrackConfig is what a Track needs.
@@ -22,36 +26,406 @@ type TrackConfig struct {
 // DefaultMaxPicturePixels is 4096 × 2304.
 const DefaultMaxPicturePixels = 4096 * 2304
 
+// How long and how many packets wait for one that is missing: long enough for a NACK and its retransmission over
+// a transatlantic path, short enough for a conversation.
+const (
+	audioReorderWait    = 60 * time.Millisecond
+	audioReorderPackets = 16
+	videoReorderWait    = 150 * time.Millisecond
+	videoReorderPackets = 512
+)
+
 // Track is one received media. The peer connection's reader writes packets into it; consumers read frames out.
-// All methods are safe for concurrent use, except that WriteRTP has one caller at a time.
-type Track struct{}
+// All methods are safe for concurrent use.
+type Track struct {
+	cfg       TrackConfig
+	keyFrames keyFrameAsker
+	faults    faultLog
+	video     *videoPath // of the two exactly one is set
+	audio     *audioPath
+
+	mu        sync.Mutex
+	params    ReceiveParameters
+	header    rtp.Header
+	seqs      unwrapper
+	ssrc      uint32
+	reorder   *reorderBuffer
+	timer     *time.Timer // for the reorder buffer's deadline
+	armed     bool
+	assembler assembler
+	clock     mediaClock
+	lastCodec CodecParameters
+	lastTime  time.Duration // of the unit before
+	spacing   time.Duration // between units, smoothed
+	rotation  int
+	consumers []*Consumer // copied on write: the decode worker reads it without the lock
+	decoding  int         // consumers that want decoded frames
+	paused    *Event
+	ended     *EndedError
+	stats     TrackStats
+}
 
 // NewTrack returns a track that has received nothing. End must be called.
-func NewTrack(cfg TrackConfig) *Track { panic("x") }
+func NewTrack(cfg TrackConfig) *Track {
+	if cfg.MaxPicturePixels <= 0 {
+		cfg.MaxPicturePixels = DefaultMaxPicturePixels
+	}
+	t := &Track{cfg: cfg, seqs: unwrapper{bits: 16}}
+	t.keyFrames.send = cfg.RequestKeyFrame
+	t.faults.logger = cfg.Logger
+	t.assembler.emit = t.unit
+	wait, packets := videoReorderWait, videoReorderPackets
+	if cfg.Kind == KindAudio {
+		t.audio = newAudioPath(t)
+		wait, packets = audioReorderWait, audioReorderPackets
+	} else {
+		t.video = newVideoPath(t)
+	}
+	t.reorder = newReorderBuffer(wait, packets, t.assembler.push)
+	return t
+}
 
 // SetParameters tells what was negotiated. It may be called again; packets of other payload types are counted and skipped.
-func (t *Track) SetParameters(p ReceiveParameters) {}
+func (t *Track) SetParameters(p ReceiveParameters) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.params = p
+	t.params.Codecs = slices.Clone(p.Codecs)
+}
 
-// WriteRTP takes one RTP packet (RFC 3550), header included. The bytes are not kept. Nothing that a peer can
-// send makes it fail: what cannot be used is counted. It never blocks on consumers.
-func (t *Track) WriteRTP(packet []byte, received time.Time) {}
+// WriteRTP takes one RTP packet (RFC 3550), header included, padding too. The bytes are not kept. Nothing that a peer can
+// send makes it fail: what cannot be used is counted. It never blocks on consumers or decoders.
+func (t *Track) WriteRTP(raw []byte, received time.Time) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.ended != nil {
+		return
+	}
+	t.stats.Packets++
+	t.stats.Bytes += uint64(len(raw))
+	p, ok := t.parse(raw, received)
+	if !ok {
+		t.stats.Unusable++
+		return
+	}
+	t.reorder.expire(received)
+	t.reorder.push(&p)
+	t.armReorder(received)
+}
+
+// parse reads the header. ok is false when it is not RTP at all.
+func (t *Track) parse(raw []byte, received time.Time) (p packet, ok bool) {
+	h := &t.header
+	n, err := h.Unmarshal(raw)
+	if err != nil {
+		t.faults.note("parse RTP header", err)
+		return p, false
+	}
+	payload := raw[n:]
+	if h.Padding {
+		if len(payload) == 0 || int(payload[len(payload)-1]) > len(payload) {
+			return p, false
+		}
+		payload = payload[:len(payload)-int(payload[len(payload)-1])]
+	}
+	if h.SSRC != t.ssrc || !t.reorder.started {
+		t.newSource(h.SSRC)
+	}
+	p = packet{
+		seq: t.seqs.next(uint32(h.SequenceNumber)), timestamp: h.Timestamp, marker: h.Marker,
+		payload: payload, received: received, ext: parseExtensions(h, t.params.Extensions),
+	}
+	for i := range t.params.Codecs {
+		if c := &t.params.Codecs[i]; c.PayloadType == h.PayloadType {
+			p.codec = c
+		}
+	}
+	if p.codec == nil {
+		t.stats.Unusable++
+		t.faults.note("find payload type", fmt.Errorf("%d was not negotiated", h.PayloadType))
+	}
+	return p, true
+}
+
+// newSource is called for the first packet, and when the ssrc changes: the media goes on, from another source.
+func (t *Track) newSource(ssrc uint32) {
+	if t.stats.Packets > 1 {
+		t.clock.sourceChanged()
+		t.assembler.abandon()
+		t.assembler.gap = true
+	}
+	t.ssrc = ssrc
+	t.seqs = unwrapper{bits: 16}
+	t.reorder.reset()
+}
+
+// armReorder sets the timer to when the reorder buffer has something to give up.
+func (t *Track) armReorder(now time.Time) {
+	deadline := t.reorder.deadline()
+	if deadline.IsZero() {
+		if t.armed {
+			t.timer.Stop()
+			t.armed = false
+		}
+		return
+	}
+	if t.armed {
+		return // expireReorder looks again if it comes too early
+	}
+	t.armed = true
+	if t.timer == nil {
+		t.timer = time.AfterFunc(deadline.Sub(now), t.expireReorder)
+		return
+	}
+	t.timer.Reset(deadline.Sub(now))
+}
+
+func (t *Track) expireReorder() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.ended != nil {
+		return
+	}
+	now := time.Now()
+	t.armed = false
+	t.reorder.expire(now)
+	t.armReorder(now)
+}
+
+// unit takes a unit from the assembler. Called with t.mu.
+func (t *Track) unit(u *unit) {
+	u.time = t.clock.at(u.timestamp, u.codec.ClockRate, u.received)
+	if u.captured.IsZero() {
+		u.captured = t.clock.captured(u.timestamp)
+	}
+	t.stats.Units++
+	t.lastCodec = u.codec
+	if t.audio != nil {
+		u.lost.Duration = t.lostAudio(u)
+		t.lastTime = u.time
+		t.audio.add(u)
+		return
+	}
+	if u.ext.hasRotation {
+		t.rotation = u.ext.rotation
+	}
+	u.rotation = t.rotation
+	t.measure(u)
+	if u.key {
+		t.stats.KeyFrames++
+		t.keyFrames.satisfied()
+	}
+	t.video.add(u)
+}
+
+// lostAudio is how much is missing before a packet after a loss.
+func (t *Track) lostAudio(u *unit) time.Duration {
+	if u.lost.Frames == 0 {
+		return 0
+	}
+	length := ticks(int64(packetSamples(u.codec, u.data)), max(u.codec.ClockRate, 1))
+	return max(u.time-t.lastTime-length, 0)
+}
+
+// measure learns the spacing of the pictures, and tells by it what a gap has cost.
+func (t *Track) measure(u *unit) {
+	u.span = max(u.time-t.lastTime, 0)
+	t.lastTime = max(u.time, t.lastTime)
+	if !u.gap {
+		if t.spacing == 0 {
+			t.spacing = u.span
+		}
+		t.spacing += (min(u.span, time.Second) - t.spacing) / 8
+		u.lost = Loss{}
+		return
+	}
+	missing := max(u.span-t.spacing, 0)
+	u.lost = Loss{Frames: 1, Duration: missing}
+	if t.spacing > 0 {
+		u.lost.Frames = uint32(max(1, (missing+t.spacing/2)/t.spacing))
+	}
+}
 
 // WriteSenderReport gives the NTP and RTP time of an RTCP sender report (RFC 3550 section 6.4.1).
-func (t *Track) WriteSenderReport(ntp uint64, rtp uint32) {}
+func (t *Track) WriteSenderReport(ntp uint64, timestamp uint32) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.clock.report(ntp, timestamp)
+}
 
-// SetPaused tells consumers that no packets are to be expected, or are again.
-func (t *Track) SetPaused(paused, muted bool) {}
+// SetPaused tells consumers that no packets are to be expected, or are again. Saying it twice tells it once.
+func (t *Track) SetPaused(paused, muted bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if paused == (t.paused != nil) && (!paused || t.paused.Muted == muted) {
+		return
+	}
+	e := Event{Kind: EventResumed, Time: t.clock.last}
+	t.paused = nil
+	if paused {
+		e = Event{Kind: EventPaused, Time: t.clock.last, Muted: muted}
+		t.paused = &e
+	}
+	for _, c := range t.consumers {
+		c.tell(e)
+	}
+}
 
-// Subscribe attaches a consumer. Errors: *FormatError, *SizeError, ErrKindMismatch, ErrUnsupportedCodec,
-// ErrCodecNotAccepted, ErrNotImplemented, *EndedError. The caller must Close the consumer.
-func (t *Track) Subscribe(r Request) (*Consumer, error) { return nil, nil }
+// Subscribe attaches a consumer. Errors: *FormatError, ErrKindMismatch, ErrUnsupportedCodec, ErrCodecNotAccepted,
+// ErrNotImplemented, *SizeError, *EndedError. The caller must Close the consumer.
+func (t *Track) Subscribe(r Request) (*Consumer, error) {
+	r, err := r.normalize(t.cfg.Kind)
+	if err != nil {
+		return nil, err
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.ended != nil {
+		return nil, t.ended
+	}
+	if err := t.fits(r); err != nil {
+		return nil, err
+	}
+	c := newConsumer(t, r)
+	c.known.codec = t.lastCodec.Codec
+	t.consumers = append(slices.Clone(t.consumers), c)
+	if !r.Encoded {
+		t.decoding++
+	}
+	if t.paused != nil {
+		c.tell(*t.paused)
+	}
+	if t.video != nil {
+		t.video.attach(c, time.Now())
+	}
+	return c, nil
+}
+
+// fits checks a request against what is known of the media by now.
+func (t *Track) fits(r Request) error {
+	codec := t.lastCodec.Codec
+	if r.Encoded {
+		if codec == CodecUnknown {
+			return nil
+		}
+		return r.acceptsCodec(codec)
+	}
+	if codec != CodecUnknown && !Decodable(codec) {
+		return fmt.Errorf("%w: %s", ErrUnsupportedCodec, codec)
+	}
+	if r.Video == nil {
+		return nil
+	}
+	return t.fitsMessage(r)
+}
+
+// fitsMessage refuses a format whose pictures cannot fit, as far as their size is known before the first.
+func (t *Track) fitsMessage(r Request) error {
+	if r.MaxPayloadBytes <= 0 || r.Video.Pixel == JPEG {
+		return nil
+	}
+	w, h := int(t.video.width.Load()), int(t.video.height.Load())
+	if w == 0 || h == 0 {
+		if r.Video.Fit != Stretch || !r.Video.AllowUpscale {
+			return nil
+		}
+		w, h = r.Video.Width, r.Video.Height // whatever comes, it is brought to this size
+	}
+	rotation := t.rotation
+	if r.Video.ReportRotation {
+		rotation = 0
+	}
+	pl, err := planVideo(w, h, rotation, *r.Video)
+	if err != nil {
+		return err
+	}
+	if pl.bytes > r.MaxPayloadBytes {
+		return &SizeError{Width: pl.width, Height: pl.height, PayloadBytes: pl.bytes, Limit: r.MaxPayloadBytes}
+	}
+	return nil
+}
+
+// acceptsCodec checks a codec against AcceptCodecs.
+func (r Request) acceptsCodec(c Codec) error {
+	if len(r.AcceptCodecs) == 0 || !r.Encoded || slices.Contains(r.AcceptCodecs, c) {
+		return nil
+	}
+	return fmt.Errorf("%w: it is %s", ErrCodecNotAccepted, c)
+}
+
+// detach forgets a consumer.
+func (t *Track) detach(c *Consumer) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	i := slices.Index(t.consumers, c)
+	if i < 0 {
+		return
+	}
+	t.consumers = slices.Concat(t.consumers[:i], t.consumers[i+1:])
+	if len(t.consumers) == 0 {
+		t.keyFrames.satisfied()
+	}
+	if c.req.Encoded {
+		return
+	}
+	t.decoding--
+	switch {
+	case t.audio != nil:
+		if t.decoding == 0 {
+			t.audio.idle()
+		}
+	case t.decoding == 0:
+		t.video.idle()
+	}
+}
 
 // End ends the track: consumers get what is queued, then *EndedError. It waits for a decode that is under way,
 // and frees the decoder. It is idempotent.
-func (t *Track) End(reason EndReason) {}
+func (t *Track) End(reason EndReason) {
+	t.mu.Lock()
+	if t.ended != nil {
+		t.mu.Unlock()
+		return
+	}
+	t.ended = &EndedError{Reason: reason}
+	if t.timer != nil {
+		t.timer.Stop()
+	}
+	t.reorder.reset()
+	t.assembler.abandon()
+	consumers := t.consumers
+	t.mu.Unlock()
+	t.keyFrames.close()
+	if t.video != nil {
+		t.video.close()
+	} else {
+		t.audio.close()
+	}
+	for _, c := range consumers {
+		c.fail(t.ended)
+	}
+}
 
 // Stats returns counters.
-func (t *Track) Stats() TrackStats { return TrackStats{} }
+func (t *Track) Stats() TrackStats {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	s := t.stats
+	s.Codec, s.SSRC, s.Consumers = t.lastCodec, t.ssrc, len(t.consumers)
+	s.Lost, s.Late, s.Duplicate = t.reorder.lost, t.reorder.late, t.reorder.duplicate
+	s.Unusable += t.assembler.malformed
+	s.UnitsDropped = t.assembler.incomplete
+	s.KeyFrameAsks = t.keyFrames.asked()
+	if v := t.video; v != nil {
+		s.Width, s.Height = int(v.width.Load()), int(v.height.Load())
+		s.Decoded, s.DecodeErrors, s.Converted = v.decoded.Load(), v.errs.Load(), v.converted.Load()
+		s.UnitsDropped += v.dropped.Load()
+		return s
+	}
+	s.Decoded, s.DecodeErrors = t.audio.decoded.Load(), t.audio.errs.Load()
+	s.UnitsDropped += t.audio.dropped.Load()
+	return s
+}
 
 // TrackStats counts what a track did.
 type TrackStats struct {
@@ -69,26 +443,3 @@ type TrackStats struct {
 	KeyFrames, KeyFrameAsks uint64          // key frames received, requests sent
 	Consumers               int             // attached now
 }
-
-// Consumer is one subscription. Next has one caller at a time; Close may be called from anywhere.
-type Consumer struct{}
-
-// Format returns what is delivered, every default filled in. Of an encoded consumer both are nil.
-func (c *Consumer) Format() (*AudioFormat, *VideoFormat) { return nil, nil }
-
-// Next waits for the next frame or event. Errors: ctx's, *EndedError, ErrStalled, ErrClosed, *SizeError when the very
-// first picture does not fit, ErrUnsupportedCodec.
-func (c *Consumer) Next(ctx context.Context) (Item, error) { return Item{}, nil }
-
-// Close detaches, releases what is queued and wakes Next. It is idempotent.
-func (c *Consumer) Close() {}
-
-// DecodePool is a bounded set of workers that decode for all tracks: each track's units in order, fair between tracks,
-// some workers for audio only.
-type DecodePool struct{}
-
-// NewDecodePool starts workers: 0 is one a core for video and one for audio alone. Close must be called.
-func NewDecodePool(workers int) *DecodePool { return nil }
-
-// Close waits for the workers. Every track must have ended.
-func (p *DecodePool) Close() {}

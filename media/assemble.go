@@ -1,0 +1,176 @@
+package media
+
+import "github.com/pion/rtp/codecs"
+
+// depacketizer turns the payloads of one access unit's packets, in order, into the codec's bitstream.
+// A new codec is one more of these and a row in newDepacketizer. It is used by one goroutine at a time.
+type depacketizer interface {
+	// begin forgets what is left of the unit before.
+	begin()
+	// append adds a payload to the unit's bytes. ok is false when the payload is malformed.
+	append(dst, payload []byte) (out []byte, ok bool)
+	// finish tells whether the bytes are a whole access unit, and whether it is a key frame. It may put
+	// parameter sets before it. Empty and ok means that the packets held no picture.
+	finish(dst []byte) (out []byte, key, ok bool)
+}
+
+// newDepacketizer returns nil for a codec whose units are single packets: audio.
+func newDepacketizer(p CodecParameters) depacketizer {
+	switch p.Codec {
+	case CodecVP8:
+		return &vp8Depacketizer{}
+	case CodecH264:
+		return newH264Depacketizer(p.Fmtp)
+	default:
+		return nil
+	}
+}
+
+// assembler makes units of packets that come in order.
+type assembler struct {
+	emit func(*unit)
+
+	codec CodecParameters
+	depkt depacketizer
+
+	cur     *unit // being assembled; nil between units
+	broken  bool  // a packet of cur is missing or malformed
+	pending Loss  // lost before the next unit
+	gap     bool  // the next unit comes after something that is missing
+
+	incomplete uint64 // units given up
+	malformed  uint64 // payloads that could not be parsed
+}
+
+// push takes the next packet.
+func (a *assembler) push(p *packet) {
+	if p.lost > 0 {
+		a.lostBefore(p)
+	}
+	if p.codec == nil || len(p.payload) == 0 {
+		return
+	}
+	if a.codec != *p.codec {
+		a.abandon()
+		a.codec, a.depkt = *p.codec, newDepacketizer(*p.codec)
+	}
+	if a.depkt == nil {
+		a.single(p)
+		return
+	}
+	a.video(p)
+}
+
+// lostBefore notes what is missing. The unit under way misses its end, the next one perhaps its beginning.
+func (a *assembler) lostBefore(p *packet) {
+	if a.cur != nil {
+		a.broken = true
+	}
+	a.gap = true
+	a.pending.Frames += uint32(p.lost)
+}
+
+// single makes a unit of one packet.
+func (a *assembler) single(p *packet) {
+	u := a.start(p)
+	u.data = append(u.data, p.payload...)
+	u.key = true
+	a.cur = nil
+	a.emit(u)
+}
+
+func (a *assembler) video(p *packet) {
+	if a.cur != nil && a.cur.timestamp != p.timestamp {
+		// The marker is only a hint in some senders (RFC 7741 section 4.1): another timestamp ends the unit too.
+		a.complete()
+	}
+	if a.cur == nil {
+		a.cur = a.start(p)
+		a.depkt.begin()
+		a.broken = false
+	}
+	if p.ext.hasRotation { // senders put it on the last packet
+		a.cur.ext.hasRotation, a.cur.ext.rotation = true, p.ext.rotation
+	}
+	a.cur.received = p.received
+	data, ok := a.depkt.append(a.cur.data, p.payload)
+	a.cur.data = data
+	if !ok {
+		a.malformed++
+		a.broken = true
+	}
+	if p.marker {
+		a.complete()
+	}
+}
+
+func (a *assembler) start(p *packet) *unit {
+	u := newUnit()
+	u.codec, u.timestamp, u.received, u.ext = *p.codec, p.timestamp, p.received, p.ext
+	u.captured = p.ext.captured
+	u.gap, u.lost = a.gap, a.pending
+	a.gap, a.pending = false, Loss{}
+	return u
+}
+
+// complete ends the unit under way.
+func (a *assembler) complete() {
+	u := a.cur
+	a.cur = nil
+	data, key, ok := a.depkt.finish(u.data)
+	u.data, u.key = data, key
+	switch {
+	case a.broken || !ok:
+		a.giveUp(u)
+	case len(data) == 0:
+		a.gap, a.pending = a.gap || u.gap, u.lost
+		u.release()
+	default:
+		a.emit(u)
+	}
+}
+
+// giveUp makes the next unit tell what is missing.
+func (a *assembler) giveUp(u *unit) {
+	a.incomplete++
+	a.gap = true
+	a.pending.Frames += u.lost.Frames
+	u.release()
+}
+
+// abandon drops the unit under way: another codec or source has taken over.
+func (a *assembler) abandon() {
+	if a.cur != nil {
+		a.giveUp(a.cur)
+		a.cur = nil
+	}
+	a.codec, a.depkt = CodecParameters{}, nil
+}
+
+// vp8Depacketizer reads RFC 7741.
+type vp8Depacketizer struct {
+	header codecs.VP8Packet
+	begun  bool // the first packet was the start of the first partition
+	any    bool
+}
+
+func (d *vp8Depacketizer) begin() { d.begun, d.any = false, false }
+
+func (d *vp8Depacketizer) append(dst, payload []byte) ([]byte, bool) {
+	data, err := d.header.Unmarshal(payload)
+	if err != nil {
+		return dst, false
+	}
+	if !d.any {
+		d.any = true
+		d.begun = d.header.S == 1 && d.header.PID == 0
+	}
+	return append(dst, data...), true
+}
+
+func (d *vp8Depacketizer) finish(dst []byte) ([]byte, bool, bool) {
+	if !d.begun || len(dst) < 3 {
+		return dst, false, false
+	}
+	return dst, dst[0]&1 == 0, true // RFC 6386 section 9.1: bit 0 is 0 in a key frame
+}

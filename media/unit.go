@@ -1,0 +1,56 @@
+package media
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// unit is an access unit of video or a packet of audio as received, complete and in order. It is reference-counted and
+// read-only once it has left the assembler.
+type unit struct {
+	codec     CodecParameters
+	data      []byte
+	timestamp uint32
+	time      time.Duration // on the track's time line
+	span      time.Duration // since the unit before, of video
+	captured  time.Time
+	received  time.Time
+	key       bool
+	// gap tells that something before it is missing, so that a picture which is not a key frame cannot be trusted.
+	gap      bool
+	lost     Loss
+	rotation int
+	ext      extensions
+	refs     atomic.Int32
+}
+
+var unitPool = sync.Pool{New: func() any { return new(unit) }}
+
+// newUnit returns an empty unit with one reference.
+func newUnit() *unit {
+	u := unitPool.Get().(*unit)
+	data := u.data[:0]
+	*u = unit{}
+	u.data = data
+	u.refs.Store(1)
+	return u
+}
+
+func (u *unit) retain() { u.refs.Add(1) }
+
+// release gives a reference back; with the last the unit may serve again.
+func (u *unit) release() {
+	switch n := u.refs.Add(-1); {
+	case n == 0:
+		unitPool.Put(u)
+	case n < 0:
+		panic("media: unit released twice")
+	}
+}
+
+// payload returns the unit's bytes as a payload that keeps the unit. The bytes are Go memory.
+func (u *unit) payload() *Payload {
+	u.retain()
+	return newPayload(u.release, u.data)
+}

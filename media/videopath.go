@@ -1,0 +1,459 @@
+package media
+
+import (
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/penstock-media/penstock/media/internal/picture"
+)
+
+// Bounds of the video path.
+const (
+	// maxRunDuration and maxRunBytes bound the units kept since the last key frame, with which a new consumer starts at once.
+	maxRunDuration = 2 * time.Second
+	maxRunBytes    = 2 << 20
+	// maxLiveAge is how old a picture may be and still be delivered as live.
+	maxLiveAge = 500 * time.Millisecond
+	// maxDecodeQueue bounds the units that wait for a decode worker.
+	maxDecodeQueue = 120
+	// undecodableAfter is how many key frames in a row must fail before consumers are told.
+	undecodableAfter = 3
+)
+
+// videoPath is the part of a video track behind the assembler: the short run of encoded units, the decoder while
+// somebody consumes, and the conversion for each distinct format.
+type videoPath struct {
+	t    *Track
+	task task
+
+	// Guarded by t.mu.
+	run      []*unit // since the last key frame; empty when a consumer would have to wait for one
+	runBytes int
+	queue    []queuedUnit
+	joins    []*Consumer // want the decoder's last picture
+	drop     bool        // nothing is queued until a key frame
+	reset    bool        // what the decoder has is from before nobody consumed
+
+	// Guarded by mu, which the decode worker holds for the length of one step.
+	mu       sync.Mutex
+	closed   bool
+	dec      videoDecoder
+	decCodec CodecParameters
+	waitKey  bool
+	failures int // key frames in a row that failed
+	last     *shown
+	pictures []picture.Picture
+	prevTime time.Duration
+
+	decoded, errs, converted, dropped atomic.Uint64
+	width, height                     atomic.Int32
+}
+
+type queuedUnit struct {
+	*unit
+	quiet bool // decode, but deliver nothing of it
+}
+
+// shown is the decoder's last picture.
+type shown struct {
+	pic picture.Picture
+	u   *unit
+}
+
+func (s *shown) release() {
+	if s != nil {
+		s.pic.Release()
+		s.u.release()
+	}
+}
+
+func newVideoPath(t *Track) *videoPath {
+	v := &videoPath{t: t}
+	v.task = task{kind: KindVideo, step: v.step}
+	return v
+}
+
+// add takes the next unit, whose reference it takes over. Called with t.mu.
+func (v *videoPath) add(u *unit) {
+	v.keep(u)
+	for _, c := range v.t.consumers {
+		if c.req.Encoded {
+			v.deliverEncoded(c, u, false)
+		}
+	}
+	if v.t.decoding == 0 {
+		u.release()
+		return
+	}
+	if v.drop && !u.key || len(v.queue) >= maxDecodeQueue && !u.key {
+		v.overflow()
+		v.dropped.Add(1)
+		u.release()
+		return
+	}
+	if v.drop {
+		v.flushQueue() // a key frame supersedes what could not be decoded in time
+		v.drop = false
+	}
+	v.queue = append(v.queue, queuedUnit{unit: u})
+	v.t.cfg.Pool.schedule(&v.task)
+}
+
+// keep puts the unit into the run, as long as the run is short. Called with t.mu.
+func (v *videoPath) keep(u *unit) {
+	switch {
+	case u.key:
+		v.dropRun()
+	case len(v.run) == 0:
+		return
+	case u.gap, u.time-v.run[0].time > maxRunDuration, v.runBytes+len(u.data) > maxRunBytes:
+		v.dropRun()
+		return
+	}
+	u.retain()
+	v.run = append(v.run, u)
+	v.runBytes += len(u.data)
+}
+
+func (v *videoPath) dropRun() {
+	for i, u := range v.run {
+		u.release()
+		v.run[i] = nil
+	}
+	v.run, v.runBytes = v.run[:0], 0
+}
+
+func (v *videoPath) overflow() {
+	if !v.drop {
+		v.drop = true
+		v.t.keyFrames.want()
+	}
+}
+
+func (v *videoPath) flushQueue() {
+	v.dropped.Add(uint64(len(v.queue)))
+	for i, q := range v.queue {
+		q.release()
+		v.queue[i] = queuedUnit{}
+	}
+	v.queue = v.queue[:0]
+}
+
+// attach starts a consumer: with the run if it is fresh, with the decoder's last picture if one is decoding, else with
+// a key frame. Called with t.mu.
+func (v *videoPath) attach(c *Consumer, now time.Time) {
+	fresh := len(v.run) > 0 && now.Sub(v.run[len(v.run)-1].received) <= maxLiveAge
+	switch {
+	case c.req.Encoded && fresh:
+		for _, u := range v.run {
+			v.deliverEncoded(c, u, true)
+		}
+	case c.req.Encoded:
+		c.waitKey = true
+		v.t.keyFrames.want()
+	case v.t.decoding > 1:
+		v.joins = append(v.joins, c)
+		v.t.cfg.Pool.schedule(&v.task)
+	case fresh:
+		for i, u := range v.run {
+			u.retain()
+			v.queue = append(v.queue, queuedUnit{unit: u, quiet: i < len(v.run)-1})
+		}
+		v.t.cfg.Pool.schedule(&v.task)
+	default:
+		v.drop = true
+		v.t.keyFrames.want()
+	}
+}
+
+// idle is called with t.mu when the last decoding consumer has gone: the worker frees the decoder.
+func (v *videoPath) idle() {
+	v.flushQueue()
+	v.joins = nil
+	v.drop, v.reset = false, true
+	v.t.cfg.Pool.schedule(&v.task)
+}
+
+// step decodes one unit, or serves those who joined.
+func (v *videoPath) step() bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	q, joins, consumers, more := v.take()
+	if v.closed {
+		consumers = nil
+	}
+	if q.unit != nil {
+		if consumers != nil {
+			v.decode(q, consumers)
+		}
+		q.release()
+	}
+	for _, c := range joins {
+		v.join(c)
+	}
+	return more
+}
+
+// join serves a further consumer with the last picture, unless that is too old to be shown as live.
+func (v *videoPath) join(c *Consumer) {
+	switch {
+	case c.sent:
+	case v.last != nil && time.Since(v.last.u.received) <= maxLiveAge:
+		c.pacer.pass(v.last.u.time)
+		v.deliver(c, v.last.pic, v.last.u, nil)
+	default:
+		v.t.keyFrames.want()
+	}
+}
+
+// take gets the next thing to do. consumers is nil when nobody wants pictures.
+func (v *videoPath) take() (q queuedUnit, joins, consumers []*Consumer, more bool) {
+	v.t.mu.Lock()
+	defer v.t.mu.Unlock()
+	if v.reset {
+		v.reset = false
+		v.freeDecoder()
+	}
+	if v.t.decoding > 0 {
+		consumers = v.t.consumers
+	}
+	if len(v.queue) == 0 {
+		joins, v.joins = v.joins, nil
+		return q, joins, consumers, false
+	}
+	q = v.queue[0]
+	n := copy(v.queue, v.queue[1:])
+	v.queue[n] = queuedUnit{}
+	v.queue = v.queue[:n]
+	return q, nil, consumers, n > 0 || len(v.joins) > 0
+}
+
+// decode decodes one unit and delivers what comes of it.
+func (v *videoPath) decode(q queuedUnit, consumers []*Consumer) {
+	u := q.unit
+	lose(consumers, u.lost)
+	if v.dec != nil && v.decCodec.Codec != u.codec.Codec {
+		v.freeDecoder()
+	}
+	if u.gap || v.dec == nil {
+		v.waitKey = true
+	}
+	if v.waitKey && !u.key {
+		v.dropped.Add(1)
+		lose(consumers, Loss{Frames: 1, Duration: u.span})
+		v.t.keyFrames.want()
+		return
+	}
+	if !v.open(u, consumers) {
+		return
+	}
+	v.waitKey = false
+	var err error
+	v.pictures, err = v.dec.Decode(v.pictures[:0], u.data, int64(u.time))
+	v.judge(u, err, consumers)
+	for i, pic := range v.pictures {
+		v.show(pic, u)
+		if !q.quiet && i == len(v.pictures)-1 {
+			v.fanOut(consumers)
+		}
+		v.pictures[i] = nil
+	}
+}
+
+// lose notes for those who get pictures what they will not get.
+func lose(consumers []*Consumer, l Loss) {
+	for _, c := range consumers {
+		if c.req.Video != nil {
+			c.addLoss(l)
+		}
+	}
+}
+
+// open makes the decoder if there is none.
+func (v *videoPath) open(u *unit, consumers []*Consumer) bool {
+	if v.dec != nil {
+		return true
+	}
+	dec, err := newVideoDecoder(u.codec.Codec, v.t.cfg.MaxPicturePixels, u.codec.Fmtp)
+	if err != nil {
+		for _, c := range consumers {
+			if c.req.Video != nil {
+				c.fail(err)
+			}
+		}
+		return false
+	}
+	v.dec, v.decCodec, v.failures = dec, u.codec, 0
+	return true
+}
+
+// judge draws the conclusions of a decode.
+func (v *videoPath) judge(u *unit, err error, consumers []*Consumer) {
+	if err == nil {
+		v.decoded.Add(1)
+		if u.key {
+			v.failures = 0
+		}
+		return
+	}
+	v.errs.Add(1)
+	v.t.faults.note("decode", err)
+	v.waitKey = true
+	v.t.keyFrames.want()
+	if !u.key {
+		return
+	}
+	if v.failures++; v.failures == undecodableAfter {
+		for _, c := range consumers {
+			c.tell(Event{Kind: EventUndecodable, Time: u.time, Codec: u.codec.Codec, Reason: err.Error()})
+		}
+	}
+}
+
+// show makes the picture the last one. It takes over the caller's reference.
+func (v *videoPath) show(pic picture.Picture, u *unit) {
+	v.last.release()
+	u.retain()
+	v.last = &shown{pic: pic, u: u}
+	w, h := pic.Size()
+	v.width.Store(int32(w))
+	v.height.Store(int32(h))
+}
+
+// fanOut delivers the last picture to all who are due, converting it once for each distinct format.
+func (v *videoPath) fanOut(consumers []*Consumer) {
+	done := conversions{}
+	for _, c := range consumers {
+		if c.req.Video != nil && c.pacer.pass(v.last.u.time) {
+			v.deliver(c, v.last.pic, v.last.u, &done)
+		}
+	}
+	done.release()
+	v.prevTime = v.last.u.time
+}
+
+// deliver converts a picture for one consumer, unless done has it already, and queues it.
+func (v *videoPath) deliver(c *Consumer, pic picture.Picture, u *unit, done *conversions) {
+	if c.done() {
+		return
+	}
+	w, h := pic.Size()
+	if f := (unitFormat{u.codec.Codec, w, h}); f != c.known {
+		if c.known.width != 0 && c.known.height != 0 || c.known.codec != CodecUnknown && c.known.codec != f.codec {
+			c.tell(Event{Kind: EventFormatChanged, Time: u.time, Codec: f.codec, Width: w, Height: h})
+		}
+		c.known = f
+	}
+	out, err := v.convert(c, pic, u, done)
+	var size *SizeError
+	switch {
+	case errors.As(err, &size):
+		c.refuse(size, u.time)
+	case errors.Is(err, ErrNotImplemented):
+		c.fail(err)
+	case err != nil:
+		v.errs.Add(1)
+		v.t.faults.note("convert", err)
+	default:
+		c.sent, c.tooLarge = true, false
+		c.push(v.frame(c, pic, u, out))
+	}
+}
+
+// refuse tells a consumer once that pictures have grown too large for it. If that is so from the beginning, it asked for too much.
+func (c *Consumer) refuse(size *SizeError, at time.Duration) {
+	switch {
+	case !c.sent:
+		c.fail(size)
+	case !c.tooLarge:
+		c.tooLarge = true
+		c.tell(Event{Kind: EventTooLarge, Time: at, PayloadBytes: size.PayloadBytes, Width: size.Width, Height: size.Height})
+	}
+}
+
+func (v *videoPath) frame(c *Consumer, pic picture.Picture, u *unit, out converted) *Frame {
+	f := &Frame{
+		Kind: KindVideo, RTPTimestamp: u.timestamp, Time: u.time, Captured: u.captured, Received: u.received,
+		Width: out.plan.width, Height: out.plan.height, KeyFrame: u.key, Planes: out.planes, Payload: out.payload,
+		span: max(u.time-v.prevTime, 0),
+	}
+	if img, err := pic.Download(); err == nil {
+		f.Corrupt = img.Corrupt
+	}
+	if c.req.Video.ReportRotation {
+		f.Rotation = u.rotation
+	}
+	return f
+}
+
+// deliverEncoded queues a unit as received. Called with t.mu.
+func (v *videoPath) deliverEncoded(c *Consumer, u *unit, replayed bool) {
+	c.addLoss(u.lost)
+	if c.done() || !c.accepts(u.codec.Codec, u.time) {
+		return
+	}
+	if u.gap && !u.key {
+		c.waitKey = true
+		v.t.keyFrames.want()
+	}
+	if c.waitKey && !u.key {
+		return
+	}
+	c.waitKey = false
+	if limit := c.req.MaxPayloadBytes; limit > 0 && len(u.data) > limit {
+		c.refuse(&SizeError{PayloadBytes: len(u.data), Limit: limit}, u.time)
+		c.waitKey = true
+		return
+	}
+	c.sent, c.tooLarge = true, false
+	overflow := c.push(&Frame{
+		Kind: KindVideo, RTPTimestamp: u.timestamp, Time: u.time, Captured: u.captured, Received: u.received,
+		Rotation: u.rotation, KeyFrame: u.key, Payload: u.payload(), replayed: replayed,
+		Width: int(v.width.Load()), Height: int(v.height.Load()),
+	})
+	if overflow && !u.key {
+		c.dropFrames() // what is left cannot be decoded without what was dropped
+		c.waitKey = true
+		v.t.keyFrames.want()
+	}
+}
+
+// accepts checks the codec as received against what an encoded consumer can use, and tells when it changes.
+func (c *Consumer) accepts(codec Codec, at time.Duration) bool {
+	if c.known.codec == codec {
+		return true
+	}
+	if err := c.req.acceptsCodec(codec); err != nil {
+		c.fail(err)
+		return false
+	}
+	if c.known.codec != CodecUnknown {
+		c.tell(Event{Kind: EventFormatChanged, Time: at, Codec: codec})
+	}
+	c.known.codec = codec
+	return true
+}
+
+func (v *videoPath) freeDecoder() {
+	v.last.release()
+	v.last = nil
+	if v.dec != nil {
+		_ = v.dec.Close() // idempotent, and there is nothing to be done about it
+		v.dec = nil
+	}
+	v.waitKey = true
+}
+
+// close frees everything; it waits for a step that is under way.
+func (v *videoPath) close() {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.closed = true
+	v.freeDecoder()
+	v.t.mu.Lock()
+	defer v.t.mu.Unlock()
+	v.flushQueue()
+	v.dropRun()
+}
