@@ -1,0 +1,83 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/penstock-media/penstock/cmd/gateway/internal/config"
+)
+
+// healthcheckTimeout bounds the question to the service.
+const healthcheckTimeout = 5 * time.Second
+
+// healthcheckCmd asks a running service whether it is ready. It takes the flags of serve, so that a probe in the same
+// container needs no others.
+type healthcheckCmd struct {
+	config.Flags `embed:""`
+	Live         bool `name:"live" env:"PENSTOCK_HEALTHCHECK_LIVE" help:"Ask only whether the process is alive (/healthz)."`
+}
+
+// Run implements the command.
+func (c *healthcheckCmd) Run(ctx context.Context, std *stdio) error {
+	if err := complete(&c.Config); err != nil {
+		return err
+	}
+	client, scheme, err := c.client()
+	if err != nil {
+		return err
+	}
+	path := "/readyz"
+	if c.Live {
+		path = "/healthz"
+	}
+	ctx, cancel := context.WithTimeout(ctx, healthcheckTimeout)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, scheme+"://"+c.HTTPAddr+path, nil)
+	if err != nil {
+		return fmt.Errorf("healthcheck: %w", err)
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		return fmt.Errorf("healthcheck: nothing answers at %s: %w; is `gateway serve` running with this --http-addr?", c.HTTPAddr, err)
+	}
+	defer resp.Body.Close() //nolint:errcheck // only read
+	body, err := io.ReadAll(io.LimitReader(resp.Body, 1<<16))
+	if err != nil {
+		return fmt.Errorf("healthcheck: %w", err)
+	}
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("healthcheck: %s: %s", resp.Status, strings.TrimSpace(string(body)))
+	}
+	_, err = fmt.Fprintln(std.Out, strings.TrimSpace(string(body)))
+	return err
+}
+
+// client returns an HTTP client that trusts the certificate of the configuration and no other.
+func (c *healthcheckCmd) client() (*http.Client, string, error) {
+	if c.TLSCert == "" {
+		return &http.Client{}, "http", nil
+	}
+	pair, err := tls.LoadX509KeyPair(c.TLSCert, c.TLSKey)
+	if err != nil {
+		return nil, "", fmt.Errorf("healthcheck: %w", err)
+	}
+	return &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{
+		MinVersion: tls.VersionTLS12,
+		// The name in the certificate is that by which others know the service, not the address asked here; the
+		// certificate itself is compared instead.
+		InsecureSkipVerify: true, //nolint:gosec // see above
+		VerifyConnection: func(s tls.ConnectionState) error {
+			if !bytes.Equal(s.PeerCertificates[0].Raw, pair.Certificate[0]) {
+				return errors.New("the service shows another certificate than --tls-cert")
+			}
+			return nil
+		},
+	}}}, "https", nil
+}
