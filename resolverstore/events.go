@@ -1,6 +1,7 @@
 package resolverstore
 
 import (
+	"cmp"
 	"time"
 	"unicode/utf8"
 )
@@ -173,7 +174,7 @@ func (c *call) publish(p *Publication, now time.Time) string {
 	if known == nil && len(c.publications) >= c.cfg.MaxPublications {
 		return ignoredLimit
 	}
-	if reason := c.put(p.Participant, now); reason != "" {
+	if reason := c.put(c.fillIn(p.Participant), now); reason != "" {
 		return reason
 	}
 	if known == nil {
@@ -182,7 +183,18 @@ func (c *call) publish(p *Publication, now time.Time) string {
 		c.publications[ref] = known
 	}
 	known.Publication, known.since = *p, now
+	known.Participant = c.participants[ref.ParticipantID].Participant
 	return ""
+}
+
+// fillIn adds what is known of a participant and a publication leaves out: signalling may name the participant by id alone.
+func (c *call) fillIn(p Participant) Participant {
+	if known := c.participants[p.ID]; known != nil {
+		p.UserID = cmp.Or(p.UserID, known.UserID)
+		p.DisplayName = cmp.Or(p.DisplayName, known.DisplayName)
+		p.LookupPrefix = cmp.Or(p.LookupPrefix, known.LookupPrefix)
+	}
+	return p
 }
 
 func (c *call) unpublish(ref PublicationRef, now time.Time) string {

@@ -179,8 +179,13 @@ func (m *matcher) contradicts(c *claim, j int) bool {
 		return true
 	}
 	owners := m.dir[w.Participant]
-	if w.Participant == "" || len(owners) == 0 {
+	switch {
+	case w.Participant == "":
 		return false
+	case len(owners) == 0:
+		// Words that name somebody unknown speak against all who are known, unless signalling itself says otherwise.
+		explicit := c.mid != "" || c.trackID != "" && (c.trackID == md.TrackID || c.trackID == w.TrackID)
+		return !w.Opaque && !explicit
 	}
 	return !slices.Contains(owners, c.ref.ParticipantID) || w.Source != SourceUnknown && w.Source != c.ref.Source
 }
@@ -212,8 +217,10 @@ func (m *matcher) strong(r rule, find func(*claim) []int) []pair {
 	}
 	var pairs []pair
 	for _, j := range order {
+		// What two claim in earnest is for no other rule either.
+		m.taken[m.media[j].ID] = true
 		if p, ok := m.contest(j, wanted[j], r); ok {
-			m.taken[p.media], m.done[p.ref] = true, true
+			m.done[p.ref] = true
 			pairs = append(pairs, p)
 		}
 	}
