@@ -2,11 +2,14 @@ package rtcpool
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/penstock-media/penstock/media"
+	"go.opentelemetry.io/otel/trace"
 	"go.opentelemetry.io/otel/trace/noop"
 )
 
@@ -110,33 +113,27 @@ func (r *recorder) flowing(t *testing.T, trackID string) Media {
 	return found
 }
 
-func (r *recorder) count(f func(*recorder) int) int {
+// told is a copy of what was told so far.
+func (r *recorder) told() *recorder {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return f(r)
+	return &recorder{
+		media: maps.Clone(r.media), added: slices.Clone(r.added), updated: slices.Clone(r.updated),
+		removed: slices.Clone(r.removed), states: maps.Clone(r.states), ended: slices.Clone(r.ended),
+	}
 }
 
 // morePackets waits until the track has received n packets more than it has now.
 func morePackets(t *testing.T, track *media.Track, n uint64) {
 	t.Helper()
 	want := track.Stats().Packets + n
-	tick := time.NewTicker(2 * time.Millisecond)
-	defer tick.Stop()
-	limit := time.NewTimer(hang)
-	defer limit.Stop()
-	for track.Stats().Packets < want {
-		select {
-		case <-tick.C:
-		case <-limit.C:
-			t.Fatalf("%d packets, want %d", track.Stats().Packets, want)
-		}
-	}
+	waitFor(t, "more packets", func() bool { return track.Stats().Packets >= want })
 }
 
 func newTestPool(t *testing.T, change func(*Config)) *Pool {
 	t.Helper()
 	decoders := media.NewDecodePool(1)
-	cfg := Config{Decoders: decoders, Tracer: noop.NewTracerProvider().Tracer("test"), Loopback: true}
+	cfg := Config{Decoders: decoders, Tracer: noopTracer(), Loopback: true}
 	if change != nil {
 		change(&cfg)
 	}
@@ -163,4 +160,22 @@ func open(t *testing.T, p *Pool, id string) (*Session, *recorder) {
 		t.Fatal(err)
 	}
 	return s, r
+}
+
+func noopTracer() trace.Tracer { return noop.NewTracerProvider().Tracer("test") }
+
+// waitFor polls what cannot tell when it changes.
+func waitFor(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	tick := time.NewTicker(2 * time.Millisecond)
+	defer tick.Stop()
+	limit := time.NewTimer(hang)
+	defer limit.Stop()
+	for !ok() {
+		select {
+		case <-tick.C:
+		case <-limit.C:
+			t.Fatalf("%s: not within %v", what, hang)
+		}
+	}
 }

@@ -1,9 +1,16 @@
 package rtcpool
 
 import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/penstock-media/penstock/media"
+	"github.com/pion/webrtc/v4"
 )
 
 func TestMediaArrives(t *testing.T) {
@@ -12,7 +19,13 @@ func TestMediaArrives(t *testing.T) {
 	f := newTestSFU(t)
 	f.add(vp8, "cam", "alice:TRACK_TYPE_VIDEO")
 	f.add(opus, "mic", "alice:TRACK_TYPE_AUDIO")
-	f.negotiate(s, 0)
+	answer := f.negotiate(s, 0)
+	if !answer.CandidatesComplete || !strings.Contains(answer.SDP, "a=candidate:") || len(answer.Rejected) != 0 {
+		t.Errorf("complete %v, rejected %v, answer:\n%s", answer.CandidatesComplete, answer.Rejected, answer.SDP)
+	}
+	if strings.Contains(answer.SDP, "a=sendrecv") || strings.Contains(answer.SDP, "a=sendonly") {
+		t.Errorf("the answer would send:\n%s", answer.SDP)
+	}
 
 	cam, mic := r.flowing(t, "cam"), r.flowing(t, "mic")
 	if cam.Codec != media.CodecVP8 || cam.Kind != media.KindVideo || cam.StreamID != "alice:TRACK_TYPE_VIDEO" || !cam.Active {
@@ -23,4 +36,352 @@ func TestMediaArrives(t *testing.T) {
 	}
 	morePackets(t, cam.Track, 20)
 	morePackets(t, mic.Track, 20)
+	if got, ok := s.Media(cam.ID); !ok || got.Track != cam.Track {
+		t.Errorf("Media(%q) = %+v, %v", cam.ID, got, ok)
+	}
 }
+
+// Facts of the SDP are reported before any packet, so that a muted publisher is known.
+func TestS13_MediaIsKnownBeforeItsFirstPacket(t *testing.T) {
+	p := newTestPool(t, nil)
+	s, r := open(t, p, "s")
+	f := newTestSFU(t)
+	f.add(vp8, "cam", "alice")
+	ctx, cancel := context.WithTimeout(context.Background(), hang)
+	defer cancel()
+	res, err := s.Negotiate(ctx, Offer{SDP: f.offer(nil)})
+	if err != nil || res.Answer == nil {
+		t.Fatal(res, err)
+	}
+	m := r.byTrack(t, "cam") // the SFU has not even seen the answer
+	if m.SSRC != 0 || m.Codec != media.CodecUnknown || m.Track == nil || !m.Active {
+		t.Errorf("media: %+v", m)
+	}
+}
+
+func TestS1_OfferAfterCloseIsDropped(t *testing.T) {
+	p := newTestPool(t, nil)
+	other, others := open(t, p, "other")
+	g := newTestSFU(t)
+	g.add(opus, "mic", "bob")
+	g.negotiate(other, 0)
+	mic := others.flowing(t, "mic")
+
+	s, r := open(t, p, "s")
+	f := newTestSFU(t)
+	f.add(opus, "mic", "alice")
+	f.negotiate(s, 0)
+	r.flowing(t, "mic")
+	late := f.offer(nil)
+	s.Close()
+	for range 100 {
+		res, err := s.Negotiate(context.Background(), Offer{SDP: late})
+		if err != nil || res.Drop == nil || res.Drop.Reason != DropClosed {
+			t.Fatalf("%+v, %v", res, err)
+		}
+	}
+	if n := p.Stats().DroppedClosed; n != 100 {
+		t.Errorf("%d counted", n)
+	}
+	if c, err := s.AddCandidate(context.Background(), 0, Candidate{}); err != nil || c != CandidateDropped {
+		t.Errorf("candidate: %v, %v", c, err)
+	}
+	morePackets(t, mic.Track, 20)
+}
+
+func TestS2_OfferThatWaitsWhileTheSessionCloses(t *testing.T) {
+	p := newTestPool(t, nil)
+	for round := range 20 {
+		s, _ := open(t, p, fmt.Sprint(round))
+		f := newTestSFU(t)
+		f.add(opus, "mic", "alice")
+		text := f.offer(nil)
+		outcomes := make(chan Result, 10)
+		var calls sync.WaitGroup
+		for i := range cap(outcomes) {
+			calls.Go(func() {
+				r, err := s.Negotiate(context.Background(), Offer{SDP: withVersion(t, text, uint64(i+10))})
+				if err != nil {
+					t.Error(err)
+				}
+				outcomes <- r
+			})
+		}
+		s.Close()
+		calls.Wait()
+		close(outcomes)
+		for r := range outcomes {
+			if (r.Answer == nil) == (r.Drop == nil) {
+				t.Errorf("%+v", r)
+			}
+		}
+	}
+	if n := p.Stats().PeerConnections; n != 0 {
+		t.Errorf("%d peer connections left", n)
+	}
+}
+
+func TestS3_OlderGenerationIsDroppedAndDrains(t *testing.T) {
+	p := newTestPool(t, nil)
+	s, r := open(t, p, "s")
+	first, second := newTestSFU(t), newTestSFU(t)
+	first.add(vp8, "cam", "alice")
+	first.negotiate(s, 1)
+	old := r.flowing(t, "cam")
+
+	second.add(vp8, "cam2", "alice")
+	second.negotiate(s, 2)
+	fresh := r.flowing(t, "cam2")
+	if fresh.Generation != 2 || fresh.ID == old.ID || fresh.Track == old.Track {
+		t.Errorf("old %+v, new %+v", old, fresh)
+	}
+	r.until(t, "the older generation is let go", func() bool { _, there := r.media[old.ID]; return !there })
+
+	res, err := s.Negotiate(context.Background(), Offer{Generation: 1, SDP: first.offer(nil)})
+	if err != nil || res.Drop == nil || res.Drop.Reason != DropStaleGeneration || res.Drop.CurrentGeneration != 2 {
+		t.Errorf("%+v, %v", res, err)
+	}
+	c, err := s.AddCandidate(context.Background(), 1, Candidate{Candidate: "candidate:1 1 udp 1 127.0.0.1 9 typ host"})
+	if err != nil || c != CandidateDropped {
+		t.Errorf("candidate: %v, %v", c, err)
+	}
+	morePackets(t, fresh.Track, 20)
+}
+
+// The older generation is let go after 2 s even if the newer one's media never flow; until then it receives.
+func TestS3_OlderGenerationEndsWhenTheNewerNeverFlows(t *testing.T) {
+	p := newTestPool(t, nil)
+	s, r := open(t, p, "s")
+	first, second := newTestSFU(t), newTestSFU(t)
+	first.add(vp8, "cam", "alice")
+	first.negotiate(s, 1)
+	old := r.flowing(t, "cam")
+	second.add(vp8, "cam2", "alice")
+	res, err := s.Negotiate(context.Background(), Offer{Generation: 2, SDP: second.offer(nil)})
+	if err != nil || res.Answer == nil {
+		t.Fatal(res, err)
+	}
+	morePackets(t, old.Track, 20)
+	r.until(t, "the older generation is let go", func() bool { _, there := r.media[old.ID]; return !there })
+}
+
+func TestS4_ConcurrentOffersAreAppliedInOrder(t *testing.T) {
+	p := newTestPool(t, nil)
+	s, r := open(t, p, "s")
+	f := newTestSFU(t)
+	f.add(opus, "mic", "alice")
+	f.negotiate(s, 0)
+	r.flowing(t, "mic")
+	text := f.offer(nil)
+	base := versionOf(t, text)
+	const n = 50
+	var answered, superseded, highest int
+	var mu sync.Mutex
+	var calls sync.WaitGroup
+	for i := range n {
+		calls.Go(func() {
+			res, err := s.Negotiate(context.Background(), Offer{SDP: withVersion(t, text, base+uint64(i))})
+			mu.Lock()
+			defer mu.Unlock()
+			switch {
+			case err != nil:
+				t.Error(err)
+			case res.Answer != nil:
+				answered++
+				highest = max(highest, i)
+			case res.Drop.Reason == DropSuperseded:
+				superseded++
+			default:
+				t.Errorf("%+v", res.Drop)
+			}
+		})
+	}
+	calls.Wait()
+	if answered+superseded != n || highest != n-1 {
+		t.Errorf("%d answered, %d superseded, highest %d", answered, superseded, highest)
+	}
+	if len(r.told().added) != 1 || len(r.told().removed) != 0 {
+		t.Errorf("added %v, removed %v", r.told().added, r.told().removed)
+	}
+	morePackets(t, r.flowing(t, "mic").Track, 10)
+}
+
+func TestS4_QueueOfOffersIsOrderedByVersion(t *testing.T) {
+	f := newTestSFU(t)
+	f.add(opus, "mic", "alice")
+	text := f.offer(nil)
+	var waiting []*negotiation
+	for _, v := range []uint64{7, 5, 9, 6} {
+		o, err := parseOffer(withVersion(t, text, v), defaultMaxSDPBytes)
+		if err != nil {
+			t.Fatal(err)
+		}
+		waiting = append(waiting, &negotiation{offer: o})
+	}
+	if i := nextOf(waiting); waiting[i].offer.origin.SessionVersion != 5 {
+		t.Errorf("version %d is next", waiting[i].offer.origin.SessionVersion)
+	}
+	waiting[1].generation = 2
+	if i := nextOf(waiting); waiting[i].offer.origin.SessionVersion != 6 {
+		t.Errorf("version %d is next", waiting[i].offer.origin.SessionVersion)
+	}
+}
+
+func TestS4_SameOfferSameAnswer(t *testing.T) {
+	p := newTestPool(t, nil)
+	s, r := open(t, p, "s")
+	f := newTestSFU(t)
+	f.add(opus, "mic", "alice")
+	text := f.offer(nil)
+	first := f.exchange(s, 0, text)
+	r.flowing(t, "mic")
+	again, err := s.Negotiate(context.Background(), Offer{SDP: text})
+	if err != nil || again.Answer == nil || again.Answer.SDP != first.SDP {
+		t.Errorf("%+v, %v", again, err)
+	}
+	if n := p.Stats().Repeated; n != 1 {
+		t.Errorf("%d repeated", n)
+	}
+	old := withVersion(t, text, 1)
+	res, err := s.Negotiate(context.Background(), Offer{SDP: old})
+	if err != nil || res.Drop == nil || res.Drop.Reason != DropSuperseded {
+		t.Errorf("%+v, %v", res, err)
+	}
+}
+
+func TestNegotiateEndsWithItsContext(t *testing.T) {
+	p := newTestPool(t, nil)
+	s, _ := open(t, p, "s")
+	f := newTestSFU(t)
+	f.add(opus, "mic", "alice")
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if _, err := s.Negotiate(ctx, Offer{SDP: f.offer(nil)}); !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+}
+
+func TestS14_CloseIsIdempotentAndConcurrent(t *testing.T) {
+	p := newTestPool(t, nil)
+	for round := range 20 {
+		s, r := open(t, p, "same id each time")
+		f := newTestSFU(t)
+		f.add(vp8, "cam", "alice")
+		f.negotiate(s, 0)
+		if round%2 == 0 {
+			r.flowing(t, "cam")
+		}
+		var calls sync.WaitGroup
+		for range 8 {
+			calls.Go(s.Close)
+		}
+		within(t, s.Done(), "the end")
+		calls.Wait()
+		s.Close()
+		if len(r.told().ended) != 1 || r.told().ended[0] != EndClosed || len(r.told().media) != 0 {
+			t.Fatalf("ended %v, media %v", r.told().ended, r.media)
+		}
+		f.close()
+	}
+	if n := p.Stats(); n.PeerConnections != 0 || n.Sessions != 0 {
+		t.Errorf("left: %+v", n)
+	}
+}
+
+func TestS15_SessionEndsWhenItsMediaAreLostForLong(t *testing.T) {
+	p := newTestPool(t, func(c *Config) { c.Grace = 50 * time.Millisecond })
+	s, r := open(t, p, "never offered")
+	within(t, s.Done(), "the end")
+	if r.told().ended[0] != EndMediaLost {
+		t.Errorf("ended: %v", r.told().ended)
+	}
+}
+
+func TestS15_RemoteCloseIsReportedAndAnOfferBringsItBack(t *testing.T) {
+	p := newTestPool(t, func(c *Config) { c.Grace = 3 * time.Second })
+	s, r := open(t, p, "s")
+	first, second := newTestSFU(t), newTestSFU(t)
+	first.add(vp8, "cam", "alice")
+	first.negotiate(s, 0)
+	r.flowing(t, "cam")
+	if err := first.pc.Close(); err != nil {
+		t.Fatal(err)
+	}
+	r.until(t, "closed and empty", func() bool {
+		states := r.states[1]
+		return len(states) > 0 && states[len(states)-1] == StateClosed && len(r.media) == 0
+	})
+	second.add(vp8, "again", "alice")
+	second.negotiate(s, 0)
+	r.flowing(t, "again")
+	if err := second.pc.Close(); err != nil {
+		t.Fatal(err)
+	}
+	within(t, s.Done(), "the end")
+	if r.told().ended[0] != EndRemoteClosed {
+		t.Errorf("ended: %v", r.told().ended)
+	}
+}
+
+func TestPoolRefuses(t *testing.T) {
+	if _, err := New(Config{}); !errors.Is(err, ErrConfig) {
+		t.Error(err)
+	}
+	p := newTestPool(t, nil)
+	if _, err := p.Open(SessionConfig{}); !errors.Is(err, ErrConfig) {
+		t.Error(err)
+	}
+	s, _ := open(t, p, "s")
+	if _, err := p.Open(SessionConfig{ID: "s", Observer: newRecorder()}); !errors.Is(err, ErrExists) {
+		t.Error(err)
+	}
+	if p.Session("s") != s || p.Session("t") != nil {
+		t.Error("Session")
+	}
+	if err := p.Close(context.Background()); err != nil {
+		t.Error(err)
+	}
+	if _, err := p.Open(SessionConfig{ID: "t", Observer: newRecorder()}); !errors.Is(err, ErrClosed) {
+		t.Error(err)
+	}
+}
+
+func TestUDPPortsAreBounded(t *testing.T) {
+	if _, err := New(Config{Decoders: media.NewDecodePool(1), Tracer: noopTracer(), UDPPortMin: 5000, UDPPortMax: 4000}); !errors.Is(err, ErrConfig) {
+		t.Error(err)
+	}
+	p := newTestPool(t, func(c *Config) { c.UDPPortMin, c.UDPPortMax = 42000, 42100 })
+	s, _ := open(t, p, "s")
+	f := newTestSFU(t)
+	f.add(opus, "mic", "alice")
+	for line := range strings.Lines(f.negotiate(s, 0).SDP) {
+		if words := strings.Fields(line); strings.HasPrefix(line, "a=candidate:") && (words[5] < "42000" || words[5] > "42100") {
+			t.Error(line)
+		}
+	}
+}
+
+func versionOf(t *testing.T, text string) uint64 {
+	t.Helper()
+	o, err := parseOffer(text, defaultMaxSDPBytes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return o.origin.SessionVersion
+}
+
+// withVersion sets the version in the o= line.
+func withVersion(t *testing.T, text string, version uint64) string {
+	t.Helper()
+	before, rest, ok := strings.Cut(text, "o=")
+	line, after, ok2 := strings.Cut(rest, "\r\n")
+	words := strings.Fields(line)
+	if !ok || !ok2 || len(words) != 6 {
+		t.Errorf("no o= line in %q", text)
+		return text
+	}
+	words[2] = fmt.Sprint(version)
+	return before + "o=" + strings.Join(words, " ") + "\r\n" + after
+}
+
+var restartOptions = &webrtc.OfferOptions{ICERestart: true}
