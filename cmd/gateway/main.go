@@ -51,16 +51,15 @@ func main() {
 func run(ctx context.Context, args []string, std *stdio) int {
 	var cli commands
 	exited := -1
-	parser, err := kong.New(&cli,
+	parser, err := kong.New(&cli, append(config.Options(),
 		kong.Name("gateway"),
 		kong.Description("Penstock receives WebRTC media and streams decoded frames over gRPC."),
 		kong.Writers(std.Out, std.Err),
 		kong.Exit(func(code int) { exited = code }),
-		kong.Resolvers(config.NewResolver()),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, FlagsLast: true}),
 		kong.BindTo(ctx, (*context.Context)(nil)),
 		kong.Bind(std),
-	)
+	)...)
 	if err != nil {
 		fmt.Fprintln(std.Err, "gateway:", err)
 		return exitFailed

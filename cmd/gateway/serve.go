@@ -2,7 +2,14 @@ package main
 
 import (
 	"context"
-	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"go.opentelemetry.io/otel"
 
 	"github.com/penstock-media/penstock/cmd/gateway/internal/config"
 )
@@ -12,5 +19,44 @@ type serveCmd struct {
 	config.Flags `embed:""`
 }
 
-// Run implements the command.
-func (c *serveCmd) Run(ctx context.Context, std *stdio) error { return errors.New("not built yet") }
+// Run implements the command: it serves until ctx ends or a server fails, then drains and closes. A further signal
+// while it drains cuts the grace short.
+func (c *serveCmd) Run(ctx context.Context, std *stdio) error {
+	if err := complete(&c.Config); err != nil {
+		return err
+	}
+	log := newLogger(std.Err, c.LogLevel, c.LogFormat)
+	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) { log.Warn("tracing", "error", err) }))
+	g, err := newGateway(ctx, c.Config, log)
+	if err != nil {
+		return err
+	}
+	failure := g.Start()
+	if failure == nil {
+		fmt.Fprintf(std.Out, "gateway serves gRPC on %s and HTTP on %s\n", g.GRPCAddr(), g.HTTPAddr())
+		select {
+		case <-ctx.Done():
+		case failure = <-g.Failed():
+		}
+	}
+	hurry, stop := signal.NotifyContext(context.WithoutCancel(ctx), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if failure != nil {
+		stop() // nobody is served any more, so nobody is waited for
+	}
+	if err := g.Close(hurry); err != nil && failure == nil {
+		failure = err
+	}
+	return failure
+}
+
+// newLogger returns a logger of the level and format that Config.Validate has let pass.
+func newLogger(w io.Writer, level, format string) *slog.Logger {
+	var l slog.Level
+	_ = l.UnmarshalText([]byte(level)) // validated
+	opts := &slog.HandlerOptions{Level: l}
+	if format == "json" {
+		return slog.New(slog.NewJSONHandler(w, opts))
+	}
+	return slog.New(slog.NewTextHandler(w, opts))
+}

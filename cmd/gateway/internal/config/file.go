@@ -58,7 +58,7 @@ func (r *Resolver) Resolve(ctx *kong.Context, parent *kong.Path, flag *kong.Flag
 		return nil, nil //nolint:nilnil // as above
 	}
 	if err := check(flag, e.text); err != nil {
-		return nil, &Error{fmt.Sprintf("%s:%d", r.path, e.line), fmt.Sprintf("%s: %v", flag.Name, err), "write it as --" + flag.Name + "=" + flag.FormatPlaceHolder() + " takes it"}
+		return nil, fmt.Errorf("%s:%d: %w", r.path, e.line, err)
 	}
 	return e.text, nil
 }
@@ -155,6 +155,9 @@ func mendUnknown(name string) string {
 
 // check parses a text as the flag would, into a value that is thrown away.
 func check(flag *kong.Flag, text string) error {
+	if flag.IsBool() && text != "true" && text != "false" {
+		return fmt.Errorf("%q is neither true nor false; write one of these", text)
+	}
 	scan := kong.Scan().PushTyped(text, kong.FlagValueToken)
 	target := reflect.New(flag.Target.Type()).Elem()
 	return flag.Mapper.Decode(&kong.DecodeContext{Value: flag.Value, Scan: scan}, target)

@@ -1,0 +1,224 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"slices"
+	"time"
+
+	"go.opentelemetry.io/otel/trace"
+	"go.opentelemetry.io/otel/trace/noop"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+
+	"github.com/penstock-media/penstock/cmd/gateway/internal/config"
+	"github.com/penstock-media/penstock/media"
+	"github.com/penstock-media/penstock/resolverstore"
+	"github.com/penstock-media/penstock/rtcpool"
+	"github.com/penstock-media/penstock/service"
+)
+
+// handshakeTimeout bounds the set-up of a gRPC connection, TLS included.
+const handshakeTimeout = 10 * time.Second
+
+// errNotClosed means that something did not close in time.
+var errNotClosed = errors.New("did not close in time")
+
+// gateway is everything that `gateway serve` runs. Its methods are safe for concurrent use after Start.
+type gateway struct {
+	cfg     config.Config
+	log     *slog.Logger
+	service *service.Service
+	grpc    *grpc.Server
+	http    *http.Server
+
+	grpcListener, httpListener net.Listener
+	failed                     chan error // what ended serving, from either server
+	closers                    []closer
+}
+
+// closer is a part that must be closed, with the name it has in errors.
+type closer struct {
+	name  string
+	close func(ctx context.Context) error
+}
+
+// newGateway builds a gateway that does not listen yet, from a configuration that is complete and valid. Close must
+// be called.
+func newGateway(ctx context.Context, cfg config.Config, log *slog.Logger) (*gateway, error) {
+	g := &gateway{cfg: cfg, log: log, failed: make(chan error, 2)}
+	if err := g.build(ctx); err != nil {
+		return nil, errors.Join(err, g.close(ctx))
+	}
+	return g, nil
+}
+
+func (g *gateway) build(ctx context.Context) error {
+	provider, shutdown, err := newTracing(ctx, g.cfg.OTLPEndpoint)
+	if err != nil {
+		return fmt.Errorf("set up tracing: %w", err)
+	}
+	g.onClose("tracing", shutdown)
+
+	decoders := media.NewDecodePool(g.cfg.DecodeWorkers)
+	g.onClose("decoders", func(context.Context) error { decoders.Close(); return nil })
+
+	store := resolverstore.NewMemory(resolverstore.Config{})
+	g.onClose("store", func(context.Context) error { return store.Close() })
+
+	pool, err := rtcpool.New(rtcpool.Config{
+		Decoders: decoders, Logger: g.log, Tracer: tracerOf(provider),
+		GatherTimeout: g.cfg.GatherTimeout, Grace: g.cfg.SessionGrace, MaxSDPBytes: g.cfg.MaxSDPBytes,
+		Loopback: g.cfg.LoopbackICE(), UDPPortMin: g.cfg.UDPPortMin, UDPPortMax: g.cfg.UDPPortMax,
+		AnnouncedIPs: g.cfg.AnnouncedIPs, MaxPicturePixels: g.cfg.MaxPicturePixels,
+	})
+	if err != nil {
+		return fmt.Errorf("set up peer connections: %w", err)
+	}
+	g.onClose("peer connections", pool.Close)
+
+	g.service, err = service.New(service.Config{
+		Pool: pool, Store: store, Logger: g.log, TracerProvider: provider, Owner: rand.Text(),
+		Token: string(g.cfg.AuthToken), WHIPCreate: g.cfg.WHIPCreate, Grace: g.cfg.SessionGrace,
+		Limits: service.Limits{Sessions: g.cfg.MaxSessions, Streams: g.cfg.MaxStreams, QueueBytes: g.cfg.MaxQueueBytes},
+	})
+	if err != nil {
+		return fmt.Errorf("set up the service: %w", err)
+	}
+	g.onClose("service", func(context.Context) error { g.service.Close(); return nil })
+	return g.buildServers()
+}
+
+func (g *gateway) buildServers() error {
+	opts := []grpc.ServerOption{grpc.ConnectionTimeout(handshakeTimeout)}
+	var tlsConfig *tls.Config
+	if g.cfg.TLSCert != "" {
+		pair, err := tls.LoadX509KeyPair(g.cfg.TLSCert, g.cfg.TLSKey)
+		if err != nil {
+			return fmt.Errorf("load the certificate: %w", err)
+		}
+		tlsConfig = &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{pair}}
+		opts = append(opts, grpc.Creds(credentials.NewTLS(tlsConfig)))
+	}
+	g.grpc = g.service.NewServer(opts...)
+	g.onClose("gRPC server", g.stopGRPC)
+	g.http = newHTTPServer(g.cfg, g.service, g.log)
+	g.http.TLSConfig = tlsConfig.Clone()
+	g.onClose("HTTP server", g.http.Shutdown)
+	return nil
+}
+
+// onClose notes how a part that was built is closed. Parts are closed in reverse.
+func (g *gateway) onClose(name string, f func(ctx context.Context) error) {
+	g.closers = append(g.closers, closer{name, f})
+}
+
+// Start listens, and serves in the background until Close.
+func (g *gateway) Start() error {
+	var lc net.ListenConfig
+	var err error
+	if g.grpcListener, err = lc.Listen(context.Background(), "tcp", g.cfg.GRPCAddr); err != nil {
+		return fmt.Errorf("--grpc-addr: %w; is another gateway running, or does the address belong to another machine?", err)
+	}
+	if g.httpListener, err = lc.Listen(context.Background(), "tcp", g.cfg.HTTPAddr); err != nil {
+		_ = g.grpcListener.Close()
+		return fmt.Errorf("--http-addr: %w; is another gateway running, or does the address belong to another machine?", err)
+	}
+	grpcServed, httpServed := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(grpcServed)
+		g.report("gRPC", g.grpc.Serve(g.grpcListener))
+	}()
+	go func() {
+		defer close(httpServed)
+		if g.http.TLSConfig != nil {
+			g.report("HTTP", g.http.ServeTLS(g.httpListener, "", ""))
+			return
+		}
+		g.report("HTTP", g.http.Serve(g.httpListener))
+	}()
+	// Servers are closed after this in reverse, and before it is waited for.
+	g.closers = slices.Insert(g.closers, 0, closer{"listeners", func(ctx context.Context) error {
+		return errors.Join(await(ctx, grpcServed), await(ctx, httpServed))
+	}})
+	g.log.Info("serving", "grpc", g.GRPCAddr(), "http", g.HTTPAddr(), "version", buildVersion())
+	return nil
+}
+
+// report tells Failed why a server ended, unless it was asked to.
+func (g *gateway) report(name string, err error) {
+	if err != nil && !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, grpc.ErrServerStopped) {
+		g.failed <- fmt.Errorf("%s server: %w", name, err)
+	}
+}
+
+// Failed gives the error that ended one of the servers.
+func (g *gateway) Failed() <-chan error { return g.failed }
+
+// GRPCAddr returns the address that gRPC listens on. It is known after Start.
+func (g *gateway) GRPCAddr() string { return g.grpcListener.Addr().String() }
+
+// HTTPAddr returns the address that HTTP listens on. It is known after Start.
+func (g *gateway) HTTPAddr() string { return g.httpListener.Addr().String() }
+
+// Close drains for the configured grace, or until ctx ends, then closes everything in the reverse order of its
+// construction, by force where it takes longer than the configured time. It must be called once.
+func (g *gateway) Close(ctx context.Context) error {
+	g.log.Info("draining", "grace", g.cfg.DrainGrace, "sessions", g.service.Sessions())
+	g.service.Drain(ctx, g.cfg.DrainGrace)
+	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), g.cfg.StopTimeout)
+	defer cancel()
+	err := g.close(stop)
+	g.log.Info("stopped")
+	return err
+}
+
+// close closes what was built. A part that does not close within ctx is left, and told.
+func (g *gateway) close(ctx context.Context) error {
+	var errs []error
+	for _, c := range slices.Backward(g.closers) {
+		done := make(chan error, 1)
+		go func() { done <- c.close(ctx) }()
+		select {
+		case err := <-done:
+			if err != nil {
+				errs = append(errs, fmt.Errorf("close %s: %w", c.name, err))
+			}
+		case <-ctx.Done():
+			errs = append(errs, fmt.Errorf("close %s: %w", c.name, errNotClosed))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// stopGRPC lets calls end, and ends them when ctx does.
+func (g *gateway) stopGRPC(ctx context.Context) error {
+	stop := context.AfterFunc(ctx, g.grpc.Stop)
+	defer stop()
+	g.grpc.GracefulStop()
+	return nil
+}
+
+// await waits for a channel to be closed.
+func await(ctx context.Context, done <-chan struct{}) error {
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return errNotClosed
+	}
+}
+
+// tracerOf returns the tracer of a provider that may be nil.
+func tracerOf(p trace.TracerProvider) trace.Tracer {
+	if p == nil {
+		p = noop.NewTracerProvider()
+	}
+	return p.Tracer("github.com/penstock-media/penstock/rtcpool")
+}

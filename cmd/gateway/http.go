@@ -1,0 +1,60 @@
+package main
+
+import (
+	"encoding/json"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/penstock-media/penstock/cmd/gateway/internal/config"
+	"github.com/penstock-media/penstock/service"
+)
+
+// Bounds of HTTP connections, so that a client that sends or reads slowly holds nothing for long. An answer to an
+// offer takes as long as ICE gathers, which the configuration bounds; it is added to httpWriteTimeout.
+const (
+	httpHeaderTimeout  = 5 * time.Second
+	httpReadTimeout    = 15 * time.Second
+	httpWriteTimeout   = 20 * time.Second
+	httpIdleTimeout    = time.Minute
+	httpMaxHeaderBytes = 16 << 10
+)
+
+// newHTTPServer returns the server of WHIP and of health.
+func newHTTPServer(cfg config.Config, svc *service.Service, log *slog.Logger) *http.Server {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
+		writeJSON(w, http.StatusOK, health{Status: "alive"})
+	})
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+		h := health{Status: "ready", Version: buildVersion(), Sessions: svc.Sessions()}
+		code := http.StatusOK
+		if svc.Draining() {
+			h.Status, code = "draining", http.StatusServiceUnavailable
+		}
+		writeJSON(w, code, h)
+	})
+	return &http.Server{
+		Handler:           mux,
+		ReadHeaderTimeout: httpHeaderTimeout,
+		ReadTimeout:       httpReadTimeout,
+		WriteTimeout:      httpWriteTimeout + cfg.GatherTimeout,
+		IdleTimeout:       httpIdleTimeout,
+		MaxHeaderBytes:    httpMaxHeaderBytes,
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+	}
+}
+
+// health is the body of /healthz and /readyz.
+type health struct {
+	Status   string `json:"status"`
+	Version  string `json:"version,omitempty"`
+	Sessions int    `json:"sessions"`
+}
+
+func writeJSON(w http.ResponseWriter, code int, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(code)
+	_ = json.NewEncoder(w).Encode(v) // the client went away
+}
