@@ -179,8 +179,7 @@ func (c *Consumer) bound(newest *Frame) (overflow bool) {
 		if oldest == newest {
 			return overflow
 		}
-		span := newest.Time + newest.Duration - oldest.Time
-		if c.bytes <= q.MaxBytes && (span <= q.MaxDuration || oldest.replayed) {
+		if c.bytes <= q.MaxBytes && newest.Time+newest.Duration-c.oldestLive().Time <= q.MaxDuration {
 			return overflow
 		}
 		overflow = true
@@ -200,6 +199,19 @@ func (c *Consumer) oldestFrame() *Frame {
 		}
 	}
 	return nil
+}
+
+// oldestLive is the oldest frame that was not yet old when the consumer attached; else the newest.
+func (c *Consumer) oldestLive() (f *Frame) {
+	for _, item := range c.queue[c.head:] {
+		if item.Frame == nil {
+			continue
+		}
+		if f = item.Frame; !f.replayed {
+			return f
+		}
+	}
+	return f
 }
 
 // dropOldestFrame drops the oldest frame and keeps the events before it.

@@ -85,12 +85,13 @@ func NewTrack(cfg TrackConfig) *Track {
 	return t
 }
 
-// SetParameters tells what was negotiated. It may be called again; packets of other payload types are counted and skipped.
+// SetParameters tells what was negotiated. It may be called again. Packets of other payload types are counted and skipped, and so
+// are those of codecs of the other kind.
 func (t *Track) SetParameters(p ReceiveParameters) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.params = p
-	t.params.Codecs = slices.Clone(p.Codecs)
+	t.params.Codecs = slices.DeleteFunc(slices.Clone(p.Codecs), func(c CodecParameters) bool { return c.Codec.Kind() != t.cfg.Kind })
 }
 
 // WriteRTP takes one RTP packet (RFC 3550), header included, padding too. The bytes are not kept. Nothing that a peer can
@@ -244,6 +245,7 @@ func (t *Track) measure(u *unit) {
 	if t.spacing > 0 {
 		u.lost.Frames = uint32(max(1, (missing+t.spacing/2)/t.spacing))
 	}
+	u.span -= missing
 }
 
 // WriteSenderReport gives the NTP and RTP time of an RTCP sender report (RFC 3550 section 6.4.1).
