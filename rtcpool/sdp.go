@@ -64,6 +64,9 @@ func parseOffer(text string, limit int) (*offer, error) {
 	if len(text) > limit {
 		return nil, &SDPError{What: fmt.Sprintf("%d bytes, more than the %d allowed", len(text), limit)}
 	}
+	if !strings.HasPrefix(text, "v=0") {
+		return nil, &SDPError{Where: "line 1", What: "not an SDP offer: it does not begin with v=0 (RFC 8866)"}
+	}
 	desc := &sdp.SessionDescription{}
 	if err := desc.UnmarshalString(mendSDP(text)); err != nil {
 		return nil, &SDPError{What: "not an SDP offer (RFC 8866)", Err: err}

@@ -1,0 +1,55 @@
+package whip
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"sync"
+)
+
+// maxKnown bounds the ICE sessions that are remembered.
+const maxKnown = 8192
+
+// entityTag names an ICE session: a publication and the publisher's credentials. It follows from the two, so that any
+// gateway can check a tag that another one gave out.
+func entityTag(resource, ufrag string) string {
+	sum := sha256.Sum256([]byte(resource + "\x00" + ufrag))
+	return `"` + hex.EncodeToString(sum[:12]) + `"`
+}
+
+// iceSessions remembers the latest tag of each publication, so that one which a restart has replaced is refused. It is a
+// memory with bounds: of a publication that it has forgotten, or that another gateway took, every tag that fits its
+// credentials is accepted, and ICE ignores what is stale. It is safe for concurrent use.
+type iceSessions struct {
+	mu    sync.Mutex
+	tags  map[string]string
+	order []string // resources, oldest first; may name forgotten ones
+}
+
+func (s *iceSessions) set(resource, tag string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.tags == nil {
+		s.tags = make(map[string]string)
+	}
+	if _, known := s.tags[resource]; !known {
+		s.order = append(s.order, resource)
+	}
+	s.tags[resource] = tag
+	for len(s.order) > maxKnown {
+		delete(s.tags, s.order[0])
+		s.order = s.order[1:]
+	}
+}
+
+func (s *iceSessions) get(resource string) (string, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	tag, ok := s.tags[resource]
+	return tag, ok
+}
+
+func (s *iceSessions) forget(resource string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.tags, resource)
+}
