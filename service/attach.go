@@ -1,0 +1,151 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/trace"
+
+	penstockv1 "github.com/penstock-media/penstock/api/penstock/v1"
+	"github.com/penstock-media/penstock/media"
+	"github.com/penstock-media/penstock/resolverstore"
+)
+
+// attacher finds the media that serve a selector, one after another, and attaches consumers to them. It is used by one
+// goroutine, but for its waker.
+type attacher struct {
+	svc      *Service
+	session  *session
+	selector resolverstore.Selector
+	request  func(resolverstore.Track) (media.Request, error)
+	prefix   string // path of the format's fields in the request
+	limit    int    // of a message, in bytes
+	room     int    // of a message that is not the payload, in bytes
+	waker    waker
+	follow   *following // the track attached to last; nil before the first
+	woken    func() error
+}
+
+// attachment is a consumer and what it is attached to.
+type attachment struct {
+	track    resolverstore.Track // as resolved
+	media    *media.Track
+	consumer *media.Consumer
+}
+
+// close stops to follow.
+func (a *attacher) close() {
+	if a.follow != nil {
+		a.follow.close()
+	}
+}
+
+// resolve waits for the selected track. woken is called whenever the waker interrupts.
+func (a *attacher) resolve(ctx context.Context) (t resolverstore.Track, err error) {
+	spanCtx, span := a.svc.tracer.Start(ctx, "service.resolve", trace.WithAttributes(attribute.String("penstock.session", a.session.key.ID)))
+	defer func() { endSpan(span, err) }()
+	for {
+		wait := a.waker.context(spanCtx)
+		if a.woken != nil {
+			if err := a.woken(); err != nil {
+				return t, err
+			}
+		}
+		t, err := a.svc.cfg.Store.Resolve(wait, a.session.key, a.selector)
+		switch {
+		case err == nil:
+			return t, nil
+		case ctx.Err() != nil:
+			return t, resolveCause(ctx)
+		case wait.Err() == nil:
+			return t, err
+		}
+	}
+}
+
+// resolveCause says why the wait for a track ended.
+func resolveCause(ctx context.Context) error {
+	if err := context.Cause(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	return errTrackNotLive
+}
+
+// attach waits until there is media for the selector, and subscribes. Media that ended before the store knew of it are
+// waited out.
+func (a *attacher) attach(ctx context.Context) (*attachment, error) {
+	for {
+		t, err := a.resolve(ctx)
+		if err != nil {
+			return nil, err
+		}
+		a.close()
+		a.follow = a.session.view.follow(t, a.waker.wake)
+		out, err := a.subscribe(ctx, t)
+		var ended *media.EndedError
+		if !errors.As(err, &ended) {
+			return out, err
+		}
+		if err := a.replaced(ctx, t); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// replaced waits until the store knows that a track's media is gone.
+func (a *attacher) replaced(ctx context.Context, t resolverstore.Track) error {
+	return a.waker.await(ctx, func() bool { return t.Media == nil || !a.follow.carries(t.Media.ID) })
+}
+
+// subscribe attaches a consumer to a track's media. *media.EndedError when that is gone.
+func (a *attacher) subscribe(ctx context.Context, t resolverstore.Track) (out *attachment, err error) {
+	_, span := a.svc.tracer.Start(ctx, "service.attach", trace.WithAttributes(attribute.String("penstock.track", t.ID)))
+	defer func() { endSpan(span, err) }()
+	m, ok := a.session.media(t)
+	if !ok {
+		return nil, &media.EndedError{Reason: media.EndMediaGone}
+	}
+	req, err := a.request(t)
+	if err != nil {
+		return nil, err
+	}
+	c, err := m.Subscribe(req)
+	if err != nil {
+		return nil, a.explain(fmt.Errorf("subscribing to track %q: %w", t.ID, err))
+	}
+	return &attachment{track: t, media: m, consumer: c}, nil
+}
+
+// explain adds what only the request knows to an error of media.
+func (a *attacher) explain(err error) error {
+	var format *media.FormatError
+	var size *media.SizeError
+	switch {
+	case errors.As(err, &format):
+		return &failure{reason: penstockv1.ErrorReason_ERROR_REASON_INVALID_FIELD, cause: err,
+			fields: []fieldFault{{a.prefix + format.Field, format.Text}}}
+	case errors.As(err, &size):
+		return tooLarge(size, a.limit, size.PayloadBytes+a.room)
+	case errors.Is(err, media.ErrNotImplemented):
+		return notImplemented("This format")
+	}
+	return err
+}
+
+// describe returns the attached track as callers see it.
+func (a *attachment) describe(session string) *penstockv1.Track {
+	t := protoTrack(session, a.track)
+	describe(t, a.media.Stats())
+	return t
+}
+
+// endSpan ends a span, with the error if there is one.
+func endSpan(span trace.Span, err error) {
+	if err != nil {
+		span.SetStatus(codes.Error, err.Error())
+	}
+	span.End()
+}

@@ -1,0 +1,99 @@
+package service
+
+import (
+	"fmt"
+	"log/slog"
+	"time"
+
+	"go.opentelemetry.io/otel/propagation"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/penstock-media/penstock/resolverstore"
+	"github.com/penstock-media/penstock/rtcpool"
+)
+
+// Config is what a Service needs. The zero value of a field is its default where one is named.
+type Config struct {
+	// Pool holds the peer connections. Required; the caller closes it after the service.
+	Pool *rtcpool.Pool
+	// Store holds what is known of sessions and tracks. Required; the caller closes it after the pool.
+	Store resolverstore.Store
+	// Logger is required.
+	Logger *slog.Logger
+
+	// TracerProvider makes the spans of calls, resolution and attachment; nil turns telemetry off.
+	TracerProvider trace.TracerProvider
+	// Propagator reads the caller's trace from a call's metadata. Default W3C trace context and baggage.
+	Propagator propagation.TextMapPropagator
+
+	// Owner is this process's incarnation, by which it owns sessions. Required, random for each process.
+	Owner string
+	// OwnerAddress is where other pods reach this one; it may be empty while there is but one.
+	OwnerAddress string
+
+	// Token is the bearer token that every call but health must carry; empty asks for none. Secret.
+	Token string
+	// WHIPCreate lets a WHIP publisher create the session it publishes into.
+	WHIPCreate bool
+
+	// Grace is how long a session may be without media before it ends. Default 30 s.
+	Grace time.Duration
+	// FrameTimeout bounds GetFrame where the caller sets no deadline. Default 10 s.
+	FrameTimeout time.Duration
+	// Limits bounds what callers may take.
+	Limits Limits
+}
+
+// Limits bounds what callers may take of this process.
+type Limits struct {
+	// Sessions open at one time. Default 1000.
+	Sessions int
+	// Streams of StreamTrack and GetFrame at one time. Default 10000.
+	Streams int
+	// QueueBytes caps StreamPolicy.max_queue_bytes. Default 256 MiB.
+	QueueBytes int
+}
+
+// Defaults of Config.
+const (
+	DefaultGrace        = 30 * time.Second
+	DefaultFrameTimeout = 10 * time.Second
+	DefaultSessions     = 1000
+	DefaultStreams      = 10000
+	DefaultQueueBytes   = 256 << 20
+)
+
+// complete fills in defaults and names the first fault.
+func (c *Config) complete() error {
+	switch {
+	case c.Pool == nil:
+		return fmt.Errorf("%w: Pool is missing", ErrConfig)
+	case c.Store == nil:
+		return fmt.Errorf("%w: Store is missing", ErrConfig)
+	case c.Logger == nil:
+		return fmt.Errorf("%w: Logger is missing", ErrConfig)
+	case c.Owner == "":
+		return fmt.Errorf("%w: Owner is empty; give each process a random one", ErrConfig)
+	case c.Grace < 0 || c.FrameTimeout < 0:
+		return fmt.Errorf("%w: Grace and FrameTimeout must not be negative", ErrConfig)
+	case c.Limits.Sessions < 0 || c.Limits.Streams < 0 || c.Limits.QueueBytes < 0:
+		return fmt.Errorf("%w: Limits must not be negative", ErrConfig)
+	}
+	setDefault(&c.Grace, DefaultGrace)
+	setDefault(&c.FrameTimeout, DefaultFrameTimeout)
+	setDefault(&c.Limits.Sessions, DefaultSessions)
+	setDefault(&c.Limits.Streams, DefaultStreams)
+	setDefault(&c.Limits.QueueBytes, DefaultQueueBytes)
+	if c.Propagator == nil {
+		c.Propagator = propagation.NewCompositeTextMapPropagator(propagation.TraceContext{}, propagation.Baggage{})
+	}
+	return nil
+}
+
+// setDefault replaces a zero value.
+func setDefault[T comparable](v *T, d T) {
+	var zero T
+	if *v == zero {
+		*v = d
+	}
+}

@@ -1,0 +1,24 @@
+package service
+
+import "errors"
+
+var (
+	// ErrConfig means that a Config cannot be used.
+	ErrConfig = errors.New("service: bad configuration")
+	// errDraining means that the process is about to stop.
+	errDraining = errors.New("service: draining")
+	// errLimit means that one of Limits is reached.
+	errLimit = errors.New("service: limit reached")
+	// errUnauthenticated means that a call carries no token, or a wrong one.
+	errUnauthenticated = errors.New("service: not authenticated")
+	// errNotOffers means that a session is not fed by offers.
+	errNotOffers = errors.New("service: session is not fed by offers")
+	// errTrackNotLive means that the caller's deadline passed while a track was waited for.
+	errTrackNotLive = errors.New("service: track is not live")
+	// errReplaced means that a stream's media serve its selector no longer.
+	errReplaced = errors.New("service: media replaced")
+	// errNoSlot means that the interceptor that sends GetFrame's reply is missing.
+	errNoSlot = errors.New("service: the payload interceptor is missing")
+	// errSpent means that a message was marshalled a second time, when its payload was gone.
+	errSpent = errors.New("service: message was sent already")
+)

@@ -1,0 +1,283 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/penstock-media/penstock/media"
+	"github.com/penstock-media/penstock/resolverstore"
+	"github.com/penstock-media/penstock/rtcpool"
+)
+
+// mirror carries what one session's peer connections tell into the store, in order and without ever blocking them.
+// It is level-triggered: what was told and not yet written is merged, so that it holds no more than the session's
+// media, however slow the store is.
+type mirror struct {
+	grace time.Duration
+	wake  chan struct{} // holds one token while there is something to write
+	over  chan struct{} // closed by SessionEnded
+
+	mu         sync.Mutex
+	put        map[string]resolverstore.Media // to be written, by id
+	order      []string                       // ids of put in the order in which they were told
+	removed    []string
+	stored     map[string]bool // ids that the store knows
+	generation uint64
+	state      resolverstore.SessionState
+	expires    time.Time
+	changed    bool // generation, state or expires
+	ended      bool
+	reason     resolverstore.SessionEndReason
+}
+
+// newMirror returns a mirror that has been told nothing.
+func newMirror(grace time.Duration, expires time.Time) *mirror {
+	return &mirror{
+		grace: grace, expires: expires, wake: make(chan struct{}, 1), over: make(chan struct{}),
+		put: make(map[string]resolverstore.Media), stored: make(map[string]bool),
+	}
+}
+
+// MediaChanged implements rtcpool.Observer.
+func (m *mirror) MediaChanged(d rtcpool.MediaDiff) {
+	m.mu.Lock()
+	for _, v := range d.Added {
+		m.putLocked(v)
+	}
+	for _, v := range d.Updated {
+		m.putLocked(v)
+	}
+	for _, v := range d.Removed {
+		m.removeLocked(v.ID)
+	}
+	m.mu.Unlock()
+	m.signal()
+}
+
+// putLocked notes a media that is new or changed.
+func (m *mirror) putLocked(v rtcpool.Media) {
+	if _, waiting := m.put[v.ID]; !waiting {
+		m.order = append(m.order, v.ID)
+	}
+	m.put[v.ID] = storeMedia(v)
+}
+
+// removeLocked notes a media that is gone. One that was never written needs no removal.
+func (m *mirror) removeLocked(id string) {
+	if _, waiting := m.put[id]; waiting {
+		delete(m.put, id)
+		for i, v := range m.order {
+			if v == id {
+				m.order = append(m.order[:i], m.order[i+1:]...)
+				break
+			}
+		}
+	}
+	if m.stored[id] {
+		delete(m.stored, id)
+		m.removed = append(m.removed, id)
+	}
+}
+
+// answered notes that an offer of a generation was answered.
+func (m *mirror) answered(generation uint64) {
+	m.mu.Lock()
+	if generation > m.generation {
+		m.generation = generation
+		m.state = resolverstore.SessionConnecting
+		m.changed = true
+	}
+	m.mu.Unlock()
+	m.signal()
+}
+
+// StateChanged implements rtcpool.Observer. States of older generations are not the session's.
+func (m *mirror) StateChanged(generation uint64, state rtcpool.State) {
+	m.mu.Lock()
+	defer m.signal()
+	defer m.mu.Unlock()
+	if generation < m.generation {
+		return
+	}
+	m.generation = generation
+	switch state {
+	case rtcpool.StateNew, rtcpool.StateConnecting:
+		m.state = resolverstore.SessionConnecting
+	case rtcpool.StateConnected:
+		m.state, m.expires = resolverstore.SessionConnected, time.Time{}
+	case rtcpool.StateDisconnected, rtcpool.StateFailed:
+		if m.state != resolverstore.SessionDisconnected {
+			m.state, m.expires = resolverstore.SessionDisconnected, time.Now().Add(m.grace)
+		}
+	default:
+		return // Closed: SessionEnded follows, or a newer generation.
+	}
+	m.changed = true
+}
+
+// SessionEnded implements rtcpool.Observer. A reason that was given before counts.
+func (m *mirror) SessionEnded(reason rtcpool.EndReason) {
+	switch reason {
+	case rtcpool.EndMediaLost:
+		m.endWith(resolverstore.SessionMediaLost)
+	case rtcpool.EndRemoteClosed:
+		m.endWith(resolverstore.SessionRemoteClosed)
+	default:
+		m.endWith(resolverstore.SessionDrained)
+	}
+	m.mu.Lock()
+	m.ended = true
+	m.mu.Unlock()
+	close(m.over)
+	m.signal()
+}
+
+// endWith notes why the session is about to end.
+func (m *mirror) endWith(reason resolverstore.SessionEndReason) {
+	m.mu.Lock()
+	if m.reason == 0 {
+		m.reason = reason
+	}
+	m.mu.Unlock()
+}
+
+// signal wakes run.
+func (m *mirror) signal() {
+	select {
+	case m.wake <- struct{}{}:
+	default:
+	}
+}
+
+// batch is what is to be written at one time.
+type batch struct {
+	diff   resolverstore.MediaDiff
+	update resolverstore.SessionUpdate
+	dirty  bool // update says something
+	ended  bool
+	reason resolverstore.SessionEndReason
+}
+
+// take returns what there is to write, and notes it as written.
+func (m *mirror) take() batch {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	b := batch{ended: m.ended, reason: m.reason, dirty: m.changed}
+	for _, id := range m.order {
+		b.diff.Put = append(b.diff.Put, m.put[id])
+		m.stored[id] = true
+	}
+	b.diff.Removed = m.removed
+	clear(m.put)
+	m.order, m.removed = nil, nil
+	if m.changed {
+		state, generation, expires := m.state, m.generation, m.expires
+		b.update = resolverstore.SessionUpdate{Generation: &generation, Expires: &expires}
+		if state != 0 {
+			b.update.State = &state
+		}
+		m.changed = false
+	}
+	return b
+}
+
+// Waits between attempts to reach the store.
+const (
+	firstRetry = 50 * time.Millisecond
+	lastRetry  = 2 * time.Second
+	endTimeout = 5 * time.Second // for the last write of a session
+)
+
+// run writes until the session has ended.
+func (m *mirror) run(store resolverstore.Store, key resolverstore.SessionKey, fence resolverstore.Fence, log *slog.Logger) {
+	for range m.wake {
+		b := m.take()
+		if b.ended {
+			ctx, cancel := context.WithTimeout(context.Background(), endTimeout)
+			defer cancel()
+			if err := store.EndSession(ctx, key, b.reason); err != nil && !final(err) {
+				log.Error("session not ended in the store", "error", err)
+			}
+			return
+		}
+		m.write(store, key, fence, b, log)
+	}
+}
+
+// write writes a batch and does not give up while that can help and the session has not ended.
+func (m *mirror) write(store resolverstore.Store, key resolverstore.SessionKey, fence resolverstore.Fence, b batch, log *slog.Logger) {
+	ctx := context.Background()
+	for wait := firstRetry; ; wait = min(2*wait, lastRetry) {
+		err := b.apply(ctx, store, key, fence)
+		if err == nil {
+			return
+		}
+		if final(err) {
+			log.Warn("store refuses what the session received", "error", err)
+			return
+		}
+		log.Warn("store cannot be written; trying again", "error", err, "after", wait)
+		if m.pause(wait) {
+			return
+		}
+	}
+}
+
+// apply writes what is left of a batch.
+func (b *batch) apply(ctx context.Context, store resolverstore.Store, key resolverstore.SessionKey, fence resolverstore.Fence) error {
+	if len(b.diff.Put)+len(b.diff.Removed) > 0 {
+		if err := store.ApplyMedia(ctx, key, fence, b.diff); err != nil {
+			return err
+		}
+		b.diff = resolverstore.MediaDiff{}
+	}
+	if b.dirty {
+		if _, err := store.UpdateSession(ctx, key, fence, b.update); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// pause waits, and tells whether the session ended meanwhile.
+func (m *mirror) pause(d time.Duration) (ended bool) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return false
+	case <-m.over:
+		return true
+	}
+}
+
+// final tells errors that trying again does not change.
+func final(err error) bool {
+	for _, e := range []error{
+		resolverstore.ErrSessionNotFound, resolverstore.ErrSessionEnded, resolverstore.ErrFenced,
+		resolverstore.ErrClosed, resolverstore.ErrLimitReached,
+	} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}
+
+// storeMedia returns a received media as the store keeps it.
+func storeMedia(v rtcpool.Media) resolverstore.Media {
+	out := resolverstore.Media{
+		ID: v.ID, MID: v.MID, StreamID: v.StreamID, TrackID: v.TrackID, Codec: uint8(protoCodec(v.Codec)),
+		SSRC: v.SSRC, Generation: v.Generation, Active: v.Active,
+	}
+	switch v.Kind {
+	case media.KindAudio:
+		out.Kind = resolverstore.KindAudio
+	case media.KindVideo:
+		out.Kind = resolverstore.KindVideo
+	}
+	return out
+}

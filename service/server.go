@@ -1,0 +1,102 @@
+package service
+
+import (
+	"time"
+
+	"github.com/grpc-ecosystem/go-grpc-middleware/v2/interceptors/auth"
+	"github.com/grpc-ecosystem/go-grpc-middleware/v2/interceptors/logging"
+	"github.com/grpc-ecosystem/go-grpc-middleware/v2/interceptors/recovery"
+	"github.com/grpc-ecosystem/go-grpc-middleware/v2/interceptors/selector"
+	"go.opentelemetry.io/contrib/instrumentation/google.golang.org/grpc/otelgrpc"
+	"google.golang.org/grpc"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/reflection"
+	"google.golang.org/grpc/stats"
+
+	penstockv1 "github.com/penstock-media/penstock/api/penstock/v1"
+)
+
+const (
+	// maxRequest is the largest request, in bytes. The largest sane one is an offer of 1 MiB.
+	maxRequest = 4 << 20
+	// minClientPing is how often a client may ping. Python's default keepalive, once switched on, is 20 s and
+	// may be set lower; it must never be answered with GOAWAY.
+	minClientPing = 5 * time.Second
+	// serverPing and serverPingTimeout find workers that vanished without a FIN.
+	serverPing        = 15 * time.Second
+	serverPingTimeout = 10 * time.Second
+)
+
+// NewServer returns a gRPC server of everything that is served: SessionService, TrackService, health (overall and for
+// each service) and reflection. More options may be given, such as credentials. The caller serves and stops it, Drain first.
+func (s *Service) NewServer(opts ...grpc.ServerOption) *grpc.Server {
+	base := []grpc.ServerOption{
+		grpc.ForceServerCodecV2(newCodec()),
+		grpc.MaxRecvMsgSize(maxRequest),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: minClientPing, PermitWithoutStream: true}),
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: serverPing, Timeout: serverPingTimeout}),
+		grpc.ChainUnaryInterceptor(s.unaryChain()...),
+		grpc.ChainStreamInterceptor(s.streamChain()...),
+	}
+	if s.cfg.TracerProvider != nil {
+		base = append(base, grpc.StatsHandler(otelgrpc.NewServerHandler(
+			otelgrpc.WithTracerProvider(s.cfg.TracerProvider),
+			otelgrpc.WithPropagators(s.cfg.Propagator),
+			otelgrpc.WithFilter(shortCall),
+		)))
+	}
+	server := grpc.NewServer(append(base, opts...)...)
+	penstockv1.RegisterSessionServiceServer(server, &sessionServer{Service: s})
+	penstockv1.RegisterTrackServiceServer(server, &trackServer{Service: s})
+	healthpb.RegisterHealthServer(server, s.health)
+	reflection.Register(server)
+	for name := range server.GetServiceInfo() {
+		s.health.SetServingStatus(name, healthpb.HealthCheckResponse_SERVING)
+	}
+	return server
+}
+
+// unaryChain is the order of interceptors, from the outside in:
+//
+//  1. recovery: nothing behind it can end the process
+//  2. logging: sees the status that the caller gets
+//  3. status: the one place where errors become statuses
+//  4. auth: nothing is looked at before it
+//  5. validation: handlers see only requests that are right by themselves
+//  6. payload: replies whose payload rides beside the header
+func (s *Service) unaryChain() []grpc.UnaryServerInterceptor {
+	chain := []grpc.UnaryServerInterceptor{
+		recovery.UnaryServerInterceptor(recoveryOption(s.cfg.Logger)),
+		logging.UnaryServerInterceptor(callLogger(s.cfg.Logger), loggingOptions()...),
+		statusUnary(s.cfg.Logger),
+	}
+	if s.cfg.Token != "" {
+		chain = append(chain, selector.UnaryServerInterceptor(auth.UnaryServerInterceptor(bearerAuth(s.cfg.Token)), needsAuth()))
+	}
+	return append(chain, validationUnary, payloadUnary)
+}
+
+// streamChain is the same for streams, whose payloads the handlers send themselves.
+func (s *Service) streamChain() []grpc.StreamServerInterceptor {
+	chain := []grpc.StreamServerInterceptor{
+		recovery.StreamServerInterceptor(recoveryOption(s.cfg.Logger)),
+		logging.StreamServerInterceptor(callLogger(s.cfg.Logger), loggingOptions()...),
+		statusStream(s.cfg.Logger),
+	}
+	if s.cfg.Token != "" {
+		chain = append(chain, selector.StreamServerInterceptor(auth.StreamServerInterceptor(bearerAuth(s.cfg.Token)), needsAuth()))
+	}
+	return append(chain, validationStream)
+}
+
+// shortCall tells the calls that get a span of their own. A span as long as a stream would be seen only when the
+// stream has ended; StreamTrack and WatchTracks make a short one when they open.
+func shortCall(info *stats.RPCTagInfo) bool {
+	switch info.FullMethodName {
+	case penstockv1.TrackService_StreamTrack_FullMethodName, penstockv1.TrackService_WatchTracks_FullMethodName,
+		penstockv1.SessionService_Signal_FullMethodName, healthpb.Health_Watch_FullMethodName, healthpb.Health_Check_FullMethodName:
+		return false
+	}
+	return true
+}

@@ -1,0 +1,81 @@
+package service
+
+import (
+	"context"
+	"sync"
+
+	"github.com/penstock-media/penstock/media"
+	"github.com/penstock-media/penstock/resolverstore"
+	"github.com/penstock-media/penstock/rtcpool"
+)
+
+// session is an open session of this process: its peer connections, and the mirror that carries what they
+// receive into the store.
+type session struct {
+	svc    *Service
+	key    resolverstore.SessionKey
+	fence  resolverstore.Fence
+	source resolverstore.SourceKind
+	rtc    *rtcpool.Session
+	mirror *mirror       // from the peer connections into the store
+	view   *view         // from the store to the streams
+	gone   chan struct{} // closed when the pool and the store know the end
+
+	mu        sync.Mutex
+	publisher string // resource id of the WHIP publication, "" while there is none
+	offered   bool   // an offer was forwarded by signalling
+}
+
+// newSession returns a session that is not in the pool yet.
+func newSession(svc *Service, rec resolverstore.Session) *session {
+	return &session{
+		svc: svc, key: rec.Key, fence: rec.Fence, source: rec.Source,
+		mirror: newMirror(rec.Grace, rec.Expires), view: newView(), gone: make(chan struct{}),
+	}
+}
+
+// follow carries what the pool tells into the store, and what the store says to the streams, until the session has ended.
+func (v *session) follow() {
+	defer close(v.gone)
+	log := v.svc.cfg.Logger.With("session", v.key.ID)
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	var watching sync.WaitGroup
+	watching.Go(func() { v.view.run(ctx, v.svc.cfg.Store, v.key, log) })
+	v.mirror.run(v.svc.cfg.Store, v.key, v.fence, log)
+	<-v.rtc.Done()
+	v.svc.forget(v)
+	watching.Wait() // The store has told the end, or cannot tell anything.
+}
+
+// end ends the session with a reason and waits for its end. It is idempotent; the first reason counts.
+func (v *session) end(reason resolverstore.SessionEndReason) {
+	v.mirror.endWith(reason)
+	v.rtc.Close()
+	<-v.gone
+}
+
+// media returns the received media that a track of the store names.
+func (v *session) media(t resolverstore.Track) (*media.Track, bool) {
+	if t.Media == nil {
+		return nil, false
+	}
+	m, ok := v.rtc.Media(t.Media.ID)
+	return m.Track, ok && m.Track != nil
+}
+
+// negotiate applies an offer of signalling.
+func (v *session) negotiate(ctx context.Context, o rtcpool.Offer) (rtcpool.Result, error) {
+	v.mu.Lock()
+	if v.publisher != "" || v.source != resolverstore.SourceOffers {
+		v.mu.Unlock()
+		return rtcpool.Result{}, errNotOffers
+	}
+	v.offered = true
+	v.mu.Unlock()
+	r, err := v.rtc.Negotiate(ctx, o)
+	if r.Answer != nil {
+		v.mirror.answered(r.Answer.Generation)
+	}
+	return r, err
+}

@@ -1,0 +1,198 @@
+package service
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	penstockv1 "github.com/penstock-media/penstock/api/penstock/v1"
+	"github.com/penstock-media/penstock/resolverstore"
+	"github.com/penstock-media/penstock/rtcpool"
+)
+
+// sessionServer implements SessionService. Signal is left to a later version.
+type sessionServer struct {
+	penstockv1.UnimplementedSessionServiceServer
+	*Service
+}
+
+// CreateSession implements penstockv1.SessionServiceServer.
+func (s *sessionServer) CreateSession(ctx context.Context, r *penstockv1.CreateSessionRequest) (*penstockv1.CreateSessionResponse, error) {
+	switch r.GetSource().(type) {
+	case *penstockv1.CreateSessionRequest_Livekit:
+		return nil, notImplemented("The source livekit")
+	case *penstockv1.CreateSessionRequest_Whep:
+		return nil, notImplemented("The source whep")
+	}
+	hash, err := requestHash(r)
+	if err != nil {
+		return nil, err
+	}
+	rec, err := s.create(ctx, resolverstore.Session{
+		Key: key(r.GetSessionId()), Labels: r.GetLabels(), Source: resolverstore.SourceOffers,
+		RequestHash: hash, Grace: r.GetGrace().AsDuration(),
+	}, iceServers(r.GetIceServers()))
+	if err != nil {
+		return nil, err
+	}
+	return &penstockv1.CreateSessionResponse{Session: protoSession(rec)}, nil
+}
+
+// create stores a session and opens it, unless the same request made it before.
+func (s *Service) create(ctx context.Context, rec resolverstore.Session, servers []rtcpool.ICEServer) (resolverstore.Session, error) {
+	if s.drain.begun() {
+		return rec, errDraining
+	}
+	if rec.Key.ID == "" {
+		rec.Key.ID = "s-" + strings.ToLower(rand.Text())
+	}
+	if rec.Grace == 0 {
+		rec.Grace = s.cfg.Grace
+	}
+	now := time.Now()
+	rec.State = resolverstore.SessionAwaitingOffer
+	rec.Fence = resolverstore.Fence{Owner: s.cfg.Owner, Epoch: 1}
+	rec.OwnerAddress = s.cfg.OwnerAddress
+	rec.Created, rec.Expires = now, now.Add(rec.Grace)
+	stored, created, err := s.cfg.Store.CreateSession(ctx, rec)
+	if err != nil {
+		return rec, fmt.Errorf("creating session %q: %w", rec.Key.ID, err)
+	}
+	if !created {
+		return stored, nil
+	}
+	if _, err := s.open(stored, servers); err != nil {
+		// Nobody has been told of it, so that its end has no reason to tell.
+		if err := s.cfg.Store.EndSession(context.WithoutCancel(ctx), stored.Key, resolverstore.SessionDrained); err != nil {
+			s.cfg.Logger.Error("session not ended in the store", "session", stored.Key.ID, "error", err)
+		}
+		return rec, err
+	}
+	return stored, nil
+}
+
+// requestHash tells "the same request" without keeping its secrets.
+func requestHash(r *penstockv1.CreateSessionRequest) (string, error) {
+	if r.GetSource() == nil {
+		r = proto.CloneOf(r)
+		r.Source = &penstockv1.CreateSessionRequest_Offers{Offers: &penstockv1.OffersSource{}}
+	}
+	b, err := proto.MarshalOptions{Deterministic: true}.Marshal(r)
+	if err != nil {
+		return "", fmt.Errorf("hashing the request: %w", err)
+	}
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:]), nil
+}
+
+// GetSession implements penstockv1.SessionServiceServer.
+func (s *sessionServer) GetSession(ctx context.Context, r *penstockv1.GetSessionRequest) (*penstockv1.GetSessionResponse, error) {
+	rec, err := s.cfg.Store.GetSession(ctx, key(r.GetSessionId()))
+	if err != nil {
+		return nil, err
+	}
+	return &penstockv1.GetSessionResponse{Session: protoSession(rec)}, nil
+}
+
+// ListSessions implements penstockv1.SessionServiceServer.
+func (s *sessionServer) ListSessions(ctx context.Context, r *penstockv1.ListSessionsRequest) (*penstockv1.ListSessionsResponse, error) {
+	list := listName("sessions", r.GetLabels())
+	after, err := openPageToken(list, r.GetPageToken())
+	if err != nil {
+		return nil, err
+	}
+	size := pageSize(r.GetPageSize())
+	recs, err := s.cfg.Store.ListSessions(ctx, "", after, r.GetLabels(), size+1)
+	if err != nil {
+		return nil, err
+	}
+	out := &penstockv1.ListSessionsResponse{}
+	if len(recs) > size {
+		recs = recs[:size]
+		out.NextPageToken = newPageToken(list, recs[size-1].Key.ID)
+	}
+	for _, rec := range recs {
+		out.Sessions = append(out.Sessions, protoSession(rec))
+	}
+	return out, nil
+}
+
+// DeleteSession implements penstockv1.SessionServiceServer.
+func (s *sessionServer) DeleteSession(ctx context.Context, r *penstockv1.DeleteSessionRequest) (*penstockv1.DeleteSessionResponse, error) {
+	if err := s.delete(ctx, r.GetSessionId()); err != nil {
+		return nil, err
+	}
+	return &penstockv1.DeleteSessionResponse{}, nil
+}
+
+// delete ends a session. The store knows first, so that streams learn why their media end.
+func (s *Service) delete(ctx context.Context, id string) error {
+	if err := s.cfg.Store.EndSession(ctx, key(id), resolverstore.SessionDeleted); err != nil {
+		return fmt.Errorf("deleting session %q: %w", id, err)
+	}
+	if v := s.session(id); v != nil {
+		v.end(resolverstore.SessionDeleted)
+	}
+	return nil
+}
+
+// Negotiate implements penstockv1.SessionServiceServer. An offer to a session that has ended is dropped, not refused: it
+// is late, and signalling cannot help that.
+func (s *sessionServer) Negotiate(ctx context.Context, r *penstockv1.NegotiateRequest) (*penstockv1.NegotiateResponse, error) {
+	v, err := s.lookup(ctx, r.GetSessionId())
+	if errors.Is(err, resolverstore.ErrSessionEnded) {
+		return dropped(rtcpool.DropClosed, 0), nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	result, err := v.negotiate(ctx, rtcpool.Offer{Generation: r.GetGeneration(), SDP: r.GetSdp()})
+	if err != nil {
+		return nil, err
+	}
+	return protoResult(result), nil
+}
+
+// AddIceCandidate implements penstockv1.SessionServiceServer.
+func (s *sessionServer) AddIceCandidate(ctx context.Context, r *penstockv1.AddIceCandidateRequest) (*penstockv1.AddIceCandidateResponse, error) {
+	v, err := s.lookup(ctx, r.GetSessionId())
+	if errors.Is(err, resolverstore.ErrSessionEnded) {
+		return &penstockv1.AddIceCandidateResponse{Result: penstockv1.CandidateResult_CANDIDATE_RESULT_DROPPED}, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	result, err := v.rtc.AddCandidate(ctx, r.GetGeneration(), candidate(r.GetCandidate()))
+	if err != nil {
+		return nil, err
+	}
+	return &penstockv1.AddIceCandidateResponse{Result: penstockv1.CandidateResult(result)}, nil
+}
+
+// ReportEvents implements penstockv1.SessionServiceServer.
+func (s *sessionServer) ReportEvents(ctx context.Context, r *penstockv1.ReportEventsRequest) (*penstockv1.ReportEventsResponse, error) {
+	events, index, ignored := callEvents(r.GetEvents())
+	applied, err := s.cfg.Store.ApplyEvents(ctx, key(r.GetSessionId()), events)
+	if err != nil {
+		return nil, err
+	}
+	for _, v := range applied.Ignored {
+		if v.Index < 0 || v.Index >= len(index) {
+			continue
+		}
+		ignored = append(ignored, &penstockv1.IgnoredEvent{Index: uint32(index[v.Index]), Reason: v.Reason})
+	}
+	return &penstockv1.ReportEventsResponse{Revision: applied.Revision, Ignored: ignored}, nil
+}
+
+// Signal implements penstockv1.SessionServiceServer.
+func (s *sessionServer) Signal(penstockv1.SessionService_SignalServer) error {
+	return notImplemented("The call Signal")
+}

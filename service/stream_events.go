@@ -1,0 +1,125 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	penstockv1 "github.com/penstock-media/penstock/api/penstock/v1"
+	"github.com/penstock-media/penstock/media"
+	"github.com/penstock-media/penstock/resolverstore"
+)
+
+// pause merges what the store says of a track (muted, inactive) and what its media say into what a worker is told, once.
+type pause struct {
+	byStore, byMedia bool
+	muted            bool
+	told             bool
+}
+
+// store takes what the store says, and returns what to tell.
+func (p *pause) store(paused, muted bool) *pause {
+	p.byStore, p.muted = paused, muted
+	return p
+}
+
+// media takes what the media say, and returns what to tell.
+func (p *pause) media(paused, muted bool) *pause {
+	p.byMedia = paused
+	p.muted = p.muted || muted
+	return p
+}
+
+// change returns whether something is to be told, and what.
+func (p *pause) change() (paused, news bool) {
+	paused = p.byStore || p.byMedia
+	news = paused != p.told
+	p.told = paused
+	return paused, news
+}
+
+// tellPause tells that frames stop or go on, if that is news.
+func (s *stream) tellPause(p *pause, at time.Duration) error {
+	paused, news := p.change()
+	if !news {
+		return nil
+	}
+	e := &penstockv1.StreamEvent{PresentationTimeNs: int64(at)}
+	if paused {
+		e.Event = &penstockv1.StreamEvent_Paused{Paused: &penstockv1.TrackPaused{Muted: p.muted}}
+	} else {
+		e.Event = &penstockv1.StreamEvent_Resumed{Resumed: &penstockv1.TrackResumed{}}
+	}
+	return s.sender.event(e)
+}
+
+// mediaEvent tells what happened to the media.
+func (s *stream) mediaEvent(a *attachment, e *media.Event) error {
+	at := s.time.event(e.Time, time.Now())
+	out := &penstockv1.StreamEvent{PresentationTimeNs: int64(at)}
+	switch e.Kind {
+	case media.EventPaused:
+		return s.tellPause(s.pause.media(true, e.Muted), at)
+	case media.EventResumed:
+		return s.tellPause(s.pause.media(false, false), at)
+	case media.EventFormatChanged:
+		out.Event = &penstockv1.StreamEvent_FormatChanged{FormatChanged: &penstockv1.FormatChanged{
+			Codec: protoCodec(e.Codec), Width: uint32(e.Width), Height: uint32(e.Height),
+		}}
+	case media.EventGap:
+		out.Event = &penstockv1.StreamEvent_Gap{Gap: &penstockv1.Gap{
+			Cause: penstockv1.GapCause_GAP_CAUSE_NETWORK_LOSS, Milliseconds: milliseconds(e.Gap),
+		}}
+	case media.EventTooLarge:
+		out.Event = &penstockv1.StreamEvent_FrameTooLarge{FrameTooLarge: &penstockv1.FrameTooLarge{
+			MessageBytes: uint64(e.PayloadBytes + headerRoom), MaxReceiveMessageBytes: uint64(s.attach.limit),
+		}}
+	case media.EventUndecodable:
+		out.Event = &penstockv1.StreamEvent_Undecodable{Undecodable: &penstockv1.Undecodable{
+			Codec: protoCodec(e.Codec), Reason: e.Reason,
+		}}
+	default:
+		return nil
+	}
+	if err := s.sender.event(out); err != nil || e.Kind != media.EventFormatChanged {
+		return err
+	}
+	return s.correctHeader(a)
+}
+
+// finish turns the end of a track that was streamed into the ended event and OK. Anything else is an error, as is
+// an end before the stream has begun.
+func (s *stream) finish(ctx context.Context, err error) error {
+	if s.headers == 0 {
+		return err
+	}
+	var reason resolverstore.TrackEndReason
+	switch {
+	case errors.Is(err, resolverstore.ErrParticipantLeft):
+		reason = resolverstore.TrackParticipantLeft
+	case errors.Is(err, resolverstore.ErrTrackNotFound), errors.Is(err, resolverstore.ErrSessionEnded):
+		ended := func() bool { _, ended, _ := s.attach.follow.state(); return ended }
+		if err := s.attach.waker.await(ctx, ended); err != nil {
+			return err
+		}
+		_, _, reason = s.attach.follow.state()
+		if errors.Is(err, resolverstore.ErrSessionEnded) {
+			reason = s.sessionEnd(ctx)
+		}
+	default:
+		return err
+	}
+	return s.sender.event(&penstockv1.StreamEvent{
+		PresentationTimeNs: int64(s.time.wall(time.Now())),
+		Event:              &penstockv1.StreamEvent_Ended{Ended: &penstockv1.TrackEnded{Reason: penstockv1.TrackEndReason(reason)}},
+	})
+}
+
+// sessionEnd returns why a track ended that ended with its session.
+func (s *stream) sessionEnd(ctx context.Context) resolverstore.TrackEndReason {
+	rec, err := s.svc.cfg.Store.GetSession(ctx, s.attach.session.key)
+	if err == nil && rec.EndReason == resolverstore.SessionDeleted {
+		return resolverstore.TrackSessionDeleted
+	}
+	return resolverstore.TrackSessionExpired
+}

@@ -1,0 +1,48 @@
+package service
+
+import "time"
+
+// timeline is a stream's own time, which goes on over all the media that serve it one after another. Within a media
+// it follows the RTP clock; from one to the next it follows the gateway's clock.
+type timeline struct {
+	start  time.Time     // presentation time 0
+	last   time.Duration // never goes back
+	offset time.Duration // from the media's time to the stream's, valid when placed
+	placed bool
+	base   uint64 // sequence number before the first frame of the media
+	seq    uint64 // of the last frame
+}
+
+// next begins another media.
+func (t *timeline) next() {
+	t.placed = false
+	t.base = t.seq
+}
+
+// frame returns the presentation time and the sequence number of a frame that the media gives its own.
+func (t *timeline) frame(media time.Duration, sequence uint64, received time.Time) (time.Duration, uint64) {
+	if !t.placed {
+		t.placed = true
+		t.offset = max(received.Sub(t.start), t.last) - media
+	}
+	t.last = max(t.last, t.offset+media)
+	t.seq = t.base + sequence
+	return t.last, t.seq
+}
+
+// event returns the presentation time of an event that the media gives its own.
+func (t *timeline) event(media time.Duration, now time.Time) time.Duration {
+	if !t.placed {
+		return t.wall(now)
+	}
+	t.last = max(t.last, t.offset+media)
+	return t.last
+}
+
+// wall returns the presentation time of what no media tells.
+func (t *timeline) wall(now time.Time) time.Duration {
+	if !t.placed {
+		t.last = max(t.last, now.Sub(t.start))
+	}
+	return t.last
+}

@@ -1,0 +1,112 @@
+package service
+
+import (
+	"context"
+	"errors"
+
+	penstockv1 "github.com/penstock-media/penstock/api/penstock/v1"
+	"github.com/penstock-media/penstock/resolverstore"
+)
+
+// trackServer implements TrackService.
+type trackServer struct {
+	penstockv1.UnimplementedTrackServiceServer
+	*Service
+}
+
+// ResolveTrack implements penstockv1.TrackServiceServer.
+func (s *trackServer) ResolveTrack(ctx context.Context, r *penstockv1.ResolveTrackRequest) (*penstockv1.ResolveTrackResponse, error) {
+	ctx, cancel := s.drain.bound(ctx)
+	defer cancel()
+	spanCtx, span := s.tracer.Start(ctx, "service.resolve")
+	t, err := s.cfg.Store.Resolve(spanCtx, key(r.GetSessionId()), trackSelector(r.GetSelector()))
+	endSpan(span, err)
+	if err != nil {
+		if ctx.Err() != nil {
+			err = resolveCause(ctx)
+		}
+		return nil, err
+	}
+	return &penstockv1.ResolveTrackResponse{Track: s.protoTrack(r.GetSessionId(), t)}, nil
+}
+
+// ListTracks implements penstockv1.TrackServiceServer.
+func (s *trackServer) ListTracks(ctx context.Context, r *penstockv1.ListTracksRequest) (*penstockv1.ListTracksResponse, error) {
+	list := listName("tracks of "+r.GetSessionId(), nil)
+	after, err := openPageToken(list, r.GetPageToken())
+	if err != nil {
+		return nil, err
+	}
+	size := pageSize(r.GetPageSize())
+	tracks, revision, err := s.cfg.Store.ListTracks(ctx, key(r.GetSessionId()), after, size+1)
+	if err != nil {
+		return nil, err
+	}
+	out := &penstockv1.ListTracksResponse{Revision: revision}
+	if len(tracks) > size {
+		tracks = tracks[:size]
+		out.NextPageToken = newPageToken(list, tracks[size-1].ID)
+	}
+	for _, t := range tracks {
+		out.Tracks = append(out.Tracks, s.protoTrack(r.GetSessionId(), t))
+	}
+	return out, nil
+}
+
+// WatchTracks implements penstockv1.TrackServiceServer. It ends with OK when the session has ended and that was told; a watch
+// that begins after the end is FAILED_PRECONDITION.
+func (s *trackServer) WatchTracks(r *penstockv1.WatchTracksRequest, stream penstockv1.TrackService_WatchTracksServer) error {
+	ctx, cancel := s.drain.bound(stream.Context())
+	defer cancel()
+	rec, err := s.cfg.Store.GetSession(ctx, key(r.GetSessionId()))
+	if err != nil {
+		return err
+	}
+	if rec.State == resolverstore.SessionEnded {
+		return resolverstore.ErrSessionEnded
+	}
+	w, err := s.cfg.Store.Watch(ctx, rec.Key, r.GetAfterRevision())
+	if err != nil {
+		return err
+	}
+	defer w.Close()
+	for {
+		change, err := w.Next(ctx)
+		switch {
+		case errors.Is(err, resolverstore.ErrSessionEnded):
+			return nil
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case err != nil:
+			return err
+		}
+		if err := stream.Send(s.protoChange(r.GetSessionId(), change)); err != nil {
+			return err
+		}
+	}
+}
+
+// protoChange returns a change as callers see it.
+func (s *Service) protoChange(session string, c resolverstore.Change) *penstockv1.WatchTracksResponse {
+	out := &penstockv1.WatchTracksResponse{Revision: c.Revision, Snapshot: c.Snapshot}
+	for _, t := range c.Tracks {
+		out.Tracks = append(out.Tracks, s.protoTrack(session, t))
+	}
+	for _, t := range c.Removed {
+		out.Removed = append(out.Removed, &penstockv1.RemovedTrack{
+			TrackId: t.ID, Reason: penstockv1.TrackEndReason(t.EndReason),
+		})
+	}
+	return out
+}
+
+// protoTrack returns a track with what this process knows of its media.
+func (s *Service) protoTrack(session string, t resolverstore.Track) *penstockv1.Track {
+	out := protoTrack(session, t)
+	if v := s.session(session); v != nil {
+		if m, ok := v.media(t); ok {
+			describe(out, m.Stats())
+		}
+	}
+	return out
+}

@@ -1,0 +1,208 @@
+package service
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/penstock-media/penstock/connector/whip"
+	"github.com/penstock-media/penstock/resolverstore"
+	"github.com/penstock-media/penstock/rtcpool"
+)
+
+// whipSessions implements whip.Sessions: to the gateway a WHIP publisher is a remote side that offers, as an SFU is.
+type whipSessions struct{ *Service }
+
+// whipGeneration is the generation of a publication's only peer connection.
+const whipGeneration = 1
+
+// Publish implements whip.Sessions. A session that waits for its first offer takes a publisher, however it was created.
+func (s whipSessions) Publish(ctx context.Context, id string, p whip.Publisher, offer string) (whip.Publication, error) {
+	v, created, err := s.whipSession(ctx, id)
+	if err != nil {
+		return whip.Publication{}, whipError(err)
+	}
+	resource := strings.ToLower(rand.Text())
+	if !v.claim(resource) {
+		return whip.Publication{}, whip.ErrConflict
+	}
+	out, err := s.publish(ctx, v, resource, p, offer)
+	if err == nil {
+		return out, nil
+	}
+	v.unclaim(resource)
+	if created {
+		if err := s.delete(context.WithoutCancel(ctx), id); err != nil {
+			s.cfg.Logger.Error("session of a failed publication not ended", "session", id, "error", err)
+		}
+	}
+	return whip.Publication{}, whipError(err)
+}
+
+// whipSession returns the session to publish into, created if that is allowed.
+func (s whipSessions) whipSession(ctx context.Context, id string) (v *session, created bool, err error) {
+	var f faults
+	if f.session(id); f.err() != nil {
+		return nil, false, fmt.Errorf("%w: %w", resolverstore.ErrSessionNotFound, f.err())
+	}
+	if v := s.session(id); v != nil {
+		return v, false, nil
+	}
+	if !s.cfg.WHIPCreate {
+		return nil, false, resolverstore.ErrSessionNotFound
+	}
+	// The hash is unique: two publishers never ask for the same session, one of them is in conflict.
+	_, err = s.create(ctx, resolverstore.Session{
+		Key: key(id), Source: resolverstore.SourceWHIP, RequestHash: "whip " + rand.Text(),
+	}, nil)
+	if errors.Is(err, resolverstore.ErrSessionExists) {
+		return nil, false, whip.ErrConflict
+	}
+	if err != nil {
+		return nil, false, err
+	}
+	if v = s.session(id); v == nil {
+		return nil, false, resolverstore.ErrSessionEnded
+	}
+	return v, true, nil
+}
+
+// publish answers the offer and tells the store what is published.
+func (s whipSessions) publish(ctx context.Context, v *session, resource string, p whip.Publisher, offer string) (whip.Publication, error) {
+	r, err := v.rtc.Negotiate(ctx, rtcpool.Offer{Generation: whipGeneration, SDP: offer})
+	switch {
+	case err != nil:
+		return whip.Publication{}, fmt.Errorf("publishing into session %q: %w", v.key.ID, err)
+	case r.Answer == nil:
+		return whip.Publication{}, whip.ErrConflict
+	}
+	v.mirror.answered(r.Answer.Generation)
+	if err := s.announce(ctx, v, p, publishedMedia(offer)); err != nil {
+		return whip.Publication{}, err
+	}
+	return whip.Publication{ResourceID: resource, AnswerSDP: r.Answer.SDP}, nil
+}
+
+// announce reports the publisher and its publications.
+func (s whipSessions) announce(ctx context.Context, v *session, p whip.Publisher, published []describedMedia) error {
+	who := resolverstore.Participant{ID: p.ParticipantID, UserID: p.UserID}
+	if who.ID == "" {
+		who.ID = who.UserID // The only publisher of its session: nothing else can have that id.
+	}
+	if reason := badName("participant", who.ID); reason != "" {
+		return &whip.InvalidOfferError{Detail: reason}
+	}
+	if reason := badName("user", who.UserID); reason != "" {
+		return &whip.InvalidOfferError{Detail: reason}
+	}
+	events := []resolverstore.Event{{Joined: &who}}
+	for _, m := range published {
+		events = append(events, resolverstore.Event{Published: &resolverstore.Publication{
+			Participant: who, Source: m.source, MID: m.mid,
+		}})
+	}
+	_, err := s.cfg.Store.ApplyEvents(ctx, v.key, events)
+	return err
+}
+
+// Trickle implements whip.Sessions.
+func (s whipSessions) Trickle(ctx context.Context, id, resource string, c []rtcpool.Candidate, end bool) error {
+	v := s.published(id, resource)
+	if v == nil {
+		return whip.ErrNotFound
+	}
+	if end {
+		c = append(c[:len(c):len(c)], rtcpool.Candidate{})
+	}
+	for _, one := range c {
+		if _, err := v.rtc.AddCandidate(ctx, whipGeneration, one); err != nil {
+			return whipError(err)
+		}
+	}
+	return nil
+}
+
+// RestartICE implements whip.Sessions.
+func (s whipSessions) RestartICE(ctx context.Context, id, resource, ufrag, pwd string, c []rtcpool.Candidate) (string, error) {
+	v := s.published(id, resource)
+	if v == nil {
+		return "", whip.ErrNotFound
+	}
+	r, err := v.rtc.RestartICE(ctx, ufrag, pwd, c)
+	switch {
+	case err != nil:
+		return "", whipError(err)
+	case r.Answer == nil:
+		return "", whip.ErrNotFound
+	}
+	return r.Answer.SDP, nil
+}
+
+// Unpublish implements whip.Sessions.
+func (s whipSessions) Unpublish(ctx context.Context, id, resource string) error {
+	v := s.published(id, resource)
+	if v == nil || !v.unclaim(resource) {
+		return whip.ErrNotFound
+	}
+	return whipError(s.delete(ctx, id))
+}
+
+// published returns the session that has the publication, or nil.
+func (s whipSessions) published(id, resource string) *session {
+	v := s.session(id)
+	if v == nil || !v.publishes(resource) {
+		return nil
+	}
+	return v
+}
+
+// claim makes a publication the only one of the session, unless there is one or signalling has offered.
+func (v *session) claim(resource string) bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.publisher != "" || v.offered {
+		return false
+	}
+	v.publisher = resource
+	return true
+}
+
+// unclaim takes a publication back, and tells whether it was the session's.
+func (v *session) unclaim(resource string) bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.publisher != resource {
+		return false
+	}
+	v.publisher = ""
+	return true
+}
+
+// publishes tells whether the publication is the session's.
+func (v *session) publishes(resource string) bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return resource != "" && v.publisher == resource
+}
+
+// whipError returns what the endpoint turns into an HTTP status. Anything else stays as it is: an internal error.
+func whipError(err error) error {
+	var sdp *rtcpool.SDPError
+	var negotiation *rtcpool.NegotiationError
+	switch {
+	case errors.As(err, &sdp):
+		return &whip.InvalidOfferError{Malformed: true, Detail: sdpText(sdp), Err: err}
+	case errors.Is(err, rtcpool.ErrNoMedia):
+		return &whip.InvalidOfferError{Detail: "the offer describes no media; offer audio or video", Err: err}
+	case errors.As(err, &negotiation):
+		return &whip.InvalidOfferError{Detail: "the offer could not be applied", Err: err}
+	case errors.Is(err, resolverstore.ErrSessionNotFound), errors.Is(err, resolverstore.ErrSessionEnded):
+		return fmt.Errorf("%w: %w", whip.ErrNotFound, err)
+	case errors.Is(err, errDraining), errors.Is(err, errLimit), errors.Is(err, rtcpool.ErrBusy), errors.Is(err, rtcpool.ErrClosed),
+		errors.Is(err, resolverstore.ErrLimitReached), errors.Is(err, resolverstore.ErrClosed):
+		return fmt.Errorf("%w: %w", whip.ErrUnavailable, err)
+	}
+	return err
+}
