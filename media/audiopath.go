@@ -9,8 +9,11 @@ import (
 
 // Bounds of the audio path.
 const (
-	// maxConceal is the longest hole that is filled; a longer one is a gap on the time line.
+	// maxConceal is the longest loss that is made up for; a longer one is a gap on the time line.
 	maxConceal = time.Second
+	// maxQuiet is the longest hole without loss that is filled: Opus senders break the silence of DTX at least every 400 ms.
+	// A longer one is a publisher who is muted, and no frame speaks for him.
+	maxQuiet = 500 * time.Millisecond
 	// maxAudioQueue bounds the packets that wait for a worker.
 	maxAudioQueue = 100
 	// maxPacketTime is the longest packet that RFC 6716 section 3.2.5 allows.
@@ -206,7 +209,7 @@ func (a *audioPath) fill(l *lane, u *unit) {
 		return
 	case hole > -time.Millisecond && hole < time.Millisecond:
 		return
-	case hole < 0 || hole > maxConceal:
+	case hole < 0, hole > maxConceal, hole > maxQuiet && u.lost.Frames == 0:
 		for _, c := range l.consumers {
 			c.flush(u)
 			if hole > 0 && u.lost.Frames > 0 {

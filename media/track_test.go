@@ -560,6 +560,33 @@ func TestTrackF7LostAudioIsFilledToTheSample(t *testing.T) {
 	}
 }
 
+func TestTrackF7SilenceThatIsNotSentIsFilledButMuteIsNot(t *testing.T) {
+	track := newTestTrack(t, KindAudio)
+	c := subscribe(t, track, Request{Audio: &AudioFormat{Rate: 16000}, Queue: patient})
+	f := newFeeder(t, track, clips.AliceMicrophone(), 7)
+	pause := func(packets int) { // the clock goes on, the sequence numbers do not
+		for range packets {
+			f.packetizer.SkipSamples(960)
+			f.now = f.now.Add(20 * time.Millisecond)
+		}
+	}
+	for range 10 {
+		f.feed()
+	}
+	pause(20) // 400 ms of DTX
+	f.feed()
+	pause(100) // two seconds of mute
+	f.feed()
+	for i := range 31 {
+		if a := frame(t, c); a.Time != time.Duration(i)*20*time.Millisecond || a.Concealed || a.Lost.Frames != 0 {
+			t.Fatalf("frame %d: %+v", i, a)
+		}
+	}
+	if a := frame(t, c); a.Time != 131*20*time.Millisecond || a.Samples != 320 {
+		t.Fatalf("the first frame after the mute lies at %v, want %v", a.Time, 131*20*time.Millisecond)
+	}
+}
+
 func TestTrackOpusAsReceived(t *testing.T) {
 	track := newTestTrack(t, KindAudio)
 	c := subscribe(t, track, Request{Encoded: true})
