@@ -1,0 +1,71 @@
+# `make demo` shows the whole job on this machine, `make test` proves it. Both install what they need, on Debian and Ubuntu.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+# Where `make breaking` finds the protos to compare with: what has landed before.
+AGAINST ?= HEAD~1
+# Packages whose C memory the address sanitizer watches.
+ASAN := ./media/...
+
+.PHONY: help
+help: ## Print this list.
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "%-12s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: deps deps-lint deps-e2e deps-bench
+deps: ## Install the compiler and codec libraries, if they are missing.
+	@.ci/deps build
+deps-lint:
+	@.ci/deps build lint
+deps-e2e: ## Install what end-to-end tests need beside that: ffmpeg and Chromium.
+	@.ci/deps build e2e
+deps-bench: ## Install the references of the benchmark: ffmpeg and aiortc.
+	@.ci/deps build bench
+
+.PHONY: build
+build: deps ## Build bin/gateway.
+	go build -o bin/gateway ./cmd/gateway
+
+.PHONY: demo
+demo: build ## Run the whole job on this machine and prove by content that every frame came from the right source.
+	bin/gateway demo --out out
+
+.PHONY: test
+test: deps ## Run all tests with the race detector, and the codecs' under the address sanitizer too.
+	go test -race -shuffle=on -timeout 9m ./...
+	go test -asan -timeout 9m $(ASAN)
+
+.PHONY: e2e
+e2e: deps-e2e build ## Run the tests with heavy real parts: Chromium, ffprobe, grpcurl.
+	GATEWAY=$(CURDIR)/bin/gateway GRPCURL=$$(e2e/tools/get grpcurl) go test -tags e2e -count=1 -timeout 15m -v ./e2e/...
+
+.PHONY: bench
+bench: deps-bench ## Measure, and print one table; it is left in bench/out.
+	go run ./bench
+
+.PHONY: lint
+lint: deps-lint ## Look for faults without running anything.
+	test -z "$$(gofmt -l $$(git ls-files '*.go') | tee /dev/stderr)"
+	go vet ./...
+	go vet -tags e2e ./e2e/...
+	$$(e2e/tools/get golangci-lint) run ./...
+	$(MAKE) --no-print-directory lint-proto
+
+.PHONY: lint-proto
+lint-proto: deps-lint ## Lint the protos, and compare them with AGAINST.
+	buf=$$(e2e/tools/get buf); $$buf lint; \
+	if git rev-parse -q --verify $(AGAINST):buf.yaml >/dev/null 2>&1; then \
+		against=$$(mktemp -d); trap 'rm -rf "$$against"' EXIT; \
+		git archive $(AGAINST) buf.yaml api | tar -x -C "$$against"; \
+		$$buf breaking --against "$$against"; \
+	else echo "$(AGAINST) has no protos to compare with"; fi
+
+.PHONY: generate
+generate: deps-lint ## Make the code of the protos and docs/errors.md anew.
+	$$(e2e/tools/get buf) generate
+	go run ./internal/docgen
+
+.PHONY: clean
+clean: ## Remove what was built.
+	rm -rf bin out bench/out
