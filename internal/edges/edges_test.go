@@ -33,7 +33,7 @@ func edges() []edge {
 		{"resolverstore", []string{"resolverstore"}, with("github.com/redis")},
 		{"connector", []string{"connector", "rtcpool", "resolverstore"}, nil},
 		{"service", []string{"service", "api", "media", "rtcpool", "resolverstore", "connector"}, nil},
-		{"internal/sfutest", []string{"internal/sfutest"}, nil},
+		{"internal/sfutest", []string{"internal/sfutest", "api"}, nil},
 		{"internal/docgen", []string{"internal/docgen", "api"}, nil},
 		{"internal/edges", nil, nil},
 		{"e2e", []string{"e2e"}, nil},
