@@ -28,7 +28,10 @@ type status struct {
 	holes        int // numbers missing in the sequence
 	lastSequence uint64
 
+	width, height int // of the last picture
+
 	paused, ended bool
+	pausedAt      time.Time
 	endReason     string
 	rightMarks    int    // watermarks or tones found as expected
 	mark          string // the last one found, in words
@@ -42,6 +45,14 @@ func (s status) fps() float64 {
 		return 0
 	}
 	return float64(s.frames-1) / span
+}
+
+// delivered is what the worker gets, in words.
+func (s status) delivered() string {
+	if s.width == 0 {
+		return s.format
+	}
+	return fmt.Sprintf("%s %d×%d", s.format, s.width, s.height)
 }
 
 // delay is the mean time from the gateway's receipt of a frame's last packet until the worker had the frame.

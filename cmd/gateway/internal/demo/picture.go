@@ -99,7 +99,7 @@ type rgb24 struct {
 // watermark takes green for luma: the strip is black and white.
 func (p rgb24) watermark() (int, bool) {
 	luma := make([]byte, p.w*p.h)
-	for y := range min(p.h, p.h/8) {
+	for y := range p.h / 8 { // the strip ends at h/9
 		row := p.rows[y*p.stride:]
 		for x := range p.w {
 			luma[y*p.w+x] = row[3*x+1]

@@ -1,0 +1,40 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/penstock-media/penstock/cmd/gateway/internal/config"
+)
+
+// demoService is a gateway in this process, on free ports of the loopback interface.
+type demoService struct {
+	gateway *gateway
+	address string // of gRPC
+}
+
+// startDemoService starts it. Its log goes to log. stop must be called.
+func startDemoService(ctx context.Context, log io.Writer) (*demoService, error) {
+	cfg := config.Default()
+	cfg.GRPCAddr, cfg.HTTPAddr = "127.0.0.1:0", "127.0.0.1:0"
+	cfg.ICELoopback = "on"
+	cfg.DrainGrace, cfg.StopTimeout = 0, 5*time.Second
+	if err := complete(&cfg); err != nil {
+		return nil, err
+	}
+	g, err := newGateway(ctx, cfg, newLogger(log, "debug", cfg.LogFormat))
+	if err != nil {
+		return nil, err
+	}
+	s := &demoService{gateway: g}
+	if err := g.Start(); err != nil {
+		return nil, fmt.Errorf("%w (and closing: %v)", err, s.stop()) //nolint:errorlint // the first error is the one to tell
+	}
+	s.address = g.GRPCAddr()
+	return s, nil
+}
+
+// stop closes the gateway and waits for all that it started.
+func (s *demoService) stop() error { return s.gateway.Close(context.Background()) }
