@@ -3,6 +3,7 @@ package media
 import (
 	"bytes"
 	"compress/gzip"
+	"encoding/base64"
 	"encoding/binary"
 	"errors"
 	"io"
@@ -133,3 +134,11 @@ func checkMemory(t testing.TB) {
 		}
 	})
 }
+
+// annexBNALs cuts a unit made by annexBUnits into its NAL units.
+func annexBNALs(unit []byte) [][]byte {
+	return bytes.Split(unit[4:], []byte{0, 0, 0, 1})
+}
+
+// encodeSet encodes a parameter set as sprop-parameter-sets has it.
+func encodeSet(nal []byte) string { return base64.StdEncoding.EncodeToString(nal) }
