@@ -22,6 +22,19 @@ const (
 	copyLimit = 4 << 10
 )
 
+// payload is the bytes of a frame: a *media.Payload, of which the holder has one reference.
+type payload interface {
+	// Parts returns the bytes, in order, which may be read until Release.
+	Parts() [][]byte
+	// Len returns the number of bytes in all parts.
+	Len() int
+	// Release gives the reference back. It must be called once; a payload that is garbage collected gives its memory
+	// back all the same.
+	Release()
+}
+
+var _ payload = (*media.Payload)(nil)
+
 // frameMessage is a message whose frame has its payload beside it: on the wire envelope's fields, then the field
 // that holds frame, whose last field is the payload. It owns one reference to the payload until it is marshalled, which
 // can be done once.
@@ -29,7 +42,7 @@ type frameMessage struct {
 	envelope proto.Message // nil when the frame is all there is
 	field    protowire.Number
 	frame    proto.Message // an AudioFrame or VideoFrame without payload
-	payload  *media.Payload
+	payload  payload
 }
 
 // release gives up the payload of a message that was not marshalled. It is idempotent.
@@ -79,8 +92,8 @@ func (c payloadCodec) Marshal(v any) (mem.BufferSlice, error) {
 	return withPayload(mem.NewBuffer(header, mem.DefaultBufferPool()), p), nil
 }
 
-// header returns all bytes before the payload's, in a pooled buffer with room for more.
-func (m *frameMessage) header(payload, room int) (*[]byte, error) {
+// header returns all bytes before those of a payload of the given size, in a buffer with room for more.
+func (m *frameMessage) header(size, room int) (*[]byte, error) {
 	marshal := proto.MarshalOptions{UseCachedSize: true} // Size is called just before, and nobody changes the messages.
 	outer := 0
 	if m.envelope != nil {
@@ -88,11 +101,10 @@ func (m *frameMessage) header(payload, room int) (*[]byte, error) {
 	}
 	inner := proto.Size(m.frame)
 	total := inner
-	if payload > 0 {
-		total += protowire.SizeTag(payloadField) + protowire.SizeBytes(payload)
+	if size > 0 {
+		total += protowire.SizeTag(payloadField) + protowire.SizeBytes(size)
 	}
-	size := outer + protowire.SizeTag(m.field) + protowire.SizeBytes(total) - payload + room
-	buf := headerBuffer(size)
+	buf := headerBuffer(outer + protowire.SizeTag(m.field) + protowire.SizeBytes(total) - size + room)
 	b := (*buf)[:0]
 	var err error
 	if m.envelope != nil {
@@ -106,9 +118,9 @@ func (m *frameMessage) header(payload, room int) (*[]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("service: marshalling %T: %w", m.frame, err)
 	}
-	if payload > 0 {
+	if size > 0 {
 		b = protowire.AppendTag(b, payloadField, protowire.BytesType)
-		b = protowire.AppendVarint(b, uint64(payload))
+		b = protowire.AppendVarint(b, uint64(size))
 	}
 	*buf = b
 	return buf, nil

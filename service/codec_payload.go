@@ -4,8 +4,6 @@ import (
 	"sync/atomic"
 
 	"google.golang.org/grpc/mem"
-
-	"github.com/penstock-media/penstock/media"
 )
 
 // payloadRef is the "pool" that the buffers of one payload go back to: it owns one reference to the payload and
@@ -18,7 +16,7 @@ import (
 // media) then gives its memory back. What is lost in between is at most the message or two that flow control lets
 // a stream have in the transport.
 type payloadRef struct {
-	payload *media.Payload
+	payload payload
 	left    atomic.Int32
 	parts   [3][]byte // room for the planes of a picture
 }
@@ -38,7 +36,7 @@ func (r *payloadRef) Put(*[]byte) {
 
 // withPayload appends the parts of a payload to a header, and takes over the caller's reference. Parts so small that
 // gRPC would drop their pool are copied.
-func withPayload(header mem.Buffer, p *media.Payload) mem.BufferSlice {
+func withPayload(header mem.Buffer, p payload) mem.BufferSlice {
 	parts := p.Parts()
 	ref := &payloadRef{payload: p}
 	views := ref.parts[:0]
