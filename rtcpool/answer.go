@@ -62,13 +62,14 @@ func localDescription(o *offer, local string) (*sdp.SessionDescription, error) {
 	return desc, nil
 }
 
+// refusal repeats the offered formats: there is none to leave out, and some peers want each to have its a=rtpmap.
 func refusal(s *section) *sdp.MediaDescription {
 	return &sdp.MediaDescription{
 		MediaName: sdp.MediaName{Media: s.name.Media, Protos: s.name.Protos, Formats: s.name.Formats},
 		ConnectionInformation: &sdp.ConnectionInformation{
 			NetworkType: "IN", AddressType: "IP4", Address: &sdp.Address{Address: "0.0.0.0"},
 		},
-		Attributes: []sdp.Attribute{{Key: sdp.AttrKeyMID, Value: s.mid}, {Key: directionInactive}},
+		Attributes: append([]sdp.Attribute{{Key: sdp.AttrKeyMID, Value: s.mid}, {Key: directionInactive}}, s.rtpmaps...),
 	}
 }
 

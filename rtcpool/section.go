@@ -19,9 +19,10 @@ type section struct {
 	mid     string
 	kind    media.Kind
 	name    sdp.MediaName
-	sending bool   // its direction lets the other side send
-	stopped bool   // the offerer has stopped it: port 0 and not bundle-only
-	refused string // why it is refused; empty when it is not
+	sending bool            // its direction lets the other side send
+	stopped bool            // the offerer has stopped it: port 0 and not bundle-only
+	refused string          // why it is refused; empty when it is not
+	rtpmaps []sdp.Attribute // to be repeated in an answer that refuses
 
 	streamID, trackID string
 	ssrcs             []uint32 // declared by a=ssrc, repair streams left out
@@ -51,6 +52,11 @@ func readSection(m *sdp.MediaDescription, index int, mid string) section {
 		s.sending = sends(m)
 		s.streamID, s.trackID = readMSID(m)
 		s.ssrcs = readSSRCs(m)
+	}
+	for _, a := range m.Attributes {
+		if a.Key == "rtpmap" {
+			s.rtpmaps = append(s.rtpmaps, a)
+		}
 	}
 	return s
 }

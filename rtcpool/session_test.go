@@ -347,7 +347,9 @@ func TestPoolRefuses(t *testing.T) {
 }
 
 func TestUDPPortsAreBounded(t *testing.T) {
-	if _, err := New(Config{Decoders: media.NewDecodePool(1), Tracer: noopTracer(), UDPPortMin: 5000, UDPPortMax: 4000}); !errors.Is(err, ErrConfig) {
+	decoders := media.NewDecodePool(1)
+	defer decoders.Close()
+	if _, err := New(Config{Decoders: decoders, Tracer: noopTracer(), UDPPortMin: 5000, UDPPortMax: 4000}); !errors.Is(err, ErrConfig) {
 		t.Error(err)
 	}
 	p := newTestPool(t, func(c *Config) { c.UDPPortMin, c.UDPPortMax = 42000, 42100 })
