@@ -22,5 +22,5 @@ func complete(c *config.Config) error {
 	if err := c.Complete(); err != nil {
 		return err
 	}
-	return c.Validate()
+	return c.Check()
 }

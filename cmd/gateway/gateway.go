@@ -108,7 +108,10 @@ func (g *gateway) buildServers() error {
 	}
 	g.grpc = g.service.NewServer(opts...)
 	g.onClose("gRPC server", g.stopGRPC)
-	g.http = newHTTPServer(g.cfg, g.service, g.log)
+	var err error
+	if g.http, err = newHTTPServer(g.cfg, g.service, g.log); err != nil {
+		return fmt.Errorf("set up HTTP: %w", err)
+	}
 	g.http.TLSConfig = tlsConfig.Clone()
 	g.onClose("HTTP server", g.http.Shutdown)
 	return nil

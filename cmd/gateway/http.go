@@ -1,12 +1,16 @@
 package main
 
 import (
+	"crypto/sha256"
+	"crypto/subtle"
 	"encoding/json"
 	"log/slog"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/penstock-media/penstock/cmd/gateway/internal/config"
+	"github.com/penstock-media/penstock/connector/whip"
 	"github.com/penstock-media/penstock/service"
 )
 
@@ -21,8 +25,16 @@ const (
 )
 
 // newHTTPServer returns the server of WHIP and of health.
-func newHTTPServer(cfg config.Config, svc *service.Service, log *slog.Logger) *http.Server {
+func newHTTPServer(cfg config.Config, svc *service.Service, log *slog.Logger) (*http.Server, error) {
+	publish, err := whip.New(whip.Config{
+		Sessions: svc.WHIP(), Authorize: authorizer(string(cfg.AuthToken)), AllowedOrigins: cfg.WHIPOrigins,
+		MaxBodyBytes: int64(cfg.MaxSDPBytes), Logger: log,
+	})
+	if err != nil {
+		return nil, err
+	}
 	mux := http.NewServeMux()
+	mux.Handle("/whip/", publish)
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
 		writeJSON(w, http.StatusOK, health{Status: "alive"})
 	})
@@ -42,6 +54,23 @@ func newHTTPServer(cfg config.Config, svc *service.Service, log *slog.Logger) *h
 		IdleTimeout:       httpIdleTimeout,
 		MaxHeaderBytes:    httpMaxHeaderBytes,
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+	}, nil
+}
+
+// authorizer returns what checks a WHIP request's bearer token (RFC 6750); nil where none is asked for. Digests are
+// compared, so that the time taken tells nothing of the token.
+func authorizer(token string) func(*http.Request, string) error {
+	if token == "" {
+		return nil
+	}
+	want := sha256.Sum256([]byte(token))
+	return func(r *http.Request, _ string) error {
+		scheme, given, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+		got := sha256.Sum256([]byte(given))
+		if !strings.EqualFold(scheme, "bearer") || subtle.ConstantTimeCompare(want[:], got[:]) != 1 {
+			return whip.ErrUnauthorized
+		}
+		return nil
 	}
 }
 

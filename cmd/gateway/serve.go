@@ -50,7 +50,7 @@ func (c *serveCmd) Run(ctx context.Context, std *stdio) error {
 	return failure
 }
 
-// newLogger returns a logger of the level and format that Config.Validate has let pass.
+// newLogger returns a logger of the level and format that Config.Check has let pass.
 func newLogger(w io.Writer, level, format string) *slog.Logger {
 	var l slog.Level
 	_ = l.UnmarshalText([]byte(level)) // validated

@@ -8,7 +8,7 @@ import (
 )
 
 // Config is everything that an operator can set. [Default] gives the zero configuration, with which the service runs
-// in memory and on loopback only. [Config.Validate] must pass before it is used.
+// in memory and on loopback only. [Config.Check] must pass before it is used.
 type Config struct {
 	// GRPCAddr is where the gRPC API listens, as host:port. Port 0 takes any free one. An address that is not loopback
 	// needs TLS and a token, or Insecure.
@@ -37,9 +37,9 @@ type Config struct {
 	// WHIPCreate lets a WHIP publisher create the session that it publishes into. Without it the session must have
 	// been made by CreateSession.
 	WHIPCreate bool `name:"whip-create" env:"PENSTOCK_WHIP_CREATE" default:"true" negatable:"" group:"Sessions" help:"Let a WHIP publisher create the session it publishes into."`
-	// WHIPOrigins are the web origins (RFC 6454) whose pages may publish over WHIP; "*" is any. Empty allows pages
-	// of no other origin; publishers that are not web pages are not concerned.
-	WHIPOrigins []string `name:"whip-origins" env:"PENSTOCK_WHIP_ORIGINS" placeholder:"ORIGIN" group:"Sessions" help:"Web origins whose pages may publish over WHIP, such as https://example.org; * is any."`
+	// WHIPOrigins are the web origins (RFC 6454) whose pages may publish over WHIP. Empty, or "*", is any: nothing
+	// relies on cookies, and the token decides. Publishers that are not web pages are not concerned.
+	WHIPOrigins []string `name:"whip-origins" env:"PENSTOCK_WHIP_ORIGINS" placeholder:"ORIGIN" group:"Sessions" help:"Web origins whose pages may publish over WHIP, such as https://example.org; none is any."`
 
 	// AnnouncedIPs replace the addresses of host candidates, where this machine is reached by other ones (1:1 NAT).
 	AnnouncedIPs []string `name:"ice-announced-ips" env:"PENSTOCK_ICE_ANNOUNCED_IPS" placeholder:"IP" group:"ICE" help:"Addresses to announce in place of this machine's own (1:1 NAT)."`

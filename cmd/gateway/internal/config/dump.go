@@ -11,7 +11,7 @@ import (
 )
 
 // Write writes the configuration as a YAML file that --config can read, each setting under a comment that explains
-// it. Secrets are written as "(hidden)", which Validate refuses, so that nobody runs with it by mistake.
+// it. Secrets are written as "(hidden)", which Check refuses, so that nobody runs with it by mistake.
 func (c *Config) Write(w io.Writer) error {
 	root := &yaml.Node{Kind: yaml.MappingNode}
 	v := reflect.ValueOf(c).Elem()

@@ -16,11 +16,15 @@ import (
 // minTokenLength is the shortest bearer token that is not refused as guessable.
 const minTokenLength = 16
 
-// Complete reads what the configuration only points at: the token's file. It must run before Validate.
+// Complete reads what the configuration only points at: the token's file. It must run before Check.
 func (c *Config) Complete() error {
 	// An empty variable or list in the file is no entry, rather than an empty one.
-	c.AnnouncedIPs = slices.DeleteFunc(c.AnnouncedIPs, isEmpty)
-	c.WHIPOrigins = slices.DeleteFunc(c.WHIPOrigins, isEmpty)
+	if c.AnnouncedIPs = slices.DeleteFunc(c.AnnouncedIPs, isEmpty); len(c.AnnouncedIPs) == 0 {
+		c.AnnouncedIPs = nil
+	}
+	if c.WHIPOrigins = slices.DeleteFunc(c.WHIPOrigins, isEmpty); len(c.WHIPOrigins) == 0 || slices.Contains(c.WHIPOrigins, "*") {
+		c.WHIPOrigins = nil
+	}
 	if c.AuthTokenFile == "" {
 		return nil
 	}
@@ -38,8 +42,9 @@ func (c *Config) Complete() error {
 	return nil
 }
 
-// Validate returns the first fault as an *Error, or nil.
-func (c *Config) Validate() error {
+// Check validates: it returns the first fault as an *Error, or nil. (A method Validate would be called by the parser of
+// the command line, before Complete.)
+func (c *Config) Check() error {
 	checks := []func() error{
 		c.validateAddresses, c.validateSecrets, c.validateTLS, c.validateExposure, c.validateStore,
 		c.validateOrigins, c.validateICE, c.validateLimits, c.validateTimes, c.validateObserving,
@@ -129,9 +134,6 @@ func (c *Config) validateStore() error {
 
 func (c *Config) validateOrigins() error {
 	for _, origin := range c.WHIPOrigins {
-		if origin == "*" {
-			continue
-		}
 		u, err := url.Parse(origin)
 		if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") || u.Scheme+"://"+u.Host != origin {
 			return &Error{"whip-origins", fmt.Sprintf("%q is not an origin", origin), "write scheme, host and port only, like https://example.org, or *"}

@@ -1,0 +1,336 @@
+package config
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/alecthomas/kong"
+)
+
+// parse reads a command line as `gateway serve` does.
+func parse(t *testing.T, args ...string) (Config, error) {
+	t.Helper()
+	var cli struct {
+		Serve struct {
+			Flags `embed:""`
+		} `cmd:""`
+	}
+	parser, err := kong.New(&cli, append(Options(), kong.Exit(func(int) { t.Fatal("exit") }))...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := parser.Parse(append([]string{"serve"}, args...)); err != nil {
+		return Config{}, err
+	}
+	c := cli.Serve.Config
+	if err := c.Complete(); err != nil {
+		return Config{}, err
+	}
+	return c, c.Check()
+}
+
+// write makes a file and returns its path.
+func write(t *testing.T, name, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestDefaultIsWhatNoFlagsGive(t *testing.T) {
+	got, err := parse(t)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := Default(); !reflect.DeepEqual(got, want) {
+		t.Errorf("no flags give\n%#v, Default gives\n%#v", got, want)
+	}
+	want := Default()
+	if err := want.Check(); err != nil {
+		t.Errorf("the default is refused: %v", err)
+	}
+}
+
+func TestFlagWinsOverEnvironmentOverFile(t *testing.T) {
+	file := write(t, "c.yaml", "log-level: debug\nmax-sessions: 7\nmax-streams: 8\ndrain-grace: 1m\n")
+	t.Setenv("PENSTOCK_CONFIG", file)
+	t.Setenv("PENSTOCK_MAX_SESSIONS", "70")
+	t.Setenv("PENSTOCK_MAX_STREAMS", "80")
+	got, err := parse(t, "--max-streams=800")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.LogLevel != "debug" || got.DrainGrace != time.Minute {
+		t.Errorf("of the file came %q and %v, want debug and 1m", got.LogLevel, got.DrainGrace)
+	}
+	if got.MaxSessions != 70 {
+		t.Errorf("sessions %d, want 70 of the environment", got.MaxSessions)
+	}
+	if got.MaxStreams != 800 {
+		t.Errorf("streams %d, want 800 of the command line", got.MaxStreams)
+	}
+}
+
+func TestEverySettingCanComeFromEveryPlace(t *testing.T) {
+	values := map[string]string{
+		"grpc-addr": "127.0.0.1:1", "http-addr": "127.0.0.1:2", "tls-cert": "c", "tls-key": "k", "auth-token": "0123456789abcdef",
+		"auth-token-file": "f", "insecure": "true", "redis-url": "r", "session-grace": "1m", "whip-create": "false",
+		"whip-origins": "https://a.example,https://b.example", "ice-announced-ips": "192.0.2.1,192.0.2.2",
+		"ice-udp-port-min": "100", "ice-udp-port-max": "200", "ice-loopback": "off", "ice-gather-timeout": "3s",
+		"max-sessions": "3", "max-streams": "4", "max-queue-bytes": "5", "max-picture-pixels": "6", "max-sdp-bytes": "7",
+		"decode-workers": "8", "log-level": "warn", "log-format": "json", "otlp-endpoint": "http://h", "drain-grace": "4s", "stop-timeout": "5s",
+	}
+	for _, s := range Settings() {
+		t.Run(s.Name, func(t *testing.T) {
+			value, ok := values[s.Name]
+			if !ok {
+				t.Fatal("no value in the table of this test")
+			}
+			flag := raw(t, "--"+s.Name+"="+value)
+			file := raw(t, "--config="+write(t, "c.yaml", fmt.Sprintf("%s: %s\n", s.Name, value)))
+			t.Setenv(s.Env, value)
+			env := raw(t)
+			if !reflect.DeepEqual(flag, env) || !reflect.DeepEqual(flag, file) {
+				t.Errorf("the flag gives\n%#v, the environment\n%#v, the file\n%#v", flag, env, file)
+			}
+			if reflect.DeepEqual(flag, Default()) {
+				t.Error("it changes nothing")
+			}
+		})
+	}
+}
+
+// raw parses without completing or validating.
+func raw(t *testing.T, args ...string) Config {
+	t.Helper()
+	var cli Flags
+	parser, err := kong.New(&cli, Options()...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := parser.Parse(args); err != nil {
+		t.Fatal(err)
+	}
+	return cli.Config
+}
+
+func TestListsInTheFile(t *testing.T) {
+	got, err := parse(t, "--config", write(t, "c.yaml", "ice-announced-ips: [192.0.2.1, '2001:db8::1']\nwhip-origins:\n  - https://a.example\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := []string{"192.0.2.1", "2001:db8::1"}; !reflect.DeepEqual(got.AnnouncedIPs, want) {
+		t.Errorf("addresses %q, want %q", got.AnnouncedIPs, want)
+	}
+	if want := []string{"https://a.example"}; !reflect.DeepEqual(got.WHIPOrigins, want) {
+		t.Errorf("origins %q, want %q", got.WHIPOrigins, want)
+	}
+}
+
+func TestO7_FilesAreRefusedByNameAndLine(t *testing.T) {
+	for _, c := range []struct{ name, text, want string }{
+		{"unknown", "log-level: info\nlog-levle: debug\n", `c.yaml:2: unknown setting "log-levle"; did you mean "log-level"?`},
+		{"unknown with underscores", "grpc_addr: 127.0.0.1:1\n", `c.yaml:1: unknown setting "grpc_addr"; did you mean "grpc-addr"?`},
+		{"unlike anything", "zzzzzzzzzz: 1\n", "`gateway config` prints all settings"},
+		{"twice", "log-level: info\nmax-streams: 1\nlog-level: warn\n", "c.yaml:3: log-level is set in line 1 already"},
+		{"not YAML", "log-level: [info\n", "c.yaml: is not YAML: "},
+		{"a list", "- log-level\n", "c.yaml:1: is not a mapping; write one"},
+		{"nested", "log-level:\n  a: b\n", "c.yaml:1: log-level: is neither a value nor a list"},
+		{"nested list", "whip-origins: [[a]]\n", "c.yaml:1: whip-origins: is a list of something else"},
+		{"no value", "log-level:\n", "c.yaml:1: log-level: has no value"},
+		{"two documents", "log-level: info\n---\nlog-level: warn\n", "c.yaml: has more than one document"},
+		{"not a duration", "\n\ndrain-grace: soon\n", `c.yaml:3: "soon" is not a duration; write one like 10s`},
+		{"not a number", "max-sessions: many\n", `c.yaml:1: "many" is not a whole number`},
+		{"not a port", "ice-udp-port-min: 70000\n", `c.yaml:1: "70000" is not a whole number from 0 to 65535`},
+		{"not a bool", "insecure: perhaps\n", `c.yaml:1: "perhaps" is neither true nor false`},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			_, err := parse(t, "--config", write(t, "c.yaml", c.text))
+			if err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("got %v\nwant … %s …", err, c.want)
+			}
+		})
+	}
+}
+
+func TestO7_UnreadableFiles(t *testing.T) {
+	_, err := parse(t, "--config", filepath.Join(t.TempDir(), "none.yaml"))
+	if err == nil || !strings.Contains(err.Error(), "--config (PENSTOCK_CONFIG)") && !strings.Contains(err.Error(), "config: cannot be read") {
+		t.Errorf("of a file that is not there: %v", err)
+	}
+	if _, err := parse(t, "--config", t.TempDir()); err == nil || !strings.Contains(err.Error(), "cannot be read") {
+		t.Errorf("of a directory: %v", err)
+	}
+	big := write(t, "big.yaml", strings.Repeat("#\n", maxFileBytes))
+	if _, err := parse(t, "--config", big); err == nil || !strings.Contains(err.Error(), "is larger than") {
+		t.Errorf("of a large file: %v", err)
+	}
+}
+
+func TestEmptyFilesSetNothing(t *testing.T) {
+	for _, text := range []string{"", "# nothing\n", "---\n", "null\n"} {
+		got, err := parse(t, "--config", write(t, "c.yaml", text))
+		if err != nil || !reflect.DeepEqual(got, Default()) {
+			t.Errorf("of %q: %#v, %v", text, got, err)
+		}
+	}
+}
+
+func TestO7_ValidateNamesTheSettingAndTheMend(t *testing.T) {
+	token := write(t, "token", "0123456789abcdef\n")
+	for _, c := range []struct {
+		args          []string
+		setting, mend string
+	}{
+		{[]string{"--grpc-addr=here"}, "grpc-addr", "write it like 127.0.0.1:50051"},
+		{[]string{"--http-addr=127.0.0.1:http"}, "http-addr", "use a number from 0 to 65535"},
+		{[]string{"--http-addr=127.0.0.1:50051"}, "http-addr", "give them different ports"},
+		{[]string{"--grpc-addr=:50051"}, "grpc-addr", "or listen on 127.0.0.1, or say --insecure"},
+		{[]string{"--http-addr=0.0.0.0:8080"}, "http-addr", "set --tls-cert, --tls-key and --auth-token-file"},
+		{[]string{"--grpc-addr=example.org:1", "--auth-token-file=" + token}, "grpc-addr", "--tls-cert"},
+		{[]string{"--auth-token=short"}, "auth-token", "openssl rand"},
+		{[]string{"--auth-token=0123456789 abcdef"}, "auth-token", "letters, digits"},
+		{[]string{"--auth-token=(hidden)"}, "auth-token", "write the secret itself"},
+		{[]string{"--auth-token=0123456789abcdef", "--auth-token-file=" + token}, "auth-token-file", "set only one"},
+		{[]string{"--auth-token-file=/does/not/exist"}, "auth-token-file", "name a file that holds the token"},
+		{[]string{"--auth-token-file=" + write(t, "empty", "\n")}, "auth-token-file", "write the token into it"},
+		{[]string{"--tls-cert=c"}, "tls-key", "name the PEM file"},
+		{[]string{"--tls-key=k"}, "tls-cert", "name the PEM file"},
+		{[]string{"--tls-cert=/none", "--tls-key=/none"}, "tls-cert", "unencrypted PEM key"},
+		{[]string{"--redis-url=redis://127.0.0.1"}, "redis-url", "leave it empty"},
+		{[]string{"--whip-origins=example.org"}, "whip-origins", "https://example.org"},
+		{[]string{"--whip-origins=https://example.org/path"}, "whip-origins", "scheme, host and port only"},
+		{[]string{"--ice-announced-ips=example.org"}, "ice-announced-ips", "203.0.113.7"},
+		{[]string{"--ice-udp-port-min=5"}, "ice-udp-port-max", "set both"},
+		{[]string{"--ice-udp-port-max=5"}, "ice-udp-port-min", "set both or neither"},
+		{[]string{"--ice-loopback=maybe"}, "ice-loopback", "use one of these"},
+		{[]string{"--max-sessions=0"}, "max-sessions", "use 1 to"},
+		{[]string{"--max-queue-bytes=5"}, "max-queue-bytes", "use 1048576 to"},
+		{[]string{"--decode-workers=-1"}, "decode-workers", "use 0 to 1024"},
+		{[]string{"--session-grace=1ms"}, "session-grace", "use 1s to 1h0m0s"},
+		{[]string{"--drain-grace=-1s"}, "drain-grace", "use 0s to 10m0s"},
+		{[]string{"--log-level=loud"}, "log-level", "use one of these"},
+		{[]string{"--log-format=xml"}, "log-format", "use one of these"},
+		{[]string{"--otlp-endpoint=localhost:4317"}, "otlp-endpoint", "write it like http://127.0.0.1:4317"},
+	} {
+		t.Run(strings.Join(c.args, " "), func(t *testing.T) {
+			_, err := parse(t, c.args...)
+			var fault *Error
+			if !errors.As(err, &fault) {
+				t.Fatalf("got %v, want an *Error", err)
+			}
+			if fault.Setting != c.setting || !strings.Contains(fault.Mend, c.mend) {
+				t.Errorf("got %v\nwant --%s … %s", err, c.setting, c.mend)
+			}
+			if want := "--" + c.setting + " (PENSTOCK_"; !strings.HasPrefix(err.Error(), want) {
+				t.Errorf("%q does not begin with %q", err, want)
+			}
+		})
+	}
+}
+
+func TestExposure(t *testing.T) {
+	for _, args := range [][]string{
+		{"--grpc-addr=[::1]:0", "--http-addr=localhost:0"},
+		{"--grpc-addr=127.0.0.2:0"},
+		{"--grpc-addr=:0", "--http-addr=:0", "--insecure"},
+	} {
+		if _, err := parse(t, args...); err != nil {
+			t.Errorf("%v: %v", args, err)
+		}
+	}
+}
+
+func TestLoopbackICE(t *testing.T) {
+	for _, c := range []struct {
+		mode, grpc, http string
+		want             bool
+	}{
+		{"auto", "127.0.0.1:1", "127.0.0.1:2", true},
+		{"auto", "[::1]:1", "localhost:2", true},
+		{"auto", "127.0.0.1:1", ":2", false},
+		{"auto", "192.0.2.1:1", "127.0.0.1:2", false},
+		{"on", ":1", ":2", true},
+		{"off", "127.0.0.1:1", "127.0.0.1:2", false},
+	} {
+		got := (&Config{ICELoopback: c.mode, GRPCAddr: c.grpc, HTTPAddr: c.http}).LoopbackICE()
+		if got != c.want {
+			t.Errorf("%+v: %v", c, got)
+		}
+	}
+}
+
+func TestO7_DumpHidesSecretsAndCanBeReadBack(t *testing.T) {
+	const secret = "s3cr3t-s3cr3t-s3cr3t"
+	c, err := parse(t, "--auth-token="+secret, "--ice-announced-ips=192.0.2.1", "--log-level=debug")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.RedisURL = "redis://:" + secret + "@127.0.0.1"
+	var dump bytes.Buffer
+	if err := c.Write(&dump); err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(dump.String(), "s3cr3t") {
+		t.Errorf("the secret is in\n%s", &dump)
+	}
+	for _, s := range Settings() {
+		if !strings.Contains(dump.String(), "\n"+s.Name+": ") && !strings.HasPrefix(dump.String(), s.Name+": ") {
+			t.Errorf("%s is not in\n%s", s.Name, &dump)
+		}
+	}
+	if _, err := parse(t, "--config", write(t, "d.yaml", dump.String())); err == nil || !strings.Contains(err.Error(), "write the secret itself") {
+		t.Errorf("a dump with hidden secrets is taken: %v", err)
+	}
+	text := strings.ReplaceAll(strings.ReplaceAll(dump.String(), "auth-token: (hidden)", "auth-token: "+secret), "redis-url: (hidden)", `redis-url: ""`)
+	back, err := parse(t, "--config", write(t, "d.yaml", text))
+	c.RedisURL = ""
+	if err != nil || !reflect.DeepEqual(back, c) {
+		t.Errorf("read back\n%#v, %v\nwant\n%#v", back, err, c)
+	}
+}
+
+func TestSecretsHideFromEveryVerb(t *testing.T) {
+	c := Config{AuthToken: "s3cr3t"}
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q"} {
+		if out := fmt.Sprintf(verb, c); strings.Contains(out, "s3cr3t") {
+			t.Errorf("%s shows %s", verb, out)
+		}
+	}
+}
+
+func TestEverySettingIsDocumented(t *testing.T) {
+	for _, s := range Settings() {
+		if s.Name == "" || s.Help == "" || s.Env != "PENSTOCK_"+strings.ToUpper(strings.ReplaceAll(s.Name, "-", "_")) {
+			t.Errorf("%+v: wants a name, help, and the variable that goes with the name", s)
+		}
+	}
+}
+
+// FuzzParseFile checks that nothing in a file makes the parser panic, and that what it takes are known settings.
+func FuzzParseFile(f *testing.F) {
+	for _, seed := range []string{"", "log-level: info", "a: b", "- x", "? a\n: b", "&a [*a]", "log-level: &x info\nlog-format: *x", "{log-level: info}", "\x00", "log-level: !!binary aGk="} {
+		f.Add([]byte(seed))
+	}
+	known := environment()
+	f.Fuzz(func(t *testing.T, b []byte) {
+		values, err := parseFile("f", b)
+		if err != nil && len(values) > 0 {
+			t.Error("values beside an error")
+		}
+		for name := range values {
+			if _, ok := known[name]; !ok {
+				t.Errorf("took %q", name)
+			}
+		}
+	})
+}
