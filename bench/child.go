@@ -1,0 +1,133 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// endGrace is how long a child may take to end by itself.
+const endGrace = 10 * time.Second
+
+// child is a process that speaks in lines: it says when it is ready, answers a line on its standard input with one on its
+// standard output, and ends at the end of its input.
+type child struct {
+	name  string
+	cmd   *exec.Cmd
+	in    io.WriteCloser
+	lines chan string // what it prints; closed at its end
+	done  chan struct{}
+	once  sync.Once
+}
+
+// start starts a child. Its complaints go to this process's standard error.
+func start(name, program string, args ...string) (*child, error) {
+	cmd := exec.Command(program, args...)
+	cmd.Stderr = os.Stderr
+	// A child outlives nobody, even if this process is killed.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		return nil, fmt.Errorf("%w: %s: %w", errChild, name, err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, fmt.Errorf("%w: %s: %w", errChild, name, err)
+	}
+	if err := cmd.Start(); err != nil {
+		return nil, fmt.Errorf("%w: %s: %w", errChild, name, err)
+	}
+	c := &child{name: name, cmd: cmd, in: in, lines: make(chan string, 64), done: make(chan struct{})}
+	go c.read(out)
+	return c, nil
+}
+
+// read hands on lines until the child closes its output. Lines that nobody waits for are dropped when there are too many.
+func (c *child) read(out io.Reader) {
+	defer close(c.done)
+	defer close(c.lines)
+	for s := bufio.NewScanner(out); s.Scan(); {
+		select {
+		case c.lines <- s.Text():
+		default:
+		}
+	}
+	_, _ = io.Copy(io.Discard, out) // an overlong line: what follows is of no interest, but must be read
+}
+
+// await returns the rest of the first line that begins with prefix.
+func (c *child) await(ctx context.Context, prefix string) (string, error) {
+	for {
+		select {
+		case line, ok := <-c.lines:
+			if !ok {
+				return "", fmt.Errorf("%w: %s ended before it said %q", errChild, c.name, prefix)
+			}
+			if rest, ok := strings.CutPrefix(line, prefix); ok {
+				return strings.TrimSpace(rest), nil
+			}
+		case <-ctx.Done():
+			return "", fmt.Errorf("%w: %s did not say %q: %w", errChild, c.name, prefix, ctx.Err())
+		}
+	}
+}
+
+// count asks for the number of frames so far.
+func (c *child) count(ctx context.Context) (int64, error) {
+	if _, err := io.WriteString(c.in, "count\n"); err != nil {
+		return 0, fmt.Errorf("%w: %s: %w", errChild, c.name, err)
+	}
+	n, err := c.await(ctx, "count ")
+	if err != nil {
+		return 0, err
+	}
+	return strconv.ParseInt(n, 10, 64)
+}
+
+func (c *child) cpu() (time.Duration, error) { return cpuTime(c.cmd.Process.Pid) }
+
+// stop ends the child: by the end of its input and SIGTERM, and if that does not help by SIGKILL. It waits for it, and is idempotent.
+func (c *child) stop() {
+	c.once.Do(func() {
+		_ = c.in.Close()
+		_ = c.cmd.Process.Signal(syscall.SIGTERM)
+		kill := time.AfterFunc(endGrace, func() { _ = c.cmd.Process.Kill() })
+		defer kill.Stop()
+		<-c.done
+		_ = c.cmd.Wait()
+	})
+}
+
+// serveCounts is the child's side: it answers each line with a count until its input ends or ctx does.
+func serveCounts(ctx context.Context, in io.Reader, out io.Writer, count func() int64) {
+	asked := make(chan struct{})
+	go func() { // ends with the input, which the parent closes
+		defer close(asked)
+		for s := bufio.NewScanner(in); s.Scan(); {
+			select {
+			case asked <- struct{}{}:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	for {
+		select {
+		case _, ok := <-asked:
+			if !ok {
+				return
+			}
+			fmt.Fprintln(out, "count", count())
+		case <-ctx.Done():
+			return
+		}
+	}
+}

@@ -1,0 +1,143 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+	"time"
+)
+
+// row is one line of the result: a budget, or with an empty ID a measurement beside it.
+type row struct {
+	ID        string  `json:"id,omitempty"`
+	What      string  `json:"what"`
+	Value     string  `json:"value,omitempty"`     // CPU time per frame
+	Reference string  `json:"reference,omitempty"` // the same of the reference
+	Ratio     float64 `json:"ratio,omitempty"`
+	Budget    float64 `json:"budget,omitempty"`
+	Met       *bool   `json:"met,omitempty"`
+	Delivered string  `json:"delivered,omitempty"` // of what was sent, in the measured window
+	NotRun    string  `json:"not_run,omitempty"`
+}
+
+// report is the whole result.
+type report struct {
+	Machine string `json:"machine"`
+	Windows string `json:"windows"`
+	Rows    []row  `json:"rows"`
+	// Notes say what the figures are of.
+	Notes []string `json:"notes"`
+}
+
+// outcome is a measurement, or why there is none.
+type outcome struct {
+	sample sample
+	err    error
+}
+
+// usable is why the outcome cannot be used, or nil.
+func (o outcome) usable() error {
+	if o.err != nil {
+		return o.err
+	}
+	return o.sample.reliable()
+}
+
+// compare makes the row of a budget from the gateway's measurement and the reference's.
+func compare(id, what string, budget float64, value, reference outcome) row {
+	r := row{ID: id, What: what, Budget: budget}
+	if value.err == nil {
+		r.Value, r.Delivered = perFrame(value.sample), delivered(value.sample)
+	}
+	if reference.err == nil {
+		r.Reference = perFrame(reference.sample)
+	}
+	for name, err := range map[string]error{"the gateway": value.usable(), "the reference": reference.usable()} {
+		if err != nil {
+			r.NotRun += name + ": " + strings.TrimSpace(err.Error()) + ". "
+		}
+	}
+	if r.NotRun == "" {
+		r.Ratio = float64(value.sample.perFrame()) / float64(reference.sample.perFrame())
+		met := r.Ratio <= budget
+		r.Met = &met
+	}
+	return r
+}
+
+// plain makes the row of a measurement without a budget.
+func plain(what string, o outcome) row {
+	r := row{What: what}
+	if o.err != nil {
+		r.NotRun = o.err.Error()
+		return r
+	}
+	r.Value, r.Delivered = perFrame(o.sample), delivered(o.sample)
+	if err := o.sample.reliable(); err != nil {
+		r.NotRun = err.Error()
+	}
+	return r
+}
+
+func perFrame(s sample) string {
+	return fmt.Sprintf("%.4f ms", float64(s.perFrame())/float64(time.Millisecond))
+}
+
+func delivered(s sample) string { return fmt.Sprintf("%.1f %%", 100*s.share()) }
+
+// write prints the table.
+func (r report) write(out io.Writer) error {
+	w := tabwriter.NewWriter(out, 2, 0, 2, ' ', 0)
+	fmt.Fprintf(w, "CPU time per delivered frame, %s, %s\n\n", r.Machine, r.Windows)
+	fmt.Fprintln(w, "id\twhat\tvalue\treference\tratio\tbudget\tmet\tdelivered")
+	for _, row := range r.Rows {
+		ratio, budget, met := "-", "-", "-"
+		if row.Ratio > 0 {
+			ratio = fmt.Sprintf("%.3f", row.Ratio)
+		}
+		if row.Budget > 0 {
+			budget = fmt.Sprintf("%.2f", row.Budget)
+		}
+		if row.Met != nil {
+			met = map[bool]string{true: "yes", false: "NO"}[*row.Met]
+		} else if row.NotRun != "" {
+			met = "not run"
+		}
+		fmt.Fprintln(w, strings.Join([]string{
+			orDash(row.ID), row.What, orDash(row.Value), orDash(row.Reference), ratio, budget, met, orDash(row.Delivered),
+		}, "\t"))
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	return r.writeNotes(out)
+}
+
+func (r report) writeNotes(out io.Writer) error {
+	fmt.Fprintln(out)
+	for _, row := range r.Rows {
+		if row.NotRun != "" {
+			fmt.Fprintf(out, "not run: %s: %s\n", strings.TrimSpace(row.ID+" "+row.What), row.NotRun)
+		}
+	}
+	for _, n := range r.Notes {
+		fmt.Fprintf(out, "note: %s\n", n)
+	}
+	return nil
+}
+
+// writeJSON prints the same for programs.
+func (r report) writeJSON(out io.Writer) error {
+	e := json.NewEncoder(out)
+	e.SetIndent("", "  ")
+	return e.Encode(r)
+}
+
+func orDash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
+}

@@ -1,0 +1,136 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"sync"
+	"sync/atomic"
+
+	penstockv1 "github.com/penstock-media/penstock/api/penstock/v1"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+)
+
+// workMain is the worker process: it streams every track, counts frames and looks at nothing in them.
+func workMain(ctx context.Context, args []string, in io.Reader, out io.Writer) error {
+	var l load
+	var gateway string
+	var padding bool
+	flags := flag.NewFlagSet("work", flag.ContinueOnError)
+	l.flags(flags)
+	flags.StringVar(&gateway, "gateway", "", "address of the gateway's gRPC API")
+	flags.BoolVar(&padding, "row-padding", true, "take rows of pictures with padding")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	if err := l.validate(); err != nil {
+		return err
+	}
+	conn, err := grpc.NewClient(gateway,
+		grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithDefaultCallOptions(grpc.ForceCodecV2(discardCodec{})),
+		// Windows that hold some pictures: the worker is not what is measured.
+		grpc.WithInitialWindowSize(8<<20), grpc.WithInitialConnWindowSize(32<<20), grpc.WithReadBufferSize(256<<10))
+	if err != nil {
+		return fmt.Errorf("dial the gateway: %w", err)
+	}
+	defer func() { _ = conn.Close() }()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	w := &worker{conn: conn, load: l, format: l.format(padding)}
+	return w.run(ctx, cancel, in, out)
+}
+
+// format is what the worker asks for.
+func (l load) format(padding bool) *penstockv1.StreamFormat {
+	if l.kind == "audio" {
+		return &penstockv1.StreamFormat{Format: &penstockv1.StreamFormat_Audio{Audio: &penstockv1.AudioFormat{
+			SampleFormat: penstockv1.SampleFormat_SAMPLE_FORMAT_S16LE, SampleRateHz: 16000, Channels: 1, ChunkMs: 20,
+		}}}
+	}
+	return &penstockv1.StreamFormat{Format: &penstockv1.StreamFormat_Video{Video: &penstockv1.VideoFormat{
+		PixelFormat: penstockv1.PixelFormat_PIXEL_FORMAT_I420, AllowRowPadding: padding,
+	}}}
+}
+
+type worker struct {
+	conn    *grpc.ClientConn
+	load    load
+	format  *penstockv1.StreamFormat
+	frames  atomic.Int64
+	started sync.WaitGroup // one for each track, until its first frame
+	streams sync.WaitGroup
+
+	mu   sync.Mutex
+	errs []error
+}
+
+func (w *worker) run(ctx context.Context, cancel func(), in io.Reader, out io.Writer) error {
+	for s := range w.load.sessions {
+		for p := range w.load.tracks {
+			w.started.Add(1)
+			w.streams.Go(func() {
+				if err := w.stream(ctx, sessionID(s), participantID(p)); err != nil && ctx.Err() == nil {
+					w.fail(fmt.Errorf("stream %s of %s: %w", participantID(p), sessionID(s), err))
+					cancel() // a window without this track would be worth nothing
+				}
+			})
+		}
+	}
+	var ready sync.WaitGroup
+	ready.Go(func() {
+		w.started.Wait()
+		if ctx.Err() == nil {
+			fmt.Fprintln(out, "ready")
+		}
+	})
+	serveCounts(ctx, in, out, w.frames.Load)
+	cancel()
+	w.streams.Wait()
+	ready.Wait()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return errors.Join(w.errs...)
+}
+
+func (w *worker) fail(err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.errs = append(w.errs, err)
+}
+
+// stream receives one track until ctx ends.
+func (w *worker) stream(ctx context.Context, session, participant string) error {
+	first := sync.OnceFunc(w.started.Done)
+	defer first()
+	desc := &grpc.StreamDesc{StreamName: "StreamTrack", ServerStreams: true}
+	stream, err := w.conn.NewStream(ctx, desc, penstockv1.TrackService_StreamTrack_FullMethodName)
+	if err != nil {
+		return err
+	}
+	request := &penstockv1.StreamTrackRequest{
+		SessionId: session, Format: w.format,
+		Selector: &penstockv1.TrackSelector{Selector: &penstockv1.TrackSelector_Participant{
+			Participant: &penstockv1.ParticipantTrack{ParticipantId: participant, Source: w.load.source()},
+		}},
+	}
+	if err := stream.SendMsg(request); err != nil {
+		return err
+	}
+	if err := stream.CloseSend(); err != nil {
+		return err
+	}
+	var m message
+	for {
+		if err := stream.RecvMsg(&m); err != nil {
+			return err
+		}
+		if m.field == fieldAudio || m.field == fieldVideo {
+			w.frames.Add(1)
+			first()
+		}
+	}
+}
