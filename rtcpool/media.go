@@ -89,7 +89,7 @@ func (e *entry) goesOn(f *section) bool {
 	return slices.ContainsFunc(f.ssrcs, func(n uint32) bool { return contains(e.facts.ssrcs, n) })
 }
 
-// update takes over new facts. A pause leaves out the msid and the sources (RFC 9429 section 5.2.1): they are remembered.
+// update takes over new facts, and tells consumers of a pause. A pause leaves out the msid and the sources (RFC 9429 section 5.2.1): they are remembered.
 func (e *entry) update(f *section) {
 	next := *f
 	if !f.sending {
@@ -102,6 +102,7 @@ func (e *entry) update(f *section) {
 	}
 	e.facts = next
 	e.declare()
+	e.track.SetPaused(!next.sending, false)
 }
 
 func (e *entry) declare() {

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/penstock-media/penstock/media"
 	"github.com/pion/webrtc/v4"
 )
 
@@ -76,11 +77,18 @@ func TestS9_InactiveAndBackIsTheSameMedia(t *testing.T) {
 	f.add(vp8, "cam", "alice")
 	f.negotiate(s, 0)
 	cam := r.flowing(t, "cam")
+	consumer, err := cam.Track.Subscribe(media.Request{Encoded: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer consumer.Close()
 	paused := strings.ReplaceAll(f.offer(nil), "a=sendonly", "a=inactive")
 	f.exchange(s, 0, paused)
 	r.until(t, "paused", func() bool { return !r.media[cam.ID].Active })
 	f.negotiate(s, 0)
 	r.until(t, "active again", func() bool { return r.media[cam.ID].Active })
+	nextEvent(t, consumer, media.EventPaused)
+	nextEvent(t, consumer, media.EventResumed)
 	morePackets(t, cam.Track, 20)
 	if len(r.told().added) != 1 || len(r.told().removed) != 0 || r.told().media[cam.ID].SSRC != cam.SSRC {
 		t.Errorf("added %v, removed %v", r.told().added, r.told().removed)
@@ -106,7 +114,9 @@ func TestS10_ReusedMediaDescriptionIsAnotherMedia(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f.pump(&testSource{track: track, sender: sender})
+	bobs := &testSource{track: track, sender: sender}
+	f.work.Go(func() { f.readRTCP(sender) })
+	f.pump(bobs)
 	f.negotiate(s, 0)
 	r.until(t, "bob's packets", func() bool {
 		for _, m := range r.media {
@@ -190,6 +200,25 @@ func TestKeyFrameRequestsReachTheSenderAtALimitedRate(t *testing.T) {
 	waitFor(t, "a PLI", func() bool { return f.pliCount() > 0 })
 	if st := p.Stats(); st.KeyFrameRequestsHeld < 900 {
 		t.Errorf("%+v", st)
+	}
+}
+
+// nextEvent reads until an event of that kind.
+func nextEvent(t *testing.T, c *media.Consumer, kind media.EventKind) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), hang)
+	defer cancel()
+	for {
+		item, err := c.Next(ctx)
+		if err != nil {
+			t.Fatalf("waiting for event %v: %v", kind, err)
+		}
+		if item.Frame != nil {
+			item.Frame.Payload.Release()
+		}
+		if item.Event != nil && item.Event.Kind == kind {
+			return
+		}
 	}
 }
 

@@ -136,6 +136,8 @@ func (s *Session) setState(p *peer, state State) {
 		if state == StateClosed {
 			s.closePeer(p)
 		}
+	case state == StateClosed && s.cfg.EndOnRemoteClose:
+		s.end(EndRemoteClosed)
 	case state == StateConnected:
 		s.stopGrace()
 	default:

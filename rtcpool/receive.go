@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
+	"net"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -89,20 +90,45 @@ func (p *peer) forgetReaders() {
 }
 
 // run reads until the track ends. A payload type that was not negotiated makes pion return an error beside the packet;
-// only the end of the stream ends the loop.
+// only the end of the stream ends the loop. pion hands out a retransmission only when Read is called: while packets are
+// missing, Read returns every repairPoll.
 func (r *reader) run() {
 	defer r.peer.session.changed()
 	defer r.ended.Store(true)
 	buf := make([]byte, receiveMTU)
+	var lost missing
+	polling := false
 	for {
 		n, _, err := r.track.Read(buf)
+		now := time.Now()
 		if n >= rtpHeaderBytes && n <= len(buf) {
-			r.deliver(buf[:n], time.Now())
+			lost.received(binary.BigEndian.Uint16(buf[2:4]), now)
+			r.deliver(buf[:n], now)
 		}
-		if err != nil && (n == 0 || endOfStream(err)) {
+		if err != nil && n == 0 && !timedOut(err) || endOfStream(err) {
 			return
 		}
+		if wait := lost.any(now) && r.track.HasRTX(); wait || polling {
+			polling = wait
+			r.setDeadline(wait, now)
+		}
 	}
+}
+
+// setDeadline makes Read return in time to look for retransmissions, or block.
+func (r *reader) setDeadline(wait bool, now time.Time) {
+	var deadline time.Time
+	if wait {
+		deadline = now.Add(repairPoll)
+	}
+	if err := r.track.SetReadDeadline(deadline); err != nil {
+		r.peer.session.log.Debug("setting a read deadline", "error", err)
+	}
+}
+
+func timedOut(err error) bool {
+	var timeout net.Error
+	return errors.As(err, &timeout) && timeout.Timeout()
 }
 
 func endOfStream(err error) bool {

@@ -46,7 +46,10 @@ type SessionConfig struct {
 	ID         string
 	ICEServers []ICEServer
 	Grace      time.Duration // 0 is the pool's
-	Observer   Observer      // required
+	// EndOnRemoteClose ends the session as soon as the other side closes its peer connection (DTLS close_notify), as a
+	// WHIP publisher does who leaves. Otherwise an SFU may offer anew within the grace.
+	EndOnRemoteClose bool
+	Observer         Observer // required
 }
 
 // Observer is told what a session receives. Its methods are called one at a time, in order, from the session's goroutine;

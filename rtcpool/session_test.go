@@ -323,6 +323,47 @@ func TestS15_RemoteCloseIsReportedAndAnOfferBringsItBack(t *testing.T) {
 	}
 }
 
+func TestS15_RemoteCloseEndsASessionThatAsksForIt(t *testing.T) {
+	p := newTestPool(t, nil)
+	r := newRecorder()
+	s, err := p.Open(SessionConfig{ID: "s", Observer: r, EndOnRemoteClose: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := newTestSFU(t)
+	f.add(vp8, "cam", "alice")
+	f.negotiate(s, 0)
+	r.flowing(t, "cam")
+	if err := f.pc.Close(); err != nil {
+		t.Fatal(err)
+	}
+	within(t, s.Done(), "the end")
+	if ended := r.told().ended; len(ended) != 1 || ended[0] != EndRemoteClosed {
+		t.Errorf("ended: %v", ended)
+	}
+}
+
+// The other side of the offer does not exist: ICE never connects.
+func TestS14_ManySessionsThatNeverConnect(t *testing.T) {
+	p := newTestPool(t, nil)
+	for i := range 200 {
+		s, r := open(t, p, fmt.Sprint(i))
+		mustAnswer(t, s, offerOf(audioSection, videoSection))
+		if i%10 != 9 {
+			continue // ten at a time are closed together
+		}
+		for k := i - 9; k <= i; k++ {
+			p.Session(fmt.Sprint(k)).Close()
+		}
+		if ended := r.told().ended; len(ended) != 1 {
+			t.Fatalf("ended: %v", ended)
+		}
+	}
+	if st := p.Stats(); st.Sessions != 0 || st.PeerConnections != 0 {
+		t.Errorf("left: %+v", st)
+	}
+}
+
 func TestPoolRefuses(t *testing.T) {
 	if _, err := New(Config{}); !errors.Is(err, ErrConfig) {
 		t.Error(err)

@@ -32,11 +32,20 @@ type testSource struct {
 	sender *webrtc.RTPSender
 }
 
-func newTestSFU(t *testing.T) *testSFU {
+// write sends one packet.
+func (s *testSource) write(n uint16) error {
+	return s.track.WriteRTP(&rtp.Packet{
+		Header:  rtp.Header{Version: 2, SequenceNumber: n, Timestamp: uint32(n) * 450},
+		Payload: []byte{0x10, 1, 2, 3},
+	})
+}
+
+func newTestSFU(t *testing.T, options ...func(*webrtc.API)) *testSFU {
 	t.Helper()
 	settings := webrtc.SettingEngine{}
 	settings.SetIncludeLoopbackCandidate(true)
-	pc, err := webrtc.NewAPI(webrtc.WithSettingEngine(settings), withDefaultCodecs(t)).NewPeerConnection(webrtc.Configuration{})
+	options = append([]func(*webrtc.API){webrtc.WithSettingEngine(settings), withDefaultCodecs(t)}, options...)
+	pc, err := webrtc.NewAPI(options...).NewPeerConnection(webrtc.Configuration{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -71,6 +80,14 @@ var (
 // add sends packets of a codec, numbered from 1, until the test ends.
 func (f *testSFU) add(codec webrtc.RTPCodecCapability, trackID, streamID string) *testSource {
 	f.t.Helper()
+	s := f.addQuiet(codec, trackID, streamID)
+	f.pump(s)
+	return s
+}
+
+// addQuiet sends nothing by itself.
+func (f *testSFU) addQuiet(codec webrtc.RTPCodecCapability, trackID, streamID string) *testSource {
+	f.t.Helper()
 	track, err := webrtc.NewTrackLocalStaticRTP(codec, trackID, streamID)
 	if err != nil {
 		f.t.Fatal(err)
@@ -80,7 +97,7 @@ func (f *testSFU) add(codec webrtc.RTPCodecCapability, trackID, streamID string)
 		f.t.Fatal(err)
 	}
 	s := &testSource{track: track, sender: transceiver.Sender()}
-	f.pump(s)
+	f.work.Go(func() { f.readRTCP(s.sender) })
 	return s
 }
 
@@ -94,21 +111,21 @@ func (f *testSFU) pump(s *testSource) {
 				return
 			case <-tick.C:
 			}
-			packet := rtp.Packet{Header: rtp.Header{Version: 2, SequenceNumber: n, Timestamp: uint32(n) * 450}, Payload: []byte{0x10, 1, 2, 3}}
-			if s.track.WriteRTP(&packet) != nil {
+			if s.write(n) != nil {
 				return
 			}
 		}
 	})
-	f.work.Go(func() {
-		for {
-			packets, _, err := s.sender.ReadRTCP()
-			if err != nil {
-				return
-			}
-			f.count(packets)
+}
+
+func (f *testSFU) readRTCP(sender *webrtc.RTPSender) {
+	for {
+		packets, _, err := sender.ReadRTCP()
+		if err != nil {
+			return
 		}
-	})
+		f.count(packets)
+	}
 }
 
 func (f *testSFU) count(packets []rtcp.Packet) {
