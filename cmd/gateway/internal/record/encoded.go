@@ -48,10 +48,10 @@ func newIVF(w io.WriteSeeker, h *penstockv1.StreamHeader, first Frame) (writer, 
 func (v *ivf) accepts(f Frame) bool { return f.Video != nil }
 
 func (v *ivf) write(f Frame) error {
-	const second = 1_000_000_000
-	since := f.Video.GetInfo().GetPresentationTimeNs() - v.start
-	b := binary.LittleEndian.AppendUint32(nil, uint32(len(f.Video.GetPayload())))                         //nolint:gosec // below gRPC's limit
-	b = binary.LittleEndian.AppendUint64(b, uint64(since/second*ivfClock+(since%second)*ivfClock/second)) //nolint:gosec // never goes back
+	// Nanoseconds to ticks, rounded: a tick is 100,000/9 of them.
+	ticks := ((f.Video.GetInfo().GetPresentationTimeNs()-v.start)*9 + 50_000) / 100_000
+	b := binary.LittleEndian.AppendUint32(nil, uint32(len(f.Video.GetPayload()))) //nolint:gosec // below gRPC's limit
+	b = binary.LittleEndian.AppendUint64(b, uint64(ticks))                        //nolint:gosec // never goes back
 	if _, err := v.w.Write(b); err != nil {
 		return err
 	}
