@@ -16,6 +16,8 @@ type demoCmd struct {
 	Out string `name:"out" default:"out/demo" placeholder:"DIR" type:"path" help:"Where to leave PNG and WAV files and the page that shows them."`
 	// Timeout is the hang limit of the whole run.
 	Timeout time.Duration `name:"timeout" default:"60s" placeholder:"DURATION" help:"When to give up."`
+	// StepLimit is the hang limit of one step of the call.
+	StepLimit time.Duration `name:"step-limit" hidden:"" default:"15s" help:"When to give up a step."`
 	// Fault makes the publisher do something wrong, to show that the demo would notice.
 	Fault string `name:"fault" hidden:"" default:"none" enum:"none,cameras,microphones,missing" help:"What the publisher does wrong on purpose."`
 }
@@ -37,7 +39,8 @@ func (c *demoCmd) Run(ctx context.Context, std *stdio) error {
 		return fmt.Errorf("start the gateway: %w", err)
 	}
 	err = demo.Run(ctx, demo.Config{
-		Gateway: service.address, Dir: c.Out, Fault: demo.Fault(c.Fault), Out: std.Out, Err: std.Err, Live: isTerminal(std.Out),
+		Gateway: service.address, Dir: c.Out, Fault: demo.Fault(c.Fault), StepLimit: c.StepLimit,
+		Out: std.Out, Err: std.Err, Live: isTerminal(std.Out),
 	})
 	if stopErr := service.stop(); err == nil && stopErr != nil {
 		err = fmt.Errorf("stop the gateway: %w", stopErr)

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/penstock-media/penstock/internal/sfutest/clips"
 )
 
 // maxFaults bounds what is kept of one track's faults: the rest would say the same.
@@ -16,7 +18,7 @@ type status struct {
 	role role
 	// state is for people: "waiting", "live", "muted", "ended".
 	state  string
-	codec  string
+	codec  clips.Codec
 	format string // as the header says it is sent
 
 	frames       int
@@ -31,16 +33,17 @@ type status struct {
 	width, height int // of the last picture
 
 	paused, ended bool
-	pausedAt      time.Time
+	pausedAt      time.Time     // when the last pause was told
+	pauses        time.Duration // the length of those that are over
 	endReason     string
 	rightMarks    int    // watermarks or tones found as expected
 	mark          string // the last one found, in words
 	faults        []string
 }
 
-// fps is the mean rate of frames over what has come.
+// fps is the mean rate of frames over what has come, pauses left out.
 func (s status) fps() float64 {
-	span := s.last.Sub(s.first).Seconds()
+	span := (s.last.Sub(s.first) - s.pauses).Seconds()
 	if s.frames < 2 || span <= 0 {
 		return 0
 	}

@@ -81,8 +81,11 @@ func (r role) perSecond() float64 {
 }
 
 // sourceName is the source in words.
-func (r role) sourceName() string {
-	return strings.ToLower(strings.ReplaceAll(strings.TrimPrefix(r.source.String(), "SOURCE_"), "_", " "))
+func (r role) sourceName() string { return inWords(r.source.String(), "SOURCE_") }
+
+// inWords makes words of the name of an enumeration's value.
+func inWords(name, prefix string) string {
+	return strings.ToLower(strings.ReplaceAll(strings.TrimPrefix(name, prefix), "_", " "))
 }
 
 // Fault is something that the publisher does wrong on purpose, to show that the demo would notice.

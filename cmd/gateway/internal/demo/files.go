@@ -12,7 +12,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	_ "embed"
@@ -23,22 +22,27 @@ var pageTemplate string
 
 // card is one track on the page.
 type card struct {
-	Title, Who, Source, Codec, Format, State, Content, Verdict string
-	Frames, Lost, Dropped                                      int
-	FPS, Delay, Checked                                        string
-	File                                                       string
-	Picture, Sound                                             template.URL // data: URLs
-	Width, Height                                              int
-	Seconds                                                    string
+	Title, Codec, Format, State, Content, Verdict string
+	Frames, Lost, Dropped, Checked                int
+	FPS, Delay                                    string
+
+	File           string       // empty when nothing came
+	Picture, Sound template.URL // data: URLs
+	Width, Height  int
+	Seconds        string
+	Bars           []bar // of the sound
 }
+
+// bar is a vertical line of a sound's outline, in a box of 160 by 90.
+type bar struct{ X, Y, Height float64 }
 
 // page is what the template shows.
 type page struct {
-	Passed   bool
-	Took     string
-	Failures []string
-	Cards    []card
-	Glimpse  template.URL
+	Passed           bool
+	Took             string
+	Failures         []string
+	Pictures, Sounds []card
+	Glimpse          template.URL
 }
 
 // writeFiles leaves a PNG or a WAV for each track, one PNG of GetFrame, and a page that shows them.
@@ -55,7 +59,11 @@ func (s *stage) writeFiles(failures []string, took time.Duration) error {
 				return fmt.Errorf("write the files: %w", err)
 			}
 		}
-		p.Cards = append(p.Cards, c)
+		if t.role.clip.IsAudio() {
+			p.Sounds = append(p.Sounds, c)
+		} else {
+			p.Pictures = append(p.Pictures, c)
+		}
 	}
 	if s.glimpse != nil {
 		path := filepath.Join(s.cfg.Dir, "get-frame.png")
@@ -71,12 +79,30 @@ func (s *stage) writeFiles(failures []string, took time.Duration) error {
 }
 
 func newCard(t status) card {
-	return card{
-		Title: t.role.participant.Name + "'s " + t.role.sourceName(), Who: t.role.participant.ParticipantID, Source: t.role.sourceName(),
-		Codec: t.codec, Format: t.delivered(), State: strings.TrimSpace(t.state + " " + t.endReason), Content: t.mark, Verdict: t.verdict(),
-		Frames: t.frames, Lost: t.lost, Dropped: t.dropped + t.holes, FPS: fmt.Sprintf("%.1f", t.fps()), Delay: milliseconds(t.delay()),
-		Checked: fmt.Sprint(t.rightMarks),
+	state := t.state
+	if t.endReason != "" {
+		state += ": " + t.endReason
 	}
+	return card{
+		Title: t.role.participant.Name + "'s " + t.role.sourceName(), Codec: string(t.codec), Format: t.delivered(), State: state,
+		Content: t.mark, Verdict: t.verdict(), Frames: t.frames, Lost: t.lost, Dropped: t.dropped + t.holes, Checked: t.rightMarks,
+		FPS: fmt.Sprintf("%.1f", t.fps()), Delay: milliseconds(t.delay()),
+	}
+}
+
+// outline draws the loudest of each stretch of a sound.
+func outline(samples []int16) []bar {
+	const count, width, height = 80, 160.0, 90.0
+	bars := make([]bar, 0, count)
+	for i := range count {
+		loudest := 0
+		for _, v := range samples[i*len(samples)/count : (i+1)*len(samples)/count] {
+			loudest = max(loudest, int(v), -int(v))
+		}
+		h := max(float64(loudest)/32768*height*0.8, 1)
+		bars = append(bars, bar{X: (float64(i) + 0.5) * width / count, Y: (height - h) / 2, Height: h})
+	}
+	return bars
 }
 
 // writeTrack writes what a worker kept. A worker that got nothing leaves no file.
@@ -93,6 +119,7 @@ func (s *stage) writeTrack(w *worker, c *card) (err error) {
 	case len(w.samples) > 0:
 		c.File = w.role.name + ".wav"
 		path := filepath.Join(s.cfg.Dir, c.File)
+		c.Bars = outline(w.samples)
 		c.Seconds = fmt.Sprintf("%.1f s", float64(len(w.samples))/sampleRate)
 		if err = writeFile(path, func(out io.Writer) error { return writeWAV(out, w.samples, sampleRate) }); err == nil {
 			c.Sound, err = dataURL(path, "audio/wav")

@@ -6,9 +6,6 @@ import (
 	"time"
 )
 
-// stepLimit bounds the wait for what a step should bring.
-const stepLimit = 15 * time.Second
-
 // step is one thing that happens in the call, and what must come of it.
 type step struct {
 	title   string
@@ -85,19 +82,19 @@ func both(a, b func(before, now view) bool) func(before, now view) bool {
 }
 
 // play makes the publisher do the step and waits for what must come of it.
-func (s step) play(ctx context.Context, p *process, b *board) error {
+func (s step) play(ctx context.Context, p *process, b *board, limit time.Duration) error {
 	before, _ := b.now()
 	if err := p.tell(s.command); err != nil {
 		return err
 	}
-	return s.await(ctx, before, b)
+	return s.await(ctx, before, b, limit)
 }
 
-func (s step) await(ctx context.Context, before view, b *board) error {
-	ctx, cancel := context.WithTimeout(ctx, stepLimit)
+func (s step) await(ctx context.Context, before view, b *board, limit time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	if err := b.wait(ctx, func(now view) bool { return s.done(before, now) }); err != nil {
-		return fmt.Errorf("%s: not seen that %s: %w", s.title, s.want, err)
+		return fmt.Errorf("%s: not seen within %v that %s: %w", s.title, limit, s.want, err)
 	}
 	return nil
 }

@@ -29,6 +29,8 @@ type Config struct {
 	Dir string
 	// Fault is passed to the publisher.
 	Fault Fault
+	// StepLimit bounds the wait for what a step of the call should bring.
+	StepLimit time.Duration
 	// Out is where people read; Live redraws a table on it, for a terminal. Err takes the publisher's log.
 	Out, Err io.Writer
 	Live     bool
@@ -96,7 +98,7 @@ func (s *stage) playScript(ctx context.Context, show *screen) error {
 	}
 	for _, step := range script() {
 		show.say(step.title)
-		if err := step.play(ctx, publisher, s.board); err != nil {
+		if err := step.play(ctx, publisher, s.board, s.cfg.StepLimit); err != nil {
 			return errors.Join(err, publisher.close())
 		}
 	}
@@ -111,7 +113,7 @@ func (s *stage) playScript(ctx context.Context, show *screen) error {
 // look takes one picture of alice's camera by GetFrame.
 func (s *stage) look(ctx context.Context) error {
 	alice, _ := find(aliceCamera)
-	ctx, cancel := context.WithTimeout(ctx, stepLimit)
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.StepLimit)
 	defer cancel()
 	response, err := s.tracks.GetFrame(ctx, &penstockv1.GetFrameRequest{
 		SessionId: sessionID, MaxReceiveMessageBytes: maxMessageBytes,
@@ -138,7 +140,7 @@ func (s *stage) finish(ctx context.Context) error {
 		return fmt.Errorf("delete the session: %w", err)
 	}
 	last := step{title: "the session is deleted", want: "every stream ends", done: ended(aliceCamera, aliceMicrophone, bobCamera, bobMicrophone, bobScreen)}
-	return last.await(ctx, nil, s.board)
+	return last.await(ctx, nil, s.board, s.cfg.StepLimit)
 }
 
 // judge lists everything that is not as it should be.

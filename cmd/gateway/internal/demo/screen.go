@@ -83,7 +83,7 @@ func (s *screen) refresh(states map[string]string) {
 	}
 	all, _ := s.board.list()
 	for _, t := range all {
-		state := strings.Join(strings.Fields(strings.Join([]string{t.state, t.codec, t.delivered(), t.verdict()}, " ")), " ")
+		state := strings.Join(strings.Fields(strings.Join([]string{t.state, string(t.codec), t.delivered(), t.verdict()}, " ")), " ")
 		if states[t.role.name] != state && t.state != "waiting" {
 			fmt.Fprintf(s.out, "         %-17s %s\n", t.role.name, state)
 		}

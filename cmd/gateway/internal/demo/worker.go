@@ -95,11 +95,18 @@ func (w *worker) stream(ctx context.Context) error {
 	}
 }
 
+// codecs gives the clips' names for the contract's codecs.
+func codecs() map[penstockv1.Codec]clips.Codec {
+	return map[penstockv1.Codec]clips.Codec{
+		penstockv1.Codec_CODEC_VP8: clips.VP8, penstockv1.Codec_CODEC_H264: clips.H264, penstockv1.Codec_CODEC_OPUS: clips.Opus,
+	}
+}
+
 func (w *worker) takeCodec(codec penstockv1.Codec) {
 	w.update(func(s *status) {
-		s.codec = strings.TrimPrefix(codec.String(), "CODEC_")
-		if want := strings.ToUpper(string(w.role.clip.Codec)); s.codec != want {
-			s.fault("the codec is %s, want %s", s.codec, want)
+		s.codec = codecs()[codec]
+		if want := w.role.clip.Codec; s.codec != want {
+			s.fault("the codec is %v, want %s", codec, want)
 		}
 	})
 }
@@ -222,9 +229,10 @@ func (w *worker) takeEvent(e *penstockv1.StreamEvent) {
 			}
 		case *penstockv1.StreamEvent_Resumed:
 			s.paused, s.state = false, "live"
+			s.pauses += time.Since(s.pausedAt)
 		case *penstockv1.StreamEvent_Ended:
 			s.ended, s.state = true, "ended"
-			s.endReason = strings.ToLower(strings.TrimPrefix(event.Ended.GetReason().String(), "TRACK_END_REASON_"))
+			s.endReason = inWords(event.Ended.GetReason().String(), "TRACK_END_REASON_")
 		case *penstockv1.StreamEvent_Undecodable:
 			s.fault("cannot be decoded: %s", event.Undecodable.GetReason())
 		case *penstockv1.StreamEvent_FrameTooLarge:
