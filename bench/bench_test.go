@@ -22,7 +22,7 @@ const hang = 30 * time.Second
 
 func testContext(t *testing.T) context.Context {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), hang)
+	ctx, cancel := context.WithTimeout(t.Context(), hang)
 	t.Cleanup(cancel)
 	return ctx
 }
@@ -107,7 +107,7 @@ func TestMeasureCountsTheWindowOnly(t *testing.T) {
 	if err != nil || s.cpu != 30*time.Millisecond || s.frames != 10 || s.wall < time.Millisecond {
 		t.Errorf("%+v %v", s, err)
 	}
-	canceled, cancel := context.WithCancel(context.Background())
+	canceled, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, err := measure(canceled, window{hang, hang}, probe{}, 1); !errors.Is(err, context.Canceled) {
 		t.Errorf("canceled: %v", err)

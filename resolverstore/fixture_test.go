@@ -39,7 +39,7 @@ var atOnce = Config{Settle: -1}
 
 func newFixture(t *testing.T, s Store) *fixture {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), hang)
+	ctx, cancel := context.WithTimeout(t.Context(), hang)
 	t.Cleanup(cancel)
 	return newFixtureIn(ctx, t, s)
 }

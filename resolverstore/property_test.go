@@ -250,7 +250,7 @@ func TestR18_AnyInterleaving(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		s := NewMemory(Config{Settle: -1, HoldTTL: time.Nanosecond, MaxTombstones: 8})
 		defer func() { _ = s.Close() }()
-		ctx, cancel := context.WithTimeout(context.Background(), hang)
+		ctx, cancel := context.WithTimeout(t.Context(), hang)
 		defer cancel()
 		m := &machine{
 			f: newFixtureIn(ctx, t, s), people: []string{"ann1", "ann2", "bob1"}, truth: map[string]PublicationRef{},

@@ -1,7 +1,6 @@
 package resolverstore
 
 import (
-	"context"
 	"fmt"
 	"strings"
 	"testing"
@@ -45,7 +44,7 @@ func testStore(t *testing.T, newStore makeStore) {
 
 func testSessions(t *testing.T, newStore makeStore) {
 	s := newStore(t, Config{MaxSessions: 3})
-	ctx := context.Background()
+	ctx := t.Context()
 	want := Session{Key: SessionKey{ID: "b"}, RequestHash: "h", Labels: map[string]string{"room": "1"}}
 	if _, created, err := s.CreateSession(ctx, want); err != nil || !created {
 		t.Fatalf("create: %v %v", created, err)
