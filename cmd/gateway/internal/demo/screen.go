@@ -50,6 +50,7 @@ func (s *screen) stop() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.erase()
+	s.live = false
 	s.draw()
 }
 
@@ -101,10 +102,11 @@ func (s *screen) erase() {
 func (s *screen) draw() {
 	all, _ := s.board.list()
 	text := table(all)
-	_, _ = io.WriteString(s.out, text) // a broken terminal does not break the demo
 	if s.live {
 		s.lines = strings.Count(text, "\n")
+		text = "\x1b[?7l" + text + "\x1b[?7h" // lines that are too long must not wrap: they would not be erased
 	}
+	_, _ = io.WriteString(s.out, text) // a broken terminal does not break the demo
 }
 
 // table shows all tracks.

@@ -20,7 +20,7 @@ type worker struct {
 	tracks  penstockv1.TrackServiceClient
 	board   *board
 
-	heard   []int16 // since the last pause or gap, at most what toneAt still needs
+	heard   []int16 // since the last pause, gap or concealed packet, at most what ToneAt still needs
 	samples []int16 // everything, for the file
 	picture picture // the last one
 }
@@ -175,6 +175,7 @@ func (w *worker) takeVideo(f *penstockv1.VideoFrame) {
 	w.update(func(s *status) {
 		s.width, s.height = int(f.GetWidth()), int(f.GetHeight())
 		switch {
+		case !ok && f.GetCorrupt(): // the frame says so itself
 		case !ok:
 			s.mark = "no watermark"
 			s.fault("a picture has no watermark that can be read")
@@ -199,6 +200,9 @@ func (w *worker) takeAudio(f *penstockv1.AudioFrame) {
 		w.heard = append(w.heard, int16(binary.LittleEndian.Uint16(payload[i:]))) //nolint:gosec // reinterpreted, not converted
 	}
 	w.samples = append(w.samples, w.heard[len(w.heard)-len(payload)/2:]...)
+	if f.GetConcealed() || f.GetInfo().GetLostFrames() > 0 {
+		w.heard = nil // what was made up proves nothing
+	}
 	if len(w.heard) < sampleRate {
 		return
 	}

@@ -151,6 +151,32 @@ func TestWhatWasHeardBeforeAPauseDoesNotCountAfterIt(t *testing.T) {
 	}
 }
 
+func TestWhatWasMadeUpProvesNothing(t *testing.T) {
+	w, now := newWorker(t, aliceMicrophone)
+	for i := range uint64(200) {
+		frame := tone(1000, i+1)
+		if i%30 == 10 {
+			frame = tone(1500, i+1)
+			frame.GetAudio().Concealed = true
+		}
+		w.take(frame)
+	}
+	if s := now(); s.rightMarks != 0 || len(s.faults) != 0 {
+		t.Errorf("concealed audio: %+v", s)
+	}
+
+	w, now = newWorker(t, bobCamera)
+	grey := &penstockv1.VideoFrame{Width: 320, Height: 180, Corrupt: true, Planes: []*penstockv1.Plane{{Stride: 960}}, Payload: make([]byte, 960*180)}
+	w.take(video(grey, 1))
+	if s := now(); s.rightMarks != 0 || len(s.faults) != 0 {
+		t.Errorf("a corrupt picture: %+v", s)
+	}
+	other := frames(t, clips.AliceCamera(), 320, 180)[penstockv1.PixelFormat_PIXEL_FORMAT_RGB24]
+	other.Corrupt = true
+	w.take(video(other, 2))
+	wantFault(t, now(), "watermark 53")
+}
+
 func TestHeaderAndCodecOfAnotherAreFaults(t *testing.T) {
 	header := func(participant string, source penstockv1.Source) *penstockv1.StreamTrackResponse {
 		publication := &penstockv1.Publication{Participant: &penstockv1.Participant{ParticipantId: participant}, Source: source}
