@@ -25,8 +25,8 @@ func codecTable() []codecEntry {
 		{codec: CodecOpus, audio: newOpusDecoder},
 		{codec: CodecPCMU, audio: newG711Decoder("pcm_mulaw")},
 		{codec: CodecPCMA, audio: newG711Decoder("pcm_alaw")},
-		{codec: CodecVP8, video: newAVDecoder("vp8", nil)},
-		{codec: CodecH264, video: newAVDecoder("h264", spropParameterSets)},
+		{codec: CodecVP8, video: newAVDecoder("vp8", avHooks{})},
+		{codec: CodecH264, video: newAVDecoder("h264", avHooks{extradata: spropParameterSets, prepare: promiseNoReordering})},
 	}
 }
 
@@ -70,24 +70,39 @@ func newAudioDecoder(p CodecParameters, rate, channels int) (audioDecoder, error
 	return e.audio(p, rate, channels)
 }
 
-// avDecoder is libavcodec behind the seam.
-type avDecoder struct{ d *avcodec.VideoDecoder }
+// avHooks are what a codec needs beyond libavcodec; each may be nil.
+type avHooks struct {
+	extradata func(fmtp string) []byte // what comes before the stream
+	prepare   func(unit []byte) []byte // changes a unit, in memory of its own
+}
 
-func newAVDecoder(name string, extradata func(fmtp string) []byte) func(int, string) (videoDecoder, error) {
+// avDecoder is libavcodec behind the seam.
+type avDecoder struct {
+	d       *avcodec.VideoDecoder
+	prepare func([]byte) []byte
+}
+
+func newAVDecoder(name string, hooks avHooks) func(int, string) (videoDecoder, error) {
 	return func(maxPixels int, fmtp string) (videoDecoder, error) {
 		var extra []byte
-		if extradata != nil {
-			extra = extradata(fmtp)
+		if hooks.extradata != nil {
+			extra = hooks.extradata(fmtp)
+			if hooks.prepare != nil {
+				extra = hooks.prepare(extra)
+			}
 		}
 		d, err := avcodec.OpenVideo(name, maxPixels, extra)
 		if err != nil {
 			return nil, fmt.Errorf("media: %w", err)
 		}
-		return &avDecoder{d: d}, nil
+		return &avDecoder{d: d, prepare: hooks.prepare}, nil
 	}
 }
 
 func (a *avDecoder) Decode(dst []picture.Picture, unit []byte, tag int64) ([]picture.Picture, error) {
+	if a.prepare != nil {
+		unit = a.prepare(unit)
+	}
 	dst, err := a.d.Decode(dst, unit, tag)
 	return dst, payloadError(err)
 }

@@ -59,6 +59,9 @@ cat small.h264 large.h264 small.h264 >h264-resize.h264
 cat small.md5 large.md5 small.md5 >h264-resize.md5
 ff -i large.h264 -c copy -bsf:v h264_metadata=crop_left=6:crop_top=4 -bitexact -f h264 h264-crop.h264
 sums '' h264-crop.h264 >h264-crop.md5
+# Pictures that nothing refers to between those that stay: what an SFU sees as temporal layers.
+h264 h264-layers 160 90 13 yuv420p main 30 bframes=2:b-adapt=0:b-pyramid=0:weightp=0
+keep h264-layers.h264
 for n in baseline high 422 444 10bit resize crop; do keep "h264-$n.h264" "h264-$n.md5"; done
 
 # One photograph, as a source for conversions, and what swscale makes of it.
