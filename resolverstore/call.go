@@ -29,6 +29,8 @@ type call struct {
 	// floor is the revision up to which removals were forgotten.
 	floor   uint64
 	changed bool // something changed since the revision was counted
+	// unmatched: something changed that may let publications and media be joined or split.
+	unmatched bool
 }
 
 type participant struct {
@@ -96,7 +98,10 @@ func newCall(cfg *Config, revision uint64) *call {
 // settle joins what can be joined now, forgets what is too old, and counts the revision.
 func (c *call) settle(now time.Time) {
 	c.expire(now)
-	c.join(now)
+	if c.unmatched {
+		c.join(now)
+		c.unmatched = false
+	}
 	for _, p := range c.byOrder() {
 		if p.track == nil {
 			p.track = c.newTrack(p.Source.Kind())
@@ -190,6 +195,7 @@ func (c *call) release(m *medium, now time.Time) {
 		m.track.media = nil
 	}
 	m.pub, m.track, m.since = nil, nil, now
+	c.unmatched = true
 }
 
 // linger takes the publication from a joined track and lets the track wait for its return.

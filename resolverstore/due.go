@@ -57,6 +57,7 @@ func (c *call) expire(now time.Time) {
 	for _, m := range c.media {
 		if m.track == nil && !now.Before(m.since.Add(c.cfg.PendingTTL)) {
 			delete(c.media, m.ID)
+			c.unmatched = true
 		}
 	}
 }

@@ -29,6 +29,7 @@ func (c *call) apply(e *Event, now time.Time) string {
 		return ignoredSeveral
 	}
 	if e.Snapshot != nil {
+		c.unmatched = true
 		return c.applySnapshot(e.Snapshot, e.Sequence, now)
 	}
 	id := e.participantID()
@@ -42,6 +43,7 @@ func (c *call) apply(e *Event, now time.Time) string {
 	if reason != "" {
 		return reason
 	}
+	c.unmatched = c.unmatched || e.Muted == nil && e.Unmuted == nil
 	if p := c.participants[id]; p != nil && e.Sequence != 0 {
 		p.sequence = e.Sequence
 	}

@@ -9,6 +9,7 @@ import (
 // applyMedia applies what a peer connection received.
 func (c *call) applyMedia(d MediaDiff, now time.Time) error {
 	var err error
+	c.unmatched = true
 	for _, id := range d.Removed {
 		c.removeMedia(id, now)
 	}

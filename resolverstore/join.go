@@ -140,4 +140,5 @@ func (c *call) dropPublication(p *publication, now time.Time) {
 		c.endTrack(p.track, TrackUnpublished, now)
 	}
 	delete(c.publications, p.ref())
+	c.unmatched = true
 }

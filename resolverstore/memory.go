@@ -149,6 +149,7 @@ func (m *Memory) UpdateSession(ctx context.Context, key SessionKey, f Fence, u S
 		if u.Generation != nil {
 			s.record.Generation = max(s.record.Generation, *u.Generation)
 			s.call.generation = max(s.call.generation, *u.Generation)
+			s.call.unmatched = true
 		}
 		if u.Expires != nil {
 			s.record.Expires = *u.Expires

@@ -109,6 +109,7 @@ func (s *memorySession) tick() {
 	ended := s.record.State == SessionEnded
 	vanish := ended && !now.Before(s.gone)
 	if !ended && !s.retired {
+		s.call.unmatched = true // what was proposed or held may be joined now
 		s.settle(now)
 	}
 	s.mu.Unlock()

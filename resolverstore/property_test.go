@@ -63,7 +63,7 @@ func eventsOf(hints, id string, s Source) (Media, Publication) {
 // machine is the property test's world: a store, and what is true of the call.
 type machine struct {
 	f          *fixture
-	people []string
+	people     []string
 	truth      map[string]PublicationRef // of each media that was ever received and whose words tell
 	alive      map[string]bool
 	born       map[string]uint64 // generation of each media

@@ -216,3 +216,25 @@ func testWatchRevisions(t *testing.T, newStore makeStore) {
 		t.Errorf("a revision that is too old: %+v", c)
 	}
 }
+
+func testParticipants(t *testing.T, newStore makeStore) {
+	f := newFixture(t, newStore(t, atOnce))
+	f.mustApply(Event{Joined: &Participant{ID: "ann1", UserID: "ann", DisplayName: "Ann", LookupPrefix: "pre"}})
+	f.mustApply(Event{Published: &Publication{Participant: Participant{ID: "ann1"}, Source: Camera}})
+	m := of("m1", "pre", Camera)
+	f.put(m)
+	first := f.resolve("ann1", Camera)
+	if p := first.Publication.Participant; p.UserID != "ann" || p.DisplayName != "Ann" || p.LookupPrefix != "pre" {
+		t.Errorf("what a publication left out is lost: %+v", p)
+	}
+	f.mustApply(Event{Updated: &Participant{ID: "ann1", UserID: "ann", DisplayName: "Anna", LookupPrefix: "pre"}})
+	if got := f.resolve("ann1", Camera); got.ID != first.ID || got.Publication.Participant.DisplayName != "Anna" || got.Revision <= first.Revision {
+		t.Errorf("renamed: %+v", got)
+	}
+	if a := f.events(Event{Updated: &Participant{ID: "bob1"}}); len(a.Ignored) != 1 || a.Ignored[0].Reason != ignoredUnknown {
+		t.Errorf("an update of nobody: %+v", a)
+	}
+	if first.Publication.Participant.DisplayName = "changed by the caller"; f.resolve("ann1", Camera).Publication.Participant.DisplayName != "Anna" {
+		t.Error("the caller's copy is the store's")
+	}
+}

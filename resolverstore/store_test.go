@@ -25,6 +25,7 @@ func testStore(t *testing.T, newStore makeStore) {
 		"R7_TwoDevices":                  testTwoDevices,
 		"R9_Anonymous":                   testAnonymous,
 		"R10_Leave":                      testLeave,
+		"Participants":                   testParticipants,
 		"R15_Hostile":                    testHostile,
 		"R15_Limits":                     testLimits,
 		"R18_Snapshot":                   testSnapshot,

@@ -270,10 +270,10 @@ func TestEndedSessionVanishes(t *testing.T) {
 		_, err := f.store.GetSession(f.ctx, f.key)
 		wantErr(t, err, ErrSessionNotFound)
 		// The tombstone of one session does not take the next of that id with it.
-		again := newFixtureIn(f.ctx, t, m)
+		newFixtureIn(f.ctx, t, m)
 		_ = m.EndSession(f.ctx, f.key, SessionDeleted)
 		time.Sleep(29 * time.Second)
-		again = newFixtureIn(f.ctx, t, m)
+		again := newFixtureIn(f.ctx, t, m)
 		time.Sleep(29 * time.Second)
 		again.mustApply(joined("ann1"))
 	})

@@ -16,7 +16,6 @@ type memoryWatcher struct {
 	mu     sync.Mutex // Next is one at a time
 	told   uint64
 	opened bool // the first change was told
-	done   bool // the session ended and that was told
 
 	closing sync.Once
 	closed  chan struct{}
