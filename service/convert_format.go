@@ -88,7 +88,7 @@ func videoFormat(v *penstockv1.VideoFormat, prefix string, pixel media.PixelForm
 	if p, ok := pixelFormats[v.GetPixelFormat()]; ok {
 		out.Pixel = p
 	} else if v.GetPixelFormat() != penstockv1.PixelFormat_PIXEL_FORMAT_UNSPECIFIED {
-		f.add(prefix+"pixel_format", "is not known; use PIXEL_FORMAT_I420, PIXEL_FORMAT_RGB24 or PIXEL_FORMAT_JPEG")
+		f.add(prefix+"pixel_format", "is not known; use PIXEL_FORMAT_I420, PIXEL_FORMAT_NV12, PIXEL_FORMAT_RGB24, PIXEL_FORMAT_RGBA or PIXEL_FORMAT_JPEG")
 	}
 	switch v.GetFit() {
 	case penstockv1.FitMode_FIT_MODE_UNSPECIFIED, penstockv1.FitMode_FIT_MODE_CONTAIN:

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"os"
 	"testing"
 	"time"
 
@@ -277,4 +278,19 @@ func mustTick(t *testing.T, g *gateway) {
 	case <-g.ctx.Done():
 		t.Fatal(g.ctx.Err())
 	}
+}
+
+// errReason returns the reason of an error that the gateway made.
+func errReason(err error) (string, bool) {
+	st, _ := status.FromError(err)
+	info := detail[*errdetails.ErrorInfo](st)
+	return info.GetReason(), info != nil
+}
+
+// readFile returns a file of the tree.
+func readFile(t *testing.T, name string) string {
+	t.Helper()
+	b, err := os.ReadFile(name)
+	must(t, err)
+	return string(b)
 }

@@ -58,7 +58,8 @@ func (s *Service) create(ctx context.Context, rec resolverstore.Session, servers
 	}
 	now := time.Now()
 	rec.State = resolverstore.SessionAwaitingOffer
-	rec.Fence = resolverstore.Fence{Owner: s.cfg.Owner, Epoch: 1}
+	// Never below the wall clock, so that an id that is used again has higher epochs than before.
+	rec.Fence = resolverstore.Fence{Owner: s.cfg.Owner, Epoch: uint64(now.UnixMilli())}
 	rec.OwnerAddress = s.cfg.OwnerAddress
 	rec.Created, rec.Expires = now, now.Add(rec.Grace)
 	stored, created, err := s.cfg.Store.CreateSession(ctx, rec)
