@@ -134,12 +134,12 @@ func TestCompare(t *testing.T) {
 		t.Errorf("over the budget: %+v", r)
 	}
 	absent := outcome{err: fmt.Errorf("%w: there is no ffmpeg", errNotRun)}
-	if r := compare("X1", "w", 1.15, of(time.Second), absent); r.Met != nil || r.Value != "1.0000 ms" || !strings.Contains(r.NotRun, "no ffmpeg") {
+	if r := compare("X1", "w", 1.15, of(time.Second), absent); r.Met != nil || r.Value != "1.0000 ms" || !strings.Contains(r.Missing, "no ffmpeg") {
 		t.Errorf("without the reference: %+v", r)
 	}
 	lossy := of(time.Second)
 	lossy.sample.frames = 500
-	if r := compare("X1", "w", 1.15, lossy, of(time.Second)); r.Met != nil || r.NotRun == "" {
+	if r := compare("X1", "w", 1.15, lossy, of(time.Second)); r.Met != nil || r.Missing == "" {
 		t.Errorf("half of the frames: %+v", r)
 	}
 }
@@ -148,7 +148,7 @@ func TestReport(t *testing.T) {
 	met, missed := true, false
 	r := report{Machine: "m", Windows: "w", Notes: []string{"said plainly"}, Rows: []row{
 		{ID: "X1", What: "one", Value: "1 ms", Reference: "2 ms", Ratio: 0.5, Budget: 1.15, Met: &met},
-		{ID: "X2", What: "two", Ratio: 2, Budget: 0.65, Met: &missed}, {ID: "X3", What: "three", NotRun: "no aiortc"},
+		{ID: "X2", What: "two", Ratio: 2, Budget: 0.65, Met: &missed}, {ID: "X3", What: "three", Missing: "no aiortc"},
 	}}
 	dir := t.TempDir()
 	if err := save(dir, r); err != nil {
@@ -158,7 +158,7 @@ func TestReport(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"X1", "0.500", "yes", "NO", "not run: X3 three: no aiortc", "note: said plainly"} {
+	for _, want := range []string{"X1", "0.500", "yes", "NO", "no figure: X3 three: no aiortc", "note: said plainly"} {
 		if !strings.Contains(string(text), want) {
 			t.Errorf("%q is missing in\n%s", want, text)
 		}

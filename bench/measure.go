@@ -23,6 +23,11 @@ func (s sample) perFrame() time.Duration {
 	return time.Duration(float64(s.cpu) / float64(s.frames))
 }
 
+// plus adds a further window of the same load.
+func (s sample) plus(other sample) sample {
+	return sample{cpu: s.cpu + other.cpu, frames: s.frames + other.frames, wall: s.wall + other.wall, rate: other.rate}
+}
+
 // share is which part of what was sent was delivered.
 func (s sample) share() float64 {
 	sent := s.rate * s.wall.Seconds()

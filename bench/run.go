@@ -23,6 +23,7 @@ type bench struct {
 	python  string // with aiortc
 	script  string // aiortc_receiver.py
 	padding bool
+	rounds  int
 	log     io.Writer
 }
 
@@ -32,6 +33,7 @@ type options struct {
 	gateway, outDir string
 	python, script  string
 	only            string
+	rounds          int
 	padding         bool
 }
 
@@ -44,12 +46,13 @@ func (o *options) parse(args []string) error {
 	flags.StringVar(&o.python, "python", "/usr/bin/python3", "a Python with aiortc and aiohttp")
 	flags.StringVar(&o.script, "receiver", filepath.Join("bench", "aiortc_receiver.py"), "the aiortc receiver")
 	flags.StringVar(&o.only, "only", "", "video or audio; empty is both")
+	flags.IntVar(&o.rounds, "rounds", 1, "how often each thing is measured, in turn")
 	flags.BoolVar(&o.padding, "row-padding", true, "the worker takes rows of pictures with padding")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
-	if o.window.measured <= 0 || o.window.warmUp < 0 {
-		return fmt.Errorf("%w: -window must be above 0 and -warm-up not below", errUsage)
+	if o.window.measured <= 0 || o.window.warmUp < 0 || o.rounds < 1 {
+		return fmt.Errorf("%w: -window and -rounds must be above 0 and -warm-up not below", errUsage)
 	}
 	return nil
 }
@@ -65,11 +68,11 @@ func runMain(ctx context.Context, args []string, out io.Writer) (err error) {
 		return fmt.Errorf("make a working directory: %w", err)
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(work)) }()
-	b := &bench{window: o.window, gateway: o.gateway, python: o.python, script: o.script, padding: o.padding, log: os.Stderr}
+	b := &bench{window: o.window, gateway: o.gateway, python: o.python, script: o.script, padding: o.padding, rounds: o.rounds, log: os.Stderr}
 	if err := b.prepare(ctx, work); err != nil {
 		return err
 	}
-	r := report{Machine: machine(), Windows: fmt.Sprintf("windows of %v after %v", o.window.measured, o.window.warmUp)}
+	r := report{Machine: machine(), Windows: fmt.Sprintf("%d windows of %v, each after %v", o.rounds, o.window.measured, o.window.warmUp)}
 	if o.only != "audio" {
 		r.Rows = append(r.Rows, b.video(ctx)...)
 	}
@@ -107,13 +110,16 @@ func (b *bench) prepare(ctx context.Context, work string) (err error) {
 // video measures X1 and X2.
 func (b *bench) video(ctx context.Context) []row {
 	four := load{kind: "video", sessions: 1, tracks: 4}
-	decode := b.attempt("paced bare decode", func() (sample, error) { return b.pacedDecode(ctx, four) })
-	gateway := b.attempt("the gateway, video", func() (sample, error) { return b.throughGateway(ctx, four) })
-	aiortc := b.attempt("aiortc, video", func() (sample, error) { return b.throughAiortc(ctx, four) })
+	o := b.inTurn([]measurement{
+		{"paced bare decode", func() (sample, error) { return b.pacedDecode(ctx, four) }},
+		{"the gateway, video", func() (sample, error) { return b.throughGateway(ctx, four) }},
+		{"aiortc, video", func() (sample, error) { return b.throughAiortc(ctx, four) }},
+	})
+	decode, gateway, aiortc := o[0], o[1], o[2]
 	return []row{
 		compare("X1", "4 x 720p30 VP8 to I420 / paced bare decode", 1.15, gateway, decode),
 		compare("X2", "4 x 720p30 VP8 to I420 / aiortc, nothing delivered", 0.65, gateway, aiortc),
-		plain("aiortc / paced bare decode: its value alone", aiortc),
+		plain("aiortc, 4 x 720p30 VP8: its value alone", aiortc),
 	}
 }
 
@@ -121,24 +127,44 @@ func (b *bench) video(ctx context.Context) []row {
 func (b *bench) audio(ctx context.Context) []row {
 	hundred := load{kind: "audio", sessions: 10, tracks: 10}
 	ten := load{kind: "audio", sessions: 1, tracks: 10}
-	gateway := b.attempt("the gateway, audio", func() (sample, error) { return b.throughGateway(ctx, hundred) })
-	aiortc := b.attempt("aiortc, audio", func() (sample, error) { return b.throughAiortc(ctx, ten) })
+	o := b.inTurn([]measurement{
+		{"the gateway, audio", func() (sample, error) { return b.throughGateway(ctx, hundred) }},
+		{"aiortc, audio", func() (sample, error) { return b.throughAiortc(ctx, ten) }},
+	})
+	gateway, aiortc := o[0], o[1]
 	return []row{
 		compare("X3", "100 x Opus to 16 kHz mono / aiortc with 10", 0.17, gateway, aiortc),
 		plain("aiortc, 10 x Opus: its value alone", aiortc),
 	}
 }
 
-// attempt measures one thing and tells that it does.
-func (b *bench) attempt(what string, f func() (sample, error)) outcome {
-	fmt.Fprintf(b.log, "measuring %s\n", what)
-	s, err := f()
-	if err != nil {
-		fmt.Fprintf(b.log, "  %v\n", err)
-	} else {
-		fmt.Fprintf(b.log, "  %s a frame, %d frames, %s\n", perFrame(s), s.frames, delivered(s))
+// measurement is one thing to be measured.
+type measurement struct {
+	what string
+	run  func() (sample, error)
+}
+
+// inTurn measures things in turn, round after round, so that a machine that gets slower does so for all of them, and adds up
+// the rounds. What failed once is not tried again.
+func (b *bench) inTurn(all []measurement) []outcome {
+	out := make([]outcome, len(all))
+	for range b.rounds {
+		for i, m := range all {
+			if out[i].err != nil {
+				continue
+			}
+			fmt.Fprintf(b.log, "measuring %s\n", m.what)
+			s, err := m.run()
+			if err != nil {
+				fmt.Fprintf(b.log, "  %v\n", err)
+				out[i].err = err
+				continue
+			}
+			fmt.Fprintf(b.log, "  %s a frame, %d frames, %s\n", perFrame(s), s.frames, delivered(s))
+			out[i].sample = out[i].sample.plus(s)
+		}
 	}
-	return outcome{s, err}
+	return out
 }
 
 func (b *bench) notes() []string {

@@ -3,10 +3,10 @@ package main
 import (
 	"context"
 	"errors"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -124,14 +124,18 @@ func TestKept(t *testing.T) {
 
 // TestAbsentReference: what is not installed is said plainly, and is no failure of the rest.
 func TestAbsentReference(t *testing.T) {
-	b := &bench{python: "/no/such/python", log: os.Stderr, window: window{0, time.Second}}
-	o := b.attempt("aiortc", func() (sample, error) { return b.throughAiortc(testContext(t), load{kind: "audio", sessions: 1, tracks: 1}) })
+	b := &bench{python: "/no/such/python", log: io.Discard, rounds: 2, window: window{0, time.Second}}
+	o := b.attempt("aiortc", func() (sample, error) {
+		return b.throughAiortc(testContext(t), load{kind: "audio", sessions: 1, tracks: 1})
+	})
 	if !errors.Is(o.err, errNotRun) {
 		t.Errorf("no Python: %v", o.err)
 	}
 	t.Setenv("PATH", t.TempDir())
-	o = b.attempt("ffmpeg", func() (sample, error) { return b.pacedDecode(testContext(t), load{kind: "video", sessions: 1, tracks: 1}) })
-	if r := plain("decode", o); !errors.Is(o.err, errNotRun) || !strings.Contains(r.NotRun, "no ffmpeg") {
+	o = b.attempt("ffmpeg", func() (sample, error) {
+		return b.pacedDecode(testContext(t), load{kind: "video", sessions: 1, tracks: 1})
+	})
+	if r := plain("decode", o); !errors.Is(o.err, errNotRun) || !strings.Contains(r.Missing, "no ffmpeg") {
 		t.Errorf("no ffmpeg: %+v", r)
 	}
 	if notes := strings.Join(b.notes(), "\n"); !strings.Contains(notes, "rows are tight") || !strings.Contains(notes, "kbit/s") {

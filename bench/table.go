@@ -19,7 +19,8 @@ type row struct {
 	Budget    float64 `json:"budget,omitempty"`
 	Met       *bool   `json:"met,omitempty"`
 	Delivered string  `json:"delivered,omitempty"` // of what was sent, in the measured window
-	NotRun    string  `json:"not_run,omitempty"`
+	// Missing says why there is no figure to be trusted.
+	Missing string `json:"missing,omitempty"`
 }
 
 // report is the whole result.
@@ -54,12 +55,15 @@ func compare(id, what string, budget float64, value, reference outcome) row {
 	if reference.err == nil {
 		r.Reference = perFrame(reference.sample)
 	}
-	for name, err := range map[string]error{"the gateway": value.usable(), "the reference": reference.usable()} {
-		if err != nil {
-			r.NotRun += name + ": " + strings.TrimSpace(err.Error()) + ". "
-		}
+	var missing []string
+	if err := value.usable(); err != nil {
+		missing = append(missing, "the gateway: "+err.Error())
 	}
-	if r.NotRun == "" {
+	if err := reference.usable(); err != nil {
+		missing = append(missing, "the reference: "+err.Error())
+	}
+	r.Missing = strings.Join(missing, "; ")
+	if r.Missing == "" {
 		r.Ratio = float64(value.sample.perFrame()) / float64(reference.sample.perFrame())
 		met := r.Ratio <= budget
 		r.Met = &met
@@ -71,12 +75,12 @@ func compare(id, what string, budget float64, value, reference outcome) row {
 func plain(what string, o outcome) row {
 	r := row{What: what}
 	if o.err != nil {
-		r.NotRun = o.err.Error()
+		r.Missing = o.err.Error()
 		return r
 	}
 	r.Value, r.Delivered = perFrame(o.sample), delivered(o.sample)
 	if err := o.sample.reliable(); err != nil {
-		r.NotRun = err.Error()
+		r.Missing = err.Error()
 	}
 	return r
 }
@@ -102,8 +106,8 @@ func (r report) write(out io.Writer) error {
 		}
 		if row.Met != nil {
 			met = map[bool]string{true: "yes", false: "NO"}[*row.Met]
-		} else if row.NotRun != "" {
-			met = "not run"
+		} else if row.Missing != "" {
+			met = "no figure"
 		}
 		fmt.Fprintln(w, strings.Join([]string{
 			orDash(row.ID), row.What, orDash(row.Value), orDash(row.Reference), ratio, budget, met, orDash(row.Delivered),
@@ -118,8 +122,8 @@ func (r report) write(out io.Writer) error {
 func (r report) writeNotes(out io.Writer) error {
 	fmt.Fprintln(out)
 	for _, row := range r.Rows {
-		if row.NotRun != "" {
-			fmt.Fprintf(out, "not run: %s: %s\n", strings.TrimSpace(row.ID+" "+row.What), row.NotRun)
+		if row.Missing != "" {
+			fmt.Fprintf(out, "no figure: %s: %s\n", strings.TrimSpace(row.ID+" "+row.What), row.Missing)
 		}
 	}
 	for _, n := range r.Notes {
