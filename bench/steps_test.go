@@ -125,17 +125,20 @@ func TestKept(t *testing.T) {
 // TestAbsentReference: what is not installed is said plainly, and is no failure of the rest.
 func TestAbsentReference(t *testing.T) {
 	b := &bench{python: "/no/such/python", log: io.Discard, rounds: 2, window: window{0, time.Second}}
-	o := b.attempt("aiortc", func() (sample, error) {
-		return b.throughAiortc(testContext(t), load{kind: "audio", sessions: 1, tracks: 1})
-	})
-	if !errors.Is(o.err, errNotRun) {
-		t.Errorf("no Python: %v", o.err)
-	}
 	t.Setenv("PATH", t.TempDir())
-	o = b.attempt("ffmpeg", func() (sample, error) {
-		return b.pacedDecode(testContext(t), load{kind: "video", sessions: 1, tracks: 1})
+	one, there := load{kind: "video", sessions: 1, tracks: 1}, sample{cpu: time.Second, frames: 30, wall: time.Second, rate: 30}
+	o := b.inTurn([]measurement{
+		{"aiortc", func() (sample, error) { return b.throughAiortc(testContext(t), one) }},
+		{"ffmpeg", func() (sample, error) { return b.pacedDecode(testContext(t), one) }},
+		{"what is there", func() (sample, error) { return there, nil }},
 	})
-	if r := plain("decode", o); !errors.Is(o.err, errNotRun) || !strings.Contains(r.Missing, "no ffmpeg") {
+	if !errors.Is(o[0].err, errNotRun) {
+		t.Errorf("no Python: %v", o[0].err)
+	}
+	if s := o[2].sample; o[2].err != nil || s.frames != 60 || s.perFrame() != time.Second/30 || s.share() != 1 {
+		t.Errorf("two rounds of what is there: %+v", o[2])
+	}
+	if r := plain("decode", o[1]); !errors.Is(o[1].err, errNotRun) || !strings.Contains(r.Missing, "no ffmpeg") {
 		t.Errorf("no ffmpeg: %+v", r)
 	}
 	if notes := strings.Join(b.notes(), "\n"); !strings.Contains(notes, "rows are tight") || !strings.Contains(notes, "kbit/s") {
