@@ -69,6 +69,10 @@ func run(ctx context.Context, args []string, std *stdio) int {
 		return exited // --help
 	}
 	if err != nil {
+		var fault *config.Error
+		if errors.As(err, &fault) {
+			err = fault // the parser puts the name of whatever flag it was at before it
+		}
 		fmt.Fprintln(std.Err, "gateway:", err)
 		return exitUsage
 	}

@@ -109,7 +109,7 @@ func parseFile(path string, b []byte) (map[string]entry, error) {
 	for pair := range slices.Chunk(root.Content, 2) {
 		key, value := pair[0], pair[1]
 		where := fmt.Sprintf("%s:%d", path, key.Line)
-		if _, ok := known[key.Value]; !ok {
+		if _, ok := known[key.Value]; !ok || key.Value == fileFlag {
 			return nil, &Error{where, fmt.Sprintf("unknown setting %q", key.Value), mendUnknown(key.Value)}
 		}
 		if before, ok := values[key.Value]; ok {

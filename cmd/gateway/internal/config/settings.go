@@ -40,9 +40,9 @@ func fields(t reflect.Type) func(yield func(reflect.StructField) bool) {
 	}
 }
 
-// environment maps the names of settings to those of environment variables.
+// environment maps the names of settings, and of the flag that names the file, to those of environment variables.
 func environment() map[string]string {
-	env := make(map[string]string)
+	env := map[string]string{fileFlag: "PENSTOCK_CONFIG"}
 	for _, s := range Settings() {
 		env[s.Name] = s.Env
 	}

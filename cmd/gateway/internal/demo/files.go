@@ -135,7 +135,7 @@ func writePNG(path string, img image.Image) error {
 
 // writeWAV writes mono 16 bit PCM with the 44 bytes of a canonical RIFF WAVE header.
 func writeWAV(out io.Writer, samples []int16, rate uint32) error {
-	size := uint32(2 * len(samples)) //nolint:gosec // a demo lasts seconds
+	size := uint32(2 * len(samples))
 	header := append(make([]byte, 0, 44), "RIFF"...)
 	header = binary.LittleEndian.AppendUint32(header, 36+size)
 	header = append(header, "WAVEfmt "...)
@@ -168,7 +168,7 @@ func dataURL(path, mimeType string) (template.URL, error) {
 	if err != nil {
 		return "", err
 	}
-	return template.URL("data:" + mimeType + ";base64," + base64.StdEncoding.EncodeToString(b)), nil //nolint:gosec // our own bytes
+	return template.URL("data:" + mimeType + ";base64," + base64.StdEncoding.EncodeToString(b)), nil
 }
 
 func writePage(path string, p page) error {

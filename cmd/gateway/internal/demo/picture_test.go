@@ -16,7 +16,7 @@ import (
 // ffmpeg runs the ffmpeg program.
 func ffmpeg(t testing.TB, in []byte, args ...string) []byte {
 	t.Helper()
-	cmd := exec.Command("ffmpeg", append([]string{"-v", "error", "-i", "pipe:0"}, args...)...)
+	cmd := exec.CommandContext(t.Context(), "ffmpeg", append([]string{"-v", "error", "-i", "pipe:0"}, args...)...)
 	cmd.Stdin = bytes.NewReader(in)
 	var out, complaint bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &complaint

@@ -175,7 +175,7 @@ func TestFilesOpenElsewhere(t *testing.T) {
 		t.Fatal(err)
 	}
 	path := filepath.Join(dir, "alice-microphone.wav")
-	out, err := exec.Command("soxi", path).CombinedOutput()
+	out, err := exec.CommandContext(t.Context(), "soxi", path).CombinedOutput()
 	if err != nil || !strings.Contains(string(out), "00:00:03.00 = 48000 samples") || !strings.Contains(string(out), "16-bit Signed Integer PCM") {
 		t.Errorf("soxi: %v\n%s", err, out)
 	}

@@ -145,7 +145,7 @@ func (w *worker) takeInfo(info *penstockv1.FrameInfo) {
 	w.update(func(s *status) {
 		if s.frames == 0 {
 			s.first = now
-		} else if gap := int(info.GetSequence() - s.lastSequence - 1); gap != 0 { //nolint:gosec // a wrong one is a fault in any case
+		} else if gap := int(info.GetSequence() - s.lastSequence - 1); gap != 0 {
 			s.holes += gap
 			s.fault("sequence goes from %d to %d", s.lastSequence, info.GetSequence())
 		}
@@ -197,7 +197,7 @@ func (w *worker) takeAudio(f *penstockv1.AudioFrame) {
 		return
 	}
 	for i := 0; i+1 < len(payload); i += 2 {
-		w.heard = append(w.heard, int16(binary.LittleEndian.Uint16(payload[i:]))) //nolint:gosec // reinterpreted, not converted
+		w.heard = append(w.heard, int16(binary.LittleEndian.Uint16(payload[i:])))
 	}
 	w.samples = append(w.samples, w.heard[len(w.heard)-len(payload)/2:]...)
 	if f.GetConcealed() || f.GetInfo().GetLostFrames() > 0 {
@@ -209,11 +209,11 @@ func (w *worker) takeAudio(f *penstockv1.AudioFrame) {
 	hz, strength := clips.ToneAt(w.heard[:sampleRate], sampleRate)
 	w.heard = append([]int16(nil), w.heard[sampleRate/2:]...)
 	w.update(func(s *status) {
-		switch {
-		case hz == want:
+		switch hz {
+		case want:
 			s.mark = fmt.Sprintf("tone %d Hz", hz)
 			s.rightMarks++
-		case hz == 0:
+		case 0:
 			s.mark = "no tone"
 			s.fault("a second has no clear tone (loudest at %.3f), want %d Hz", strength, want)
 		default:
