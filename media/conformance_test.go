@@ -237,19 +237,28 @@ func TestF1_ConcealmentHasTheLengthAskedFor(t *testing.T) {
 	}
 }
 
-func TestF1_G711ConcealmentGoesOnFromWhatWasHeard(t *testing.T) {
+func TestF1_G711ConcealmentFadesFromWhatWasHeard(t *testing.T) {
 	checkMemory(t)
 	d := openAudio(t, CodecParameters{Codec: CodecPCMU, Channels: 1}, 8000, 1)
-	heard, err := d.Decode(nil, clipUnits(t, "pcmu.raw")[20])
-	if err != nil {
-		t.Fatal(err)
-	}
-	made, err := d.Conceal(nil, 160)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if was, is := loudness(heard), loudness(made); is < was/8 || is > was {
-		t.Errorf("loudness %.0f after %.0f", is, was)
+	for range 2 { // what is heard ends one loss, and another begins anew
+		heard, err := d.Decode(nil, clipUnits(t, "pcmu.raw")[20])
+		if err != nil {
+			t.Fatal(err)
+		}
+		before := loudness(heard[80:])
+		for step := range fadeSteps + 1 {
+			made, err := d.Conceal(nil, fadeSamples)
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := before / float64(int(2)<<step)
+			if step == fadeSteps {
+				want = 0
+			}
+			if is := loudness(made); is < want-2 || is > want+2 {
+				t.Errorf("%d ms into the loss: loudness %.0f, want %.0f", 10*step, is, want)
+			}
+		}
 	}
 }
 

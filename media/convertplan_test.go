@@ -80,6 +80,7 @@ func TestF2_PlanRefuses(t *testing.T) {
 // FuzzConvert plans anything, and converts it where it is small.
 func FuzzConvert(f *testing.F) {
 	f.Add(uint16(17), uint16(9), uint16(90), uint8(RGB24), uint16(5), uint16(5), uint8(Cover), false, 80, uint8(picture.I420))
+	f.Add(uint16(22), uint16(16), uint16(0), uint8(NV12), uint16(16), uint16(16), uint8(Cover), false, 80, uint8(picture.I420))
 	f.Add(uint16(1), uint16(1), uint16(0), uint8(JPEG), uint16(200), uint16(1), uint8(Stretch), true, 100, uint8(picture.I422))
 	f.Add(uint16(64), uint16(3), uint16(270), uint8(I420), uint16(0), uint16(2), uint8(Contain), false, 0, uint8(picture.I444))
 	f.Add(uint16(8192), uint16(1), uint16(180), uint8(NV12), uint16(8192), uint16(8192), uint8(Contain), true, 1, uint8(picture.I010))
@@ -91,7 +92,7 @@ func FuzzConvert(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if pl.width < 1 || pl.height < 1 || boxW > 0 && pl.width > max(int(boxW), int(w), int(h)) || pl.cropX < 0 || pl.cropY < 0 ||
+		if pl.width < 1 || pl.height < 1 || (pl.cropX|pl.cropY)&1 != 0 || boxW > 0 && pl.width > max(int(boxW), int(w), int(h)) || pl.cropX < 0 || pl.cropY < 0 ||
 			pl.cropX+pl.cropWidth > int(w) || pl.cropY+pl.cropHeight > int(h) {
 			t.Fatalf("%+v", pl)
 		}

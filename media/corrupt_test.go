@@ -320,9 +320,15 @@ func FuzzAudio(f *testing.F) {
 
 func FuzzSprop(f *testing.F) {
 	f.Add("sprop-parameter-sets=Z0LAHtkAoD2hAAADAAEAAAMAMg8WLkg=,aMuMsg==")
+	f.Add("sprop-parameter-sets=Z/////8=,AAAA,Z0LAHg==")
 	f.Fuzz(func(t *testing.T, fmtp string) {
 		if got := spropParameterSets(fmtp); len(got) > 4*len(fmtp) {
 			t.Fatalf("%d bytes of %d", len(got), len(fmtp))
 		}
+		d, err := newVideoDecoder(CodecH264, testMaxPixels, fmtp) // sets that are no good may be followed by better ones
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = d.Close()
 	})
 }
