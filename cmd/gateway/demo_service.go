@@ -2,7 +2,7 @@ package main
 
 import (
 	"context"
-	"fmt"
+	"errors"
 	"io"
 	"time"
 
@@ -30,7 +30,7 @@ func startDemoService(ctx context.Context, log io.Writer) (*demoService, error) 
 	}
 	s := &demoService{gateway: g}
 	if err := g.Start(); err != nil {
-		return nil, fmt.Errorf("%w (and closing: %v)", err, s.stop()) //nolint:errorlint // the first error is the one to tell
+		return nil, errors.Join(err, s.stop())
 	}
 	s.address = g.GRPCAddr()
 	return s, nil

@@ -150,7 +150,7 @@ func nextKeyFrame(t *testing.T, track *webrtc.TrackRemote) uint32 {
 }
 
 // mark decodes packets of a track with the ffmpeg program and returns the watermark or tone found. It reads on until enough has come.
-func mark(track *webrtc.TrackRemote) (int, error) {
+func mark(ctx context.Context, track *webrtc.TrackRemote) (int, error) {
 	var file bytes.Buffer
 	writer, err := newWriter(&file, track.Codec().MimeType)
 	if err != nil {
@@ -179,7 +179,7 @@ func mark(track *webrtc.TrackRemote) (int, error) {
 		return 0, err
 	}
 	if track.Kind() == webrtc.RTPCodecTypeAudio {
-		pcm, err := ffmpeg(file.Bytes(), "-ac", "1", "-ar", "16000", "-f", "s16le", "-")
+		pcm, err := ffmpeg(ctx, file.Bytes(), "-ac", "1", "-ar", "16000", "-f", "s16le", "-")
 		if err != nil {
 			return 0, err
 		}
@@ -190,7 +190,7 @@ func mark(track *webrtc.TrackRemote) (int, error) {
 		hz, _ := clips.ToneAt(samples, 16000)
 		return hz, nil
 	}
-	gray, err := ffmpeg(file.Bytes(), "-frames:v", "1", "-vf", "scale=320:180", "-pix_fmt", "gray", "-f", "rawvideo", "-")
+	gray, err := ffmpeg(ctx, file.Bytes(), "-frames:v", "1", "-vf", "scale=320:180", "-pix_fmt", "gray", "-f", "rawvideo", "-")
 	if err != nil {
 		return 0, err
 	}
@@ -215,8 +215,8 @@ func newWriter(w io.Writer, mimeType string) (rtpWriter, error) {
 	return nil, fmt.Errorf("no writer for %s", mimeType)
 }
 
-func ffmpeg(in []byte, args ...string) ([]byte, error) {
-	cmd := exec.Command("ffmpeg", append([]string{"-v", "error", "-i", "pipe:0"}, args...)...)
+func ffmpeg(ctx context.Context, in []byte, args ...string) ([]byte, error) {
+	cmd := exec.CommandContext(ctx, "ffmpeg", append([]string{"-v", "error", "-i", "pipe:0"}, args...)...)
 	cmd.Stdin = bytes.NewReader(in)
 	var out, complaint bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &complaint

@@ -86,29 +86,36 @@ func (w *WHIPPublisher) publish(ctx context.Context) error {
 
 // post sends the offer (RFC 9725 section 4.2) and keeps the address of what it created.
 func (w *WHIPPublisher) post(ctx context.Context, offer string) (answer string, err error) {
-	response, body, err := w.do(ctx, http.MethodPost, w.cfg.URL, []byte(offer))
+	got, err := w.do(ctx, http.MethodPost, w.cfg.URL, []byte(offer))
 	if err != nil {
 		return "", err
 	}
-	if response.StatusCode != http.StatusCreated || response.Header.Get("Content-Type") != "application/sdp" {
-		return "", fmt.Errorf("%w: %s: %s", ErrWHIP, response.Status, body)
+	if got.status != http.StatusCreated || got.header.Get("Content-Type") != "application/sdp" {
+		return "", fmt.Errorf("%w: status %d: %s", ErrWHIP, got.status, got.body)
 	}
 	base, err := url.Parse(w.cfg.URL)
 	if err != nil {
 		return "", fmt.Errorf("%w: %w", ErrConfig, err)
 	}
-	location, err := base.Parse(response.Header.Get("Location"))
-	if err != nil || response.Header.Get("Location") == "" {
-		return "", fmt.Errorf("%w: Location %q", ErrWHIP, response.Header.Get("Location"))
+	location, err := base.Parse(got.header.Get("Location"))
+	if err != nil || got.header.Get("Location") == "" {
+		return "", fmt.Errorf("%w: Location %q", ErrWHIP, got.header.Get("Location"))
 	}
 	w.resource = location.String()
-	return string(body), nil
+	return string(got.body), nil
 }
 
-func (w *WHIPPublisher) do(ctx context.Context, method, address string, body []byte) (*http.Response, []byte, error) {
+// reply is an HTTP response that has been read.
+type reply struct {
+	status int
+	header http.Header
+	body   []byte
+}
+
+func (w *WHIPPublisher) do(ctx context.Context, method, address string, body []byte) (reply, error) {
 	request, err := http.NewRequestWithContext(ctx, method, address, bytes.NewReader(body))
 	if err != nil {
-		return nil, nil, fmt.Errorf("%w: %w", ErrConfig, err)
+		return reply{}, fmt.Errorf("%w: %w", ErrConfig, err)
 	}
 	if body != nil {
 		request.Header.Set("Content-Type", "application/sdp")
@@ -118,14 +125,14 @@ func (w *WHIPPublisher) do(ctx context.Context, method, address string, body []b
 	}
 	response, err := w.cfg.Client.Do(request)
 	if err != nil {
-		return nil, nil, fmt.Errorf("%s %s: %w", method, address, err)
+		return reply{}, fmt.Errorf("%s %s: %w", method, address, err)
 	}
 	defer func() { _ = response.Body.Close() }() // nothing can be done about it
 	text, err := io.ReadAll(io.LimitReader(response.Body, maxSDPBytes))
 	if err != nil {
-		return nil, nil, fmt.Errorf("%s %s: %w", method, address, err)
+		return reply{}, fmt.Errorf("%s %s: %w", method, address, err)
 	}
-	return response, text, nil
+	return reply{response.StatusCode, response.Header, text}, nil
 }
 
 // Resource is the address of the publication, from the Location header.
@@ -146,9 +153,9 @@ func (w *WHIPPublisher) KeyFrameRequests() uint64 {
 // Close takes the publication back by DELETE (RFC 9725 section 4.2), ends the peer connection and waits for every
 // goroutine, also when the endpoint refuses.
 func (w *WHIPPublisher) Close(ctx context.Context) error {
-	response, body, err := w.do(ctx, http.MethodDelete, w.resource, nil)
-	if err == nil && response.StatusCode != http.StatusOK && response.StatusCode != http.StatusNoContent {
-		err = fmt.Errorf("%w: DELETE: %s: %s", ErrWHIP, response.Status, body)
+	got, err := w.do(ctx, http.MethodDelete, w.resource, nil)
+	if err == nil && got.status != http.StatusOK && got.status != http.StatusNoContent {
+		err = fmt.Errorf("%w: DELETE: status %d: %s", ErrWHIP, got.status, got.body)
 	}
 	if closeErr := w.peer.close(); err == nil && closeErr != nil {
 		err = fmt.Errorf("close the peer connection: %w", closeErr)
