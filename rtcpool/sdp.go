@@ -14,6 +14,10 @@ const (
 	maxMediaDescriptions = 512
 	maxOfferCandidates   = 256
 	maxIdentifierBytes   = 256 // of a mid, or of either half of an msid
+	maxFormats           = 128 // of one media description: there are no more payload types
+	// maxWork bounds the sum of formats × attributes over all media descriptions: pion looks at each attribute for each
+	// format. Chromium's own offer of 500 media descriptions comes to 2 million.
+	maxWork = 8 << 20
 )
 
 const applicationMedia = "application"
@@ -77,6 +81,9 @@ func parseOffer(text string, limit int) (*offer, error) {
 	case n > maxMediaDescriptions:
 		return nil, &SDPError{What: fmt.Sprintf("%d media descriptions, more than the %d allowed", n, maxMediaDescriptions)}
 	}
+	if err := checkWork(desc.MediaDescriptions); err != nil {
+		return nil, err
+	}
 	o := &offer{hash: sha256.Sum256([]byte(text)), origin: desc.Origin, desc: desc}
 	if err := o.readSections(); err != nil {
 		return nil, err
@@ -86,6 +93,21 @@ func parseOffer(text string, limit int) (*offer, error) {
 	}
 	o.reduce()
 	return o, nil
+}
+
+// checkWork refuses what would take long to read.
+func checkWork(sections []*sdp.MediaDescription) error {
+	work := 0
+	for i, m := range sections {
+		if len(m.MediaName.Formats) > maxFormats {
+			return &SDPError{Where: fmt.Sprintf("m-line %d", i), What: fmt.Sprintf("has more than %d formats", maxFormats)}
+		}
+		work += len(m.MediaName.Formats) * len(m.Attributes)
+	}
+	if work > maxWork {
+		return &SDPError{What: "too many formats and attributes; offer fewer codecs or fewer media descriptions"}
+	}
+	return nil
 }
 
 // readSections fills o.sections and gives a mid to the only media description of an offer that has none.
@@ -103,6 +125,7 @@ func (o *offer) readSections() error {
 		}
 		seen[mid] = i
 		s := readSection(m, i, mid)
+		s.sending = s.sending && sendsBySession(o.desc, m)
 		switch _, inBundle := bundle[mid]; {
 		case s.refused != "" || s.stopped:
 		case bundled && !inBundle, !bundled && i > 0:
@@ -187,9 +210,7 @@ func (o *offer) reduce() {
 		if !s.accepted() {
 			continue
 		}
-		if !s.sending {
-			m.Attributes = withDirection(m.Attributes, directionInactive)
-		}
+		normalise(m, s)
 		kept = append(kept, m)
 		mids = append(mids, s.mid)
 	}

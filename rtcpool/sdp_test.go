@@ -60,6 +60,8 @@ func TestBadOffersAreRefused(t *testing.T) {
 		"no fingerprint":    {strings.ReplaceAll(good, "a=fingerprint:", "a=finger:"), "fingerprint"},
 		"bad fingerprint":   {strings.ReplaceAll(good, "sha-256 ", ""), "fingerprint"},
 		"no mid":            {strings.ReplaceAll(offerOf(audioSection, videoSection), "a=mid:1\r\n", ""), "a=mid"},
+		"too many formats":  {offerOf(strings.Replace(audioSection, " 111", strings.Repeat(" 111", maxFormats+1), 1)), "formats"},
+		"too much work":     {offerOf(strings.Replace(audioSection, " 111", strings.Repeat(" 111", maxFormats), 1) + strings.Repeat("a=x\r\n", 1<<17)), "too many formats"},
 		"same mid twice":    {strings.ReplaceAll(offerOf(audioSection, videoSection), "a=mid:1\r\n", "a=mid:0\r\n"), "same a=mid"},
 		"too many sections": {offerOf(slices.Repeat([]string{audioSection}, maxMediaDescriptions+1)...), "more than the"},
 	} {

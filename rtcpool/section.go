@@ -25,7 +25,7 @@ type section struct {
 	rtpmaps []sdp.Attribute // to be repeated in an answer that refuses
 
 	streamID, trackID string
-	ssrcs             []uint32 // declared by a=ssrc, repair streams left out
+	ssrcs             []uint32 // declared by a=ssrc: one, or none
 }
 
 // accepted tells whether the answer takes the media description.
@@ -76,6 +76,21 @@ func sends(m *sdp.MediaDescription) bool {
 	return true
 }
 
+// sendsBySession tells whether the session's direction, which holds for descriptions without one, lets the offerer send.
+func sendsBySession(d *sdp.SessionDescription, m *sdp.MediaDescription) bool {
+	for _, key := range []string{"sendrecv", "sendonly"} {
+		if _, ok := m.Attribute(key); ok {
+			return true
+		}
+	}
+	for _, key := range []string{directionInactive, directionRecvonly} {
+		if _, ok := d.Attribute(key); ok {
+			return false
+		}
+	}
+	return true
+}
+
 func withDirection(in []sdp.Attribute, direction string) []sdp.Attribute {
 	out := in[:0:0]
 	for _, a := range in {
@@ -109,7 +124,7 @@ func readMSID(m *sdp.MediaDescription) (streamID, trackID string) {
 	return streamID, trackID
 }
 
-// readSSRCs returns the declared sources in order, without those that only repair another (RFC 4588, RFC 5956).
+// readSSRCs returns the first declared source that does not only repair another (RFC 4588, RFC 5956).
 func readSSRCs(m *sdp.MediaDescription) []uint32 {
 	repairs := make(map[uint32]struct{})
 	for _, a := range m.Attributes {
@@ -121,7 +136,6 @@ func readSSRCs(m *sdp.MediaDescription) []uint32 {
 			repairs[uint32(n)] = struct{}{}
 		}
 	}
-	var out []uint32
 	for _, a := range m.Attributes {
 		if a.Key != sdp.AttrKeySSRC {
 			continue
@@ -131,12 +145,12 @@ func readSSRCs(m *sdp.MediaDescription) []uint32 {
 		if err != nil {
 			continue
 		}
-		if _, repair := repairs[uint32(n)]; repair || contains(out, uint32(n)) || len(out) >= 16 {
+		if _, repair := repairs[uint32(n)]; repair {
 			continue
 		}
-		out = append(out, uint32(n))
+		return []uint32{uint32(n)} // one source of a media description is received
 	}
-	return out
+	return nil
 }
 
 func contains(list []uint32, n uint32) bool {

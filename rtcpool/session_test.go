@@ -128,6 +128,7 @@ func TestS3_OlderGenerationIsDroppedAndDrains(t *testing.T) {
 	first.add(vp8, "cam", "alice")
 	first.negotiate(s, 1)
 	old := r.flowing(t, "cam")
+	stale := first.offer(nil)
 
 	second.add(vp8, "cam2", "alice")
 	second.negotiate(s, 2)
@@ -137,7 +138,7 @@ func TestS3_OlderGenerationIsDroppedAndDrains(t *testing.T) {
 	}
 	r.until(t, "the older generation is let go", func() bool { _, there := r.media[old.ID]; return !there })
 
-	res, err := s.Negotiate(context.Background(), Offer{Generation: 1, SDP: first.offer(nil)})
+	res, err := s.Negotiate(context.Background(), Offer{Generation: 1, SDP: stale})
 	if err != nil || res.Drop == nil || res.Drop.Reason != DropStaleGeneration || res.Drop.CurrentGeneration != 2 {
 		t.Errorf("%+v, %v", res, err)
 	}

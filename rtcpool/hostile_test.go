@@ -1,0 +1,135 @@
+package rtcpool
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pion/webrtc/v4"
+)
+
+// FuzzNegotiate takes offers through pion: whatever parses is answered or refused, and leaves nothing behind.
+func FuzzNegotiate(f *testing.F) {
+	f.Add(offerOf(audioSection, videoSection, vp9Section, textSection, dataSection))
+	f.Add(offerOf(videoSection + "a=rtpmap:97 rtx/90000\r\na=fmtp:97 apt=999\r\na=extmap:x y\r\na=extmap:1 :%zz\r\n"))
+	f.Add(offerOf(videoSection + "a=rid:q send\r\na=rid:h send\r\na=simulcast:send q;~h\r\na=extmap:99999999999 urn:x\r\n"))
+	f.Add(offerOf(videoSection + "a=ssrc-group:FID 1 2\r\na=ssrc:1 cname:c\r\na=ssrc:2 cname:c\r\na=ssrc-group:SIM 1 2 3\r\n"))
+	f.Add(strings.ReplaceAll(offerOf(audioSection), "sha-256 ", "sha-0 "))
+	f.Fuzz(func(t *testing.T, text string) {
+		p := newTestPool(t, func(c *Config) { c.GatherTimeout = 10 * time.Millisecond })
+		s, r := open(t, p, "s")
+		for range 2 {
+			ctx, cancel := context.WithTimeout(context.Background(), hang)
+			res, err := s.Negotiate(ctx, Offer{SDP: text})
+			cancel()
+			if errors.Is(err, context.DeadlineExceeded) {
+				t.Fatalf("no answer within %v", hang)
+			}
+			if err == nil && (res.Answer == nil) == (res.Drop == nil) {
+				t.Errorf("%+v", res)
+			}
+			if res.Answer != nil && strings.Count("\n"+res.Answer.SDP, "\nm=") != strings.Count("\n"+mendSDP(text), "\nm=") {
+				t.Errorf("offer:\n%s\nanswer:\n%s", text, res.Answer.SDP)
+			}
+		}
+		s.Close()
+		if told := r.told(); len(told.ended) != 1 || len(told.media) != 0 {
+			t.Errorf("ended %v, media %v", told.ended, told.media)
+		}
+	})
+}
+
+// What pion would refuse half-way is left out of what it is given, so that the same generation goes on.
+func TestS17_BadAttributesDoNotWedgeAGeneration(t *testing.T) {
+	p := newTestPool(t, nil)
+	s, r := open(t, p, "s")
+	f := newTestSFU(t)
+	f.add(vp8, "cam", "alice")
+	f.negotiate(s, 0)
+	cam := r.flowing(t, "cam")
+	for _, bad := range []string{
+		"a=extmap:x y\r\n", "a=extmap:1 :%zz\r\n", "a=fmtp:97 apt=x\r\n",
+		"a=ssrc-group:SIM 1 2 3\r\n", "a=rtpmap:x y\r\n", "a=rtcp-fb:x\r\n", "a=rid:\r\n", "a=simulcast:send\r\n", "a=candidate:x\r\n",
+	} {
+		f.add(opus, bad[:6], "alice")
+		text := f.offer(nil)
+		f.accept(mustAnswer(t, s, strings.Replace(text, "a=mid:0\r\n", bad+"a=mid:0\r\n", 1)))
+	}
+	morePackets(t, cam.Track, 20)
+	f.add(opus, "last", "alice")
+	f.negotiate(s, 0)
+	r.flowing(t, "last")
+	if n := p.Stats().Failed; n != 0 {
+		t.Errorf("%d failed", n)
+	}
+}
+
+// Several sources in one media description, as a munged simulcast has them: the first is received.
+func TestS6_SeveralSourcesInOneMediaDescription(t *testing.T) {
+	o, err := parseOffer(offerOf(videoSection+"a=ssrc-group:SIM 1 2 3\r\na=ssrc-group:FID 1 4\r\na=ssrc-group:FID 2 5\r\n"+
+		"a=ssrc:1 cname:c\r\na=ssrc:2 cname:c\r\na=ssrc:3 cname:c\r\na=ssrc:4 cname:c\r\na=ssrc:5 cname:c\r\n"), defaultMaxSDPBytes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, a := range o.desc.MediaDescriptions[0].Attributes {
+		if strings.HasPrefix(a.Key, "ssrc") {
+			got = append(got, a.Key+":"+a.Value)
+		}
+	}
+	if want := "ssrc-group:FID 1 4,ssrc:1 cname:c,ssrc:4 cname:c"; strings.Join(got, ",") != want {
+		t.Errorf("%v", got)
+	}
+	if res, err := negotiateText(t, offerOf(videoSection+"a=ssrc:1 cname:c\r\na=ssrc:2 cname:c\r\n")); err != nil || res.Answer == nil {
+		t.Errorf("%+v, %v", res, err)
+	}
+}
+
+func TestDirectionOfTheSession(t *testing.T) {
+	bare := strings.ReplaceAll(audioSection, "a=sendonly\r\n", "")
+	for head, want := range map[string]bool{"": true, "a=sendrecv\r\n": true, "a=inactive\r\n": false, "a=recvonly\r\n": false} {
+		o, err := parseOffer(strings.Replace(offerOf(bare, audioSection), "a=setup:actpass\r\n", "a=setup:actpass\r\n"+head, 1), defaultMaxSDPBytes)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if o.sections[0].sending != want || !o.sections[1].sending {
+			t.Errorf("%q: %+v", head, o.sections)
+		}
+	}
+	res, err := negotiateText(t, offerOf(bare))
+	if err != nil || res.Answer == nil || !strings.Contains(res.Answer.SDP, "a=recvonly") {
+		t.Errorf("%+v, %v", res, err)
+	}
+}
+
+// An offer that pion took half and cannot give back: what runs goes on, and a new generation mends it.
+func TestS17_WedgedGeneration(t *testing.T) {
+	p := newTestPool(t, nil)
+	s, r := open(t, p, "s")
+	f := newTestSFU(t)
+	f.add(vp8, "cam", "alice")
+	f.negotiate(s, 0)
+	cam := r.flowing(t, "cam")
+	half := webrtc.SessionDescription{Type: webrtc.SDPTypeOffer, SDP: f.offer(nil)}
+	taken := make(chan error, 1)
+	if _, err := s.do(context.Background(), func() { taken <- s.current.pc.SetRemoteDescription(half) }); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-taken; err != nil {
+		t.Fatal(err)
+	}
+	for i := range 3 {
+		var failed *NegotiationError
+		_, err := s.Negotiate(context.Background(), Offer{SDP: withVersion(t, half.SDP, versionOf(t, half.SDP)+uint64(i)+1)})
+		if !errors.As(err, &failed) || (i > 0 && !errors.Is(err, errWedged)) {
+			t.Errorf("%v", err)
+		}
+	}
+	morePackets(t, cam.Track, 20)
+	fresh := newTestSFU(t)
+	fresh.add(vp8, "next", "alice")
+	fresh.negotiate(s, 2)
+	r.flowing(t, "next")
+}

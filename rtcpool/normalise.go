@@ -1,0 +1,119 @@
+package rtcpool
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/penstock-media/penstock/media"
+	"github.com/pion/sdp/v3"
+)
+
+// normalise leaves in an accepted media description only what pion can read: an offer that pion refuses half-way cannot
+// be taken back. What is left out is what could not be received anyway.
+func normalise(m *sdp.MediaDescription, s *section) {
+	if s.kind == media.KindUnknown {
+		return
+	}
+	m.MediaName.Formats = readableFormats(m)
+	keep := keptSources(m, s.ssrcs)
+	layers := len(s.ssrcs) == 0 && hasLayers(m)
+	out := m.Attributes[:0:0]
+	for _, a := range m.Attributes {
+		switch a.Key {
+		case sdp.AttrKeyExtMap:
+			var x sdp.ExtMap
+			if x.Unmarshal(a.String()) != nil {
+				continue
+			}
+		case sdp.AttrKeySSRC, sdp.AttrKeySSRCGroup:
+			if !keep(a) {
+				continue
+			}
+		case "rid", "simulcast":
+			if !layers {
+				continue
+			}
+		}
+		out = append(out, a)
+	}
+	direction := "sendonly" // absent is sendrecv, and we never send
+	if !s.sending {
+		direction = directionInactive
+	}
+	m.Attributes = withDirection(out, direction)
+}
+
+// readableFormats drops the formats that have no a=rtpmap and no static meaning, and retransmissions of nothing.
+func readableFormats(m *sdp.MediaDescription) []string {
+	one := &sdp.SessionDescription{MediaDescriptions: []*sdp.MediaDescription{m}}
+	var out []string
+	for _, format := range m.MediaName.Formats {
+		pt, err := strconv.ParseUint(format, 10, 7)
+		if err != nil || slices.Contains(out, format) {
+			continue
+		}
+		c, err := one.GetCodecForPayloadType(uint8(pt))
+		if err != nil || !readableFmtp(c.Fmtp) {
+			continue
+		}
+		out = append(out, format)
+	}
+	return out
+}
+
+func readableFmtp(fmtp string) bool {
+	for _, p := range strings.Split(fmtp, ";") {
+		key, value, _ := strings.Cut(strings.TrimSpace(p), "=")
+		if _, err := strconv.ParseUint(value, 10, 7); strings.EqualFold(key, "apt") && err != nil {
+			return false
+		}
+	}
+	return true
+}
+
+// hasLayers tells whether a media description offers simulcast by a=rid (RFC 8853) in a way that can be read. One that
+// names a source besides is received by that.
+func hasLayers(m *sdp.MediaDescription) bool {
+	found := false
+	for _, a := range m.Attributes {
+		if a.Key != "rid" {
+			continue
+		}
+		words := strings.Fields(a.Value)
+		if len(words) < 2 || words[1] != "send" || len(words[0]) > maxIdentifierBytes {
+			return false
+		}
+		found = true
+	}
+	return found
+}
+
+// keptSources returns a filter for a=ssrc and a=ssrc-group that leaves the one source that is received and its repair
+// streams. More than one would look like Plan B (RFC 9429 knows no such thing) to pion.
+func keptSources(m *sdp.MediaDescription, ssrcs []uint32) func(sdp.Attribute) bool {
+	keep := make(map[string]struct{})
+	if len(ssrcs) > 0 {
+		keep[strconv.FormatUint(uint64(ssrcs[0]), 10)] = struct{}{}
+	}
+	groups := make(map[string]struct{})
+	for _, a := range m.Attributes {
+		words := strings.Fields(a.Value)
+		if a.Key != sdp.AttrKeySSRCGroup || len(words) != 3 || (words[0] != "FID" && words[0] != "FEC-FR") {
+			continue
+		}
+		if _, ok := keep[words[1]]; ok && len(ssrcs) > 0 && words[1] == strconv.FormatUint(uint64(ssrcs[0]), 10) {
+			keep[words[2]] = struct{}{}
+			groups[a.Value] = struct{}{}
+		}
+	}
+	return func(a sdp.Attribute) bool {
+		if a.Key == sdp.AttrKeySSRCGroup {
+			_, ok := groups[a.Value]
+			return ok
+		}
+		word, _, _ := strings.Cut(a.Value, " ")
+		_, ok := keep[word]
+		return ok
+	}
+}
