@@ -1,15 +1,11 @@
 package media
 
 import (
-	"encoding/base64"
 	"errors"
 	"fmt"
-	"slices"
-	"strings"
 
 	"github.com/penstock-media/penstock/media/internal/avcodec"
 	"github.com/penstock-media/penstock/media/internal/opus"
-	"github.com/penstock-media/penstock/media/internal/picture"
 )
 
 // codecEntry is how a codec is decoded. Exactly one of video and audio is set.
@@ -70,45 +66,6 @@ func newAudioDecoder(p CodecParameters, rate, channels int) (audioDecoder, error
 	return e.audio(p, rate, channels)
 }
 
-// avHooks are what a codec needs beyond libavcodec; each may be nil.
-type avHooks struct {
-	extradata func(fmtp string) []byte // what comes before the stream
-	prepare   func(unit []byte) []byte // changes a unit, in memory of its own
-}
-
-// avDecoder is libavcodec behind the seam.
-type avDecoder struct {
-	d       *avcodec.VideoDecoder
-	prepare func([]byte) []byte
-}
-
-func newAVDecoder(name string, hooks avHooks) func(int, string) (videoDecoder, error) {
-	return func(maxPixels int, fmtp string) (videoDecoder, error) {
-		var extra []byte
-		if hooks.extradata != nil {
-			extra = hooks.extradata(fmtp)
-			if hooks.prepare != nil {
-				extra = hooks.prepare(extra)
-			}
-		}
-		d, err := avcodec.OpenVideo(name, maxPixels, extra)
-		if err != nil {
-			return nil, fmt.Errorf("media: %w", err)
-		}
-		return &avDecoder{d: d, prepare: hooks.prepare}, nil
-	}
-}
-
-func (a *avDecoder) Decode(dst []picture.Picture, unit []byte, tag int64) ([]picture.Picture, error) {
-	if a.prepare != nil {
-		unit = a.prepare(unit)
-	}
-	dst, err := a.d.Decode(dst, unit, tag)
-	return dst, payloadError(err)
-}
-
-func (a *avDecoder) Close() error { return a.d.Close() }
-
 // payloadError says ErrCorrupt of what is the payload's fault, pictures that are too large included: the decoder
 // itself is well, and another key frame may help.
 func payloadError(err error) error {
@@ -121,65 +78,4 @@ func payloadError(err error) error {
 	default:
 		return fmt.Errorf("media: decode: %w", err)
 	}
-}
-
-// spropParameterSets returns H.264's sprop-parameter-sets (RFC 6184 section 8.1) in Annex B, or nil.
-func spropParameterSets(fmtp string) []byte {
-	var sets []byte
-	for param := range strings.SplitSeq(fmtp, ";") {
-		name, value, _ := strings.Cut(strings.TrimSpace(param), "=")
-		if !strings.EqualFold(name, "sprop-parameter-sets") {
-			continue
-		}
-		for nal := range strings.SplitSeq(value, ",") {
-			b, err := base64.StdEncoding.DecodeString(strings.TrimSpace(nal))
-			if err != nil || len(b) == 0 {
-				return nil
-			}
-			sets = append(append(sets, 0, 0, 0, 1), b...)
-		}
-	}
-	return sets
-}
-
-// opusDecoder is libopus behind the seam.
-type opusDecoder struct {
-	d              *opus.Decoder
-	rate, channels int
-}
-
-// newOpusDecoder decodes at the smallest rate of libopus's own that is not below rate, so that nothing audible is lost.
-func newOpusDecoder(_ CodecParameters, rate, channels int) (audioDecoder, error) {
-	rates := opus.Rates()
-	i, _ := slices.BinarySearch(rates, rate)
-	native := rates[min(i, len(rates)-1)]
-	channels = min(max(channels, 1), 2)
-	d, err := opus.Open(native, channels)
-	if err != nil {
-		return nil, fmt.Errorf("media: %w", err)
-	}
-	return &opusDecoder{d: d, rate: native, channels: channels}, nil
-}
-
-func (o *opusDecoder) Rate() int     { return o.rate }
-func (o *opusDecoder) Channels() int { return o.channels }
-func (o *opusDecoder) Close() error  { return o.d.Close() }
-
-func (o *opusDecoder) Decode(dst []int16, packet []byte) ([]int16, error) {
-	dst, err := o.d.Decode(dst, packet)
-	return dst, payloadError(err)
-}
-
-func (o *opusDecoder) Recover(dst []int16, next []byte, samples int) ([]int16, bool, error) {
-	if !opus.HasFEC(next) {
-		dst, err := o.Conceal(dst, samples)
-		return dst, false, err
-	}
-	dst, err := o.d.DecodeFEC(dst, next, samples)
-	return dst, err == nil, payloadError(err)
-}
-
-func (o *opusDecoder) Conceal(dst []int16, samples int) ([]int16, error) {
-	dst, err := o.d.Conceal(dst, samples)
-	return dst, payloadError(err)
 }

@@ -36,10 +36,16 @@ func newG711Decoder(name string) func(CodecParameters, int, int) (audioDecoder, 
 	}
 }
 
-func (g *g711Decoder) Rate() int     { return g711Rate }
-func (g *g711Decoder) Channels() int { return g.channels }
-func (g *g711Decoder) Close() error  { return g.d.Close() }
+// Rate implements audioDecoder.
+func (g *g711Decoder) Rate() int { return g711Rate }
 
+// Channels implements audioDecoder.
+func (g *g711Decoder) Channels() int { return g.channels }
+
+// Close implements audioDecoder.
+func (g *g711Decoder) Close() error { return g.d.Close() }
+
+// Decode implements audioDecoder.
 func (g *g711Decoder) Decode(dst []int16, packet []byte) ([]int16, error) {
 	if len(packet) > g711MaxSamples*g.channels {
 		return dst, fmt.Errorf("%w: packet of %d bytes is longer than 200 ms", ErrCorrupt, len(packet))
@@ -55,11 +61,13 @@ func (g *g711Decoder) Decode(dst []int16, packet []byte) ([]int16, error) {
 	return dst, nil
 }
 
+// Recover implements audioDecoder.
 func (g *g711Decoder) Recover(dst []int16, _ []byte, samples int) ([]int16, bool, error) {
 	dst, err := g.Conceal(dst, samples)
 	return dst, false, err
 }
 
+// Conceal implements audioDecoder.
 func (g *g711Decoder) Conceal(dst []int16, samples int) ([]int16, error) {
 	period := len(g.last) / g.channels
 	for range max(samples, 0) {

@@ -118,7 +118,9 @@ func ToNV12(dst []byte, src *picture.Image) error {
 		(*C.uint8_t)(&dst[0]), C.int(src.Width), (*C.uint8_t)(&dst[uv]), C.int((src.Width+1)/2*2)))
 }
 
-// ToRGB24 writes an I420 image as bytes R, G, B without padding, by the image's own matrix and range.
+// ToRGB24 writes an I420 image as bytes R, G, B without padding, by the image's own matrix and range. Chroma is repeated,
+// not interpolated. On x86 libyuv's factor for blue ends at 2.0, where BT.709 and BT.2020 have 2.11 and 2.14: the most
+// saturated blues are up to 14 levels off.
 func ToRGB24(dst []byte, src *picture.Image) error { return toRGB(dst, src, C.YUV_RGB24, 3) }
 
 // ToRGBA writes an I420 image as bytes R, G, B, 255 without padding, by the image's own matrix and range.
