@@ -294,3 +294,11 @@ func readFile(t *testing.T, name string) string {
 	must(t, err)
 	return string(b)
 }
+
+// resolved returns alice's camera as the store knows it.
+func (g *gateway) resolved(session string) resolverstore.Track {
+	g.t.Helper()
+	t, err := g.store.Resolve(g.ctx, resolverstore.SessionKey{ID: session}, resolverstore.Selector{ParticipantID: "alice", Source: resolverstore.Camera})
+	must(g.t, err)
+	return t
+}

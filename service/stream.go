@@ -19,6 +19,8 @@ const (
 	// headerRoom is how many bytes of a message a frame's header may take: with every field at its largest and three
 	// planes it is below 200.
 	headerRoom = 256
+	// headerWait is how long the header of a live track waits for the first packet, which tells the codec.
+	headerWait = time.Second
 )
 
 // StreamTrack implements penstockv1.TrackServiceServer. The handler's goroutine is the only one that sends.
@@ -130,10 +132,15 @@ func (s *stream) run(ctx context.Context, open *openSpan) (err error) {
 // serve sends one attachment's frames and events. It returns errReplaced when the track has ended or carries that media no
 // longer.
 func (s *stream) serve(ctx context.Context, a *attachment, open *openSpan) error {
-	if err := s.begin(a); err != nil {
+	first, ok := s.first(ctx, a)
+	err := s.begin(a)
+	open.end(err)
+	if ok {
+		err = s.firstItem(a, first, err)
+	}
+	if err != nil {
 		return err
 	}
-	open.end(nil)
 	for {
 		wait := s.attach.waker.context(ctx)
 		if err := s.look(a); err != nil {
@@ -162,6 +169,40 @@ func (s *stream) serve(ctx context.Context, a *attachment, open *openSpan) error
 	}
 }
 
+// first waits a little for the first item where no packet has told the codec yet, so that the header can. What goes wrong
+// meanwhile goes wrong again for serve.
+func (s *stream) first(ctx context.Context, a *attachment) (media.Item, bool) {
+	if a.track.State != resolverstore.TrackLive || a.media.Stats().Codec.Codec != media.CodecUnknown {
+		return media.Item{}, false
+	}
+	limited, cancel := context.WithTimeout(ctx, headerWait)
+	defer cancel()
+	for {
+		wait := s.attach.waker.context(limited)
+		if s.svc.drain.begun() || !s.attach.follow.carries(a.track.Media.ID) {
+			return media.Item{}, false
+		}
+		item, err := a.consumer.Next(wait)
+		if err == nil || limited.Err() != nil || wait.Err() == nil {
+			return item, err == nil
+		}
+	}
+}
+
+// firstItem sends the first item after the header, unless that failed.
+func (s *stream) firstItem(a *attachment, item media.Item, err error) error {
+	if err == nil {
+		err = s.look(a)
+	}
+	if err == nil {
+		return s.item(a, item)
+	}
+	if item.Frame != nil {
+		item.Frame.Payload.Release()
+	}
+	return err
+}
+
 // begin sends the gap since the attachment before, and the header.
 func (s *stream) begin(a *attachment) error {
 	now := time.Now()
@@ -186,8 +227,8 @@ func (s *stream) begin(a *attachment) error {
 	return s.sendHeader(a)
 }
 
-// sendHeader says what follows. Before the first packet the codec may be unknown, and the clock rate is then a guess of the
-// usual one; a further header corrects both with the first frame.
+// sendHeader says what follows. Without any packet the codec is unknown, and the clock rate is a guess of the usual one; a
+// further header corrects both with the first frame.
 func (s *stream) sendHeader(a *attachment) error {
 	stats := a.media.Stats()
 	track := a.describe(s.attach.session.key.ID)
