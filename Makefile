@@ -29,7 +29,7 @@ build: deps ## Build bin/gateway.
 
 .PHONY: demo
 demo: build ## Run the whole job on this machine and prove by content that every frame came from the right source.
-	bin/gateway demo --out out
+	bin/gateway demo
 
 .PHONY: test
 test: deps ## Run all tests with the race detector, and the codecs' under the address sanitizer too.
