@@ -3,11 +3,8 @@ package sfutest_test
 import (
 	"bytes"
 	"context"
-	"encoding/binary"
 	"fmt"
-	"io"
 	"net"
-	"os/exec"
 	"sync"
 	"testing"
 	"time"
@@ -18,9 +15,6 @@ import (
 	"github.com/pion/rtp"
 	"github.com/pion/rtp/codecs"
 	"github.com/pion/webrtc/v4"
-	"github.com/pion/webrtc/v4/pkg/media/h264writer"
-	"github.com/pion/webrtc/v4/pkg/media/ivfwriter"
-	"github.com/pion/webrtc/v4/pkg/media/oggwriter"
 )
 
 // hangLimit ends a test that waits for what does not come.
@@ -149,79 +143,76 @@ func nextKeyFrame(t *testing.T, track *webrtc.TrackRemote) uint32 {
 	}
 }
 
-// mark decodes packets of a track with the ffmpeg program and returns the watermark or tone found. It reads on until enough has come.
-func mark(ctx context.Context, track *webrtc.TrackRemote) (int, error) {
-	var file bytes.Buffer
-	writer, err := newWriter(&file, track.Codec().MimeType)
-	if err != nil {
-		return 0, err
-	}
+// unitsToMatch is how many units in a row must be those of a clip, byte for byte.
+const unitsToMatch = 20
+
+// mark puts access units together from a track's packets, finds the clip that they are of, and returns its watermark or tone. It starts
+// at a key frame.
+func mark(track *webrtc.TrackRemote) (int, error) {
 	if err := track.SetReadDeadline(time.Now().Add(hangLimit)); err != nil {
 		return 0, err
 	}
-	var first uint32
-	for i := 0; ; i++ {
+	depacketizer, err := newDepacketizer(track.Codec().MimeType)
+	if err != nil {
+		return 0, err
+	}
+	var unit []byte
+	var clip clips.Clip
+	var expected *clips.Loop
+	for matched := 0; matched < unitsToMatch; {
 		p, _, err := track.ReadRTP()
 		if err != nil {
 			return 0, err
 		}
-		if i == 0 {
-			first = p.Timestamp
-		}
-		if p.Timestamp-first > track.Codec().ClockRate*3/2 {
-			break
-		}
-		if err := writer.WriteRTP(p); err != nil {
-			return 0, err
-		}
-	}
-	if err := writer.Close(); err != nil {
-		return 0, err
-	}
-	if track.Kind() == webrtc.RTPCodecTypeAudio {
-		pcm, err := ffmpeg(ctx, file.Bytes(), "-ac", "1", "-ar", "16000", "-f", "s16le", "-")
+		part, err := depacketizer.Unmarshal(p.Payload)
 		if err != nil {
 			return 0, err
 		}
-		samples := make([]int16, len(pcm)/2)
-		for i := range samples {
-			samples[i] = int16(binary.LittleEndian.Uint16(pcm[2*i:]))
+		unit = append(unit, part...)
+		if track.Kind() == webrtc.RTPCodecTypeVideo && !p.Marker {
+			continue
 		}
-		hz, _ := clips.ToneAt(samples, 16000)
-		return hz, nil
+		if expected == nil {
+			clip, expected = find(unit)
+		} else if want := expected.Next(); !bytes.Equal(unit, want.Data) {
+			return 0, fmt.Errorf("unit %d after the start is not that of %s", matched, clip.Name)
+		}
+		if expected != nil {
+			matched++
+		}
+		unit = nil
 	}
-	gray, err := ffmpeg(ctx, file.Bytes(), "-frames:v", "1", "-vf", "scale=320:180", "-pix_fmt", "gray", "-f", "rawvideo", "-")
-	if err != nil {
-		return 0, err
-	}
-	id, _ := clips.ReadWatermark(gray, 320, 180, 320)
-	return id, nil
+	return clip.Watermark + clip.ToneHz, nil
 }
 
-type rtpWriter interface {
-	WriteRTP(*rtp.Packet) error
-	Close() error
+// find returns the clip that has the unit, at a key frame, and a loop that goes on after it.
+func find(unit []byte) (clips.Clip, *clips.Loop) {
+	for _, c := range clips.All() {
+		units, err := c.Units()
+		if err != nil {
+			continue
+		}
+		loop, err := c.Open()
+		if err != nil {
+			continue
+		}
+		for range units {
+			if u := loop.Next(); u.KeyFrame && bytes.Equal(u.Data, unit) {
+				return c, loop
+			}
+		}
+	}
+	return clips.Clip{}, nil
 }
 
-func newWriter(w io.Writer, mimeType string) (rtpWriter, error) {
+func newDepacketizer(mimeType string) (rtp.Depacketizer, error) {
 	switch mimeType {
 	case webrtc.MimeTypeVP8:
-		return ivfwriter.NewWith(w)
+		return &codecs.VP8Packet{}, nil
 	case webrtc.MimeTypeH264:
-		return h264writer.NewWith(w), nil
+		return &codecs.H264Packet{}, nil
 	case webrtc.MimeTypeOpus:
-		return oggwriter.NewWith(w, 48000, 2)
+		return &codecs.OpusPacket{}, nil
 	}
-	return nil, fmt.Errorf("no writer for %s", mimeType)
-}
-
-func ffmpeg(ctx context.Context, in []byte, args ...string) ([]byte, error) {
-	cmd := exec.CommandContext(ctx, "ffmpeg", append([]string{"-v", "error", "-i", "pipe:0"}, args...)...)
-	cmd.Stdin = bytes.NewReader(in)
-	var out, complaint bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &complaint
-	if err := cmd.Run(); err != nil {
-		return nil, fmt.Errorf("ffmpeg: %w: %s", err, complaint.Bytes())
-	}
-	return out.Bytes(), nil
+	return nil, fmt.Errorf("no depacketizer for %s", mimeType)
 }

@@ -78,7 +78,7 @@ func TestEveryClipArrivesWithItsMark(t *testing.T) {
 	for range len(want) {
 		track := r.next(t)
 		go func() {
-			found, err := mark(t.Context(), track)
+			found, err := mark(track)
 			results <- result{track.StreamID(), found, err}
 		}()
 	}
@@ -267,7 +267,7 @@ func TestRefusedOfferCanBeMadeAgain(t *testing.T) {
 	if err := sfu.Renegotiate(ctx, false); err != nil {
 		t.Fatal(err)
 	}
-	if found, err := mark(t.Context(), r.next(t)); err != nil || found != clips.AliceCamera().Watermark {
+	if found, err := mark(r.next(t)); err != nil || found != clips.AliceCamera().Watermark {
 		t.Errorf("mark %d, %v", found, err)
 	}
 }

@@ -43,7 +43,7 @@ func TestWHIPPublisher(t *testing.T) {
 	}
 	marks := map[int]bool{}
 	for range 2 {
-		found, err := mark(t.Context(), r.next(t))
+		found, err := mark(r.next(t))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Makes the clips of this directory. Needs a Debian machine with ffmpeg, espeak-ng,
+# Makes the clips of this directory. Needs a Debian machine with Go, ffmpeg, espeak-ng,
 # sox, opus-tools, fonts-dejavu-core, and apt-get for the photographs' package.
 # The result is committed; run this only to change what they show.
 set -eu
@@ -60,3 +60,14 @@ speech() {
 }
 speech en-us 1 1000 alice-microphone.ogg "Hello, this is Alice. The water falls through the penstock and turns the wheel below."
 speech en-gb-scotland 2 1500 bob-microphone.ogg "Bob here. I am going to share my screen now, so that everybody can read along with me."
+
+# What the ffmpeg program decodes, for tests: three pictures of each video over one another, and two seconds of each microphone.
+for clip in alice-camera.ivf bob-camera.h264 bob-screen.h264; do
+	ffmpeg -v error -y -i "$here/$clip" -vf "select='not(mod(n,24))',scale=160:90,tile=1x3" -frames:v 1 -pix_fmt gray "$here/testdata/$clip.png"
+done
+for clip in alice-microphone.ogg bob-microphone.ogg; do
+	ffmpeg -v error -y -ss 1 -t 2 -i "$here/$clip" -ac 1 -ar 8000 -f s16le "$here/testdata/$clip.s16le"
+done
+# And once everything that it decodes.
+cd "$here"
+go test -tags ffmpeg .

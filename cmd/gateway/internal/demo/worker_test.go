@@ -70,11 +70,11 @@ func wantFault(t *testing.T, s status, part string) {
 
 func TestRightContentIsProved(t *testing.T) {
 	w, now := newWorker(t, aliceCamera)
-	good := frames(t, clips.AliceCamera(), 320, 180)[penstockv1.PixelFormat_PIXEL_FORMAT_I420]
+	good := frames(t)[penstockv1.PixelFormat_PIXEL_FORMAT_I420]
 	for i := range uint64(3) {
 		w.take(video(good, i+1))
 	}
-	if s := now(); s.verdict() != "proved" || s.rightMarks != 3 || s.frames != 3 || s.width != 320 {
+	if s := now(); s.verdict() != "proved" || s.rightMarks != 3 || s.frames != 3 || s.width != testWidth {
 		t.Errorf("%+v", s)
 	}
 
@@ -89,7 +89,7 @@ func TestRightContentIsProved(t *testing.T) {
 
 func TestContentOfAnotherIsAFault(t *testing.T) {
 	w, now := newWorker(t, bobCamera)
-	w.take(video(frames(t, clips.AliceCamera(), 320, 180)[penstockv1.PixelFormat_PIXEL_FORMAT_RGB24], 1))
+	w.take(video(frames(t)[penstockv1.PixelFormat_PIXEL_FORMAT_RGB24], 1))
 	wantFault(t, now(), "watermark 53 (alice's camera), want 154")
 
 	w, now = newWorker(t, bobMicrophone)
@@ -171,7 +171,7 @@ func TestWhatWasMadeUpProvesNothing(t *testing.T) {
 	if s := now(); s.rightMarks != 0 || len(s.faults) != 0 {
 		t.Errorf("a corrupt picture: %+v", s)
 	}
-	other := frames(t, clips.AliceCamera(), 320, 180)[penstockv1.PixelFormat_PIXEL_FORMAT_RGB24]
+	other := frames(t)[penstockv1.PixelFormat_PIXEL_FORMAT_RGB24]
 	other.Corrupt = true
 	w.take(video(other, 2))
 	wantFault(t, now(), "watermark 53")
