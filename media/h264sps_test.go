@@ -95,8 +95,8 @@ func TestPromiseIsAddedOnce(t *testing.T) {
 	}
 }
 
-// A VUI of every part, then no restriction: what is read must be written again.
-func TestPromiseKeepsTheVUI(t *testing.T) {
+// fullVUI is a set with a VUI of every part, up to where it says whether there is a restriction.
+func fullVUI() *bitWriter {
 	w := &bitWriter{}
 	w.bits(66<<16|30, 24)
 	for _, v := range []uint32{0, 0, 2, 1} { // set 0, frame numbers, order count type 2, references
@@ -131,6 +131,12 @@ func TestPromiseKeepsTheVUI(t *testing.T) {
 		w.bits(0x8421, 20)
 	}
 	w.bits(0b1_1, 2) // low delay, picture structure
+	return w
+}
+
+// A VUI of every part, then no restriction: what is read must be written again.
+func TestPromiseKeepsTheVUI(t *testing.T) {
+	w := fullVUI()
 	length := 8*len(w.data) - w.free
 	prefix := bytes.Clone(w.data)
 	w.bits(0b0_1, 2) // no restriction, stop bit
