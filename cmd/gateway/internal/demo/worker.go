@@ -28,8 +28,9 @@ type worker struct {
 // sampleRate is that of speechFormat.
 const sampleRate = 16000
 
-// pauseGrace is how long after a pause a frame may still have been received: events and packets come on different ways.
-const pauseGrace = 100 * time.Millisecond
+// pauseGrace is how long after a pause a frame may still have been received: events and packets come on different ways,
+// and a busy machine reads packets late.
+const pauseGrace = 500 * time.Millisecond
 
 // maxMessageBytes is the largest message that the demo's client takes.
 const maxMessageBytes = 16 << 20
