@@ -13,9 +13,11 @@ ASAN := ./media/...
 help: ## Print this list.
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "%-12s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-.PHONY: deps deps-lint deps-e2e deps-bench
+.PHONY: deps deps-test deps-lint deps-e2e deps-bench
 deps: ## Install the compiler and codec libraries, if they are missing.
 	@.ci/deps build
+deps-test: ## Install what tests need beside that: ffmpeg.
+	@.ci/deps build test
 deps-lint:
 	@.ci/deps build lint
 deps-e2e: ## Install what end-to-end tests need beside that: ffmpeg and Chromium.
@@ -32,7 +34,7 @@ demo: build ## Run the whole job on this machine and prove by content that every
 	bin/gateway demo
 
 .PHONY: test
-test: deps ## Run all tests with the race detector, and the codecs' under the address sanitizer too.
+test: deps-test ## Run all tests with the race detector, and the codecs' under the address sanitizer too.
 	go test -race -shuffle=on -timeout 9m ./...
 	go test -asan -timeout 9m $(ASAN)
 

@@ -47,7 +47,7 @@ func (c *healthcheckCmd) Run(ctx context.Context, std *stdio) error {
 	if err != nil {
 		return fmt.Errorf("healthcheck: nothing answers at %s: %w; is `gateway serve` running with this --http-addr?", c.HTTPAddr, err)
 	}
-	defer resp.Body.Close() //nolint:errcheck // only read
+	defer resp.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, 1<<16))
 	if err != nil {
 		return fmt.Errorf("healthcheck: %w", err)

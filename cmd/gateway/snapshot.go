@@ -46,7 +46,7 @@ func (c *snapshotCmd) Run(ctx context.Context, std *stdio) error {
 	if err != nil {
 		return err
 	}
-	defer conn.Close() //nolint:errcheck // nothing was written
+	defer conn.Close()
 	ctx, cancel := context.WithTimeout(ctx, c.Wait)
 	defer cancel()
 	resp, err := penstockv1.NewTrackServiceClient(conn).GetFrame(ctx, &penstockv1.GetFrameRequest{

@@ -46,7 +46,7 @@ func (c *streamCmd) Run(ctx context.Context, std *stdio) error {
 	if err != nil {
 		return err
 	}
-	defer conn.Close() //nolint:errcheck // nothing was written
+	defer conn.Close()
 	err = c.receive(ctx, penstockv1.NewTrackServiceClient(conn), req, sink)
 	if ctx.Err() != nil {
 		err = nil // interrupted: what came is kept

@@ -24,7 +24,7 @@ func (c *tracksCmd) Run(ctx context.Context, std *stdio) error {
 	if err != nil {
 		return err
 	}
-	defer conn.Close() //nolint:errcheck // nothing was written
+	defer conn.Close()
 	client := penstockv1.NewTrackServiceClient(conn)
 	if c.Watch {
 		err = c.watch(ctx, client, std.Out)

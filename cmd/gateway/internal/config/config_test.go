@@ -138,7 +138,7 @@ func TestListsInTheFile(t *testing.T) {
 
 func TestO7_FilesAreRefusedByNameAndLine(t *testing.T) {
 	for _, c := range []struct{ name, text, want string }{
-		{"unknown", "log-level: info\nlog-levle: debug\n", `c.yaml:2: unknown setting "log-levle"; did you mean "log-level"?`},
+		{"unknown", "log-level: info\nlog-levvel: debug\n", `c.yaml:2: unknown setting "log-levvel"; did you mean "log-level"?`},
 		{"unknown with underscores", "grpc_addr: 127.0.0.1:1\n", `c.yaml:1: unknown setting "grpc_addr"; did you mean "grpc-addr"?`},
 		{"another file", "config: other.yaml\n", `c.yaml:1: unknown setting "config"`},
 		{"unlike anything", "zzzzzzzzzz: 1\n", "`gateway config` prints all settings"},
