@@ -67,7 +67,7 @@ func TestFaultsAreBounded(t *testing.T) {
 
 func TestJudgeNeverPassesWhatDidNotCome(t *testing.T) {
 	s := &stage{board: newBoard()}
-	if failures := s.judge(nil); len(failures) != len(cast()) {
+	if failures := s.judge(nil); len(failures) != len(cast()) || !strings.Contains(failures[0], "no frame came") {
 		t.Errorf("nothing came, %q", failures)
 	}
 	for _, r := range cast() {
