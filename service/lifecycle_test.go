@@ -224,7 +224,7 @@ func TestDeleteSession(t *testing.T) {
 
 // TestRemoteCloseEndsSession closes the SFU's side.
 func TestRemoteCloseEndsSession(t *testing.T) {
-	g := startGateway(t)
+	g := startGateway(t, func(c *Config) { c.Grace = 3 * time.Second })
 	sfu, _ := g.call("call")
 	r := g.stream("call", byParticipant("alice", camera))
 	must(t, sfu.Close())

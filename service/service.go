@@ -25,6 +25,7 @@ type Service struct {
 	health  *health.Server
 	drain   *drain
 	streams *limiter
+	gate    gate // creating and deleting a session
 
 	mu       sync.Mutex
 	closed   bool
@@ -86,7 +87,7 @@ func (s *Service) Close() {
 	s.mu.Unlock()
 	var closing sync.WaitGroup
 	for _, v := range open {
-		closing.Go(func() { v.end(resolverstore.SessionDrained) })
+		closing.Go(func() { v.end(context.Background(), resolverstore.SessionDrained) })
 	}
 	closing.Wait()
 	s.ended.Wait()

@@ -48,11 +48,20 @@ func (v *session) follow() {
 	watching.Wait() // The store has told the end, or cannot tell anything.
 }
 
-// end ends the session with a reason and waits for its end. It is idempotent; the first reason counts.
-func (v *session) end(reason resolverstore.SessionEndReason) {
+// end ends the session with a reason, and waits for its end as long as the pool lets it take. It is idempotent; the
+// first reason counts.
+func (v *session) end(ctx context.Context, reason resolverstore.SessionEndReason) {
 	v.mirror.endWith(reason)
 	v.rtc.Close()
-	<-v.gone
+	select {
+	case <-v.rtc.Done():
+	default:
+		return // It hangs; its goroutines are waited for in Close.
+	}
+	select {
+	case <-v.gone:
+	case <-ctx.Done():
+	}
 }
 
 // media returns the received media that a track of the store names.

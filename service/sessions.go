@@ -53,6 +53,11 @@ func (s *Service) create(ctx context.Context, rec resolverstore.Session, servers
 	if rec.Key.ID == "" {
 		rec.Key.ID = "s-" + strings.ToLower(rand.Text())
 	}
+	leave, err := s.gate.enter(ctx, rec.Key.ID)
+	if err != nil {
+		return rec, err
+	}
+	defer leave()
 	if rec.Grace == 0 {
 		rec.Grace = s.cfg.Grace
 	}
@@ -68,6 +73,12 @@ func (s *Service) create(ctx context.Context, rec resolverstore.Session, servers
 	}
 	if !created {
 		return stored, nil
+	}
+	if old := s.session(rec.Key.ID); old != nil { // Its end is stored, and about to be done with.
+		select {
+		case <-old.gone:
+		case <-ctx.Done():
+		}
 	}
 	if _, err := s.open(stored, servers); err != nil {
 		// Nobody has been told of it, so that its end has no reason to tell.
@@ -135,11 +146,16 @@ func (s *sessionServer) DeleteSession(ctx context.Context, r *penstockv1.DeleteS
 
 // delete ends a session. The store knows first, so that streams learn why their media end.
 func (s *Service) delete(ctx context.Context, id string) error {
+	leave, err := s.gate.enter(ctx, id)
+	if err != nil {
+		return err
+	}
+	defer leave()
 	if err := s.cfg.Store.EndSession(ctx, key(id), resolverstore.SessionDeleted); err != nil {
 		return fmt.Errorf("deleting session %q: %w", id, err)
 	}
 	if v := s.session(id); v != nil {
-		v.end(resolverstore.SessionDeleted)
+		v.end(ctx, resolverstore.SessionDeleted)
 	}
 	return nil
 }

@@ -1,0 +1,133 @@
+package service
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/sdk/trace/tracetest"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/metadata"
+
+	penstockv1 "github.com/penstock-media/penstock/api/penstock/v1"
+	"github.com/penstock-media/penstock/resolverstore"
+)
+
+// panicStore panics where a handler calls it.
+type panicStore struct{ resolverstore.Store }
+
+func (panicStore) GetSession(context.Context, resolverstore.SessionKey) (resolverstore.Session, error) {
+	panic("a fault")
+}
+
+// TestPanicIsInternal lets handlers of both kinds panic: the caller gets INTERNAL without the cause, and the service lives on.
+func TestPanicIsInternal(t *testing.T) {
+	g := startGateway(t, func(c *Config) { c.Store = panicStore{c.Store} })
+	for range 2 {
+		_, err := g.sessions.GetSession(g.ctx, &penstockv1.GetSessionRequest{SessionId: "x"})
+		st := wantStatus(t, err, codes.Internal, "INTERNAL")
+		if st.Message() != fail(penstockv1.ErrorReason_ERROR_REASON_INTERNAL, nil).message() {
+			t.Errorf("the caller is told %q", st.Message())
+		}
+		w, err := g.tracks.WatchTracks(g.ctx, &penstockv1.WatchTracksRequest{SessionId: "x"})
+		must(t, err)
+		_, err = w.Recv()
+		wantStatus(t, err, codes.Internal, "INTERNAL")
+	}
+	_, err := g.sessions.ListSessions(g.ctx, &penstockv1.ListSessionsRequest{})
+	must(t, err)
+}
+
+// TestO1_Spans finds the spans of a stream while it runs: resolution and attachment are children of its opening, and that of the
+// caller's own span; none is as long as the stream.
+func TestO1_Spans(t *testing.T) {
+	recorder := tracetest.NewSpanRecorder()
+	provider := trace.NewTracerProvider(trace.WithSpanProcessor(recorder))
+	g := startGateway(t, func(c *Config) { c.TracerProvider = provider })
+	g.call("call")
+	const caller = "4bf92f3577b34da6a3ce929d0e0e4736"
+	ctx := metadata.AppendToOutgoingContext(g.ctx, "traceparent", "00-"+caller+"-00f067aa0ba902b7-01")
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	s, err := g.tracks.StreamTrack(ctx, &penstockv1.StreamTrackRequest{SessionId: "call", Selector: byParticipant("alice", camera)})
+	must(t, err)
+	r := &reader{t, s, cancel}
+	r.video()
+	spans := map[string]trace.ReadOnlySpan{}
+	for _, span := range recorder.Ended() {
+		if span.SpanContext().TraceID().String() == caller {
+			spans[span.Name()] = span
+		}
+	}
+	open, resolve, attach := spans["StreamTrack.open"], spans["service.resolve"], spans["service.attach"]
+	if open == nil || resolve == nil || attach == nil {
+		t.Fatalf("while the stream runs there are the spans %v", spans)
+	}
+	if open.Parent().SpanID().String() != "00f067aa0ba902b7" || resolve.Parent().SpanID() != open.SpanContext().SpanID() ||
+		attach.Parent().SpanID() != open.SpanContext().SpanID() {
+		t.Errorf("parents are %v, %v, %v", open.Parent(), resolve.Parent(), attach.Parent())
+	}
+	for range 5 {
+		r.video()
+	}
+	cancel()
+	_ = r.end()
+	for _, span := range recorder.Ended() {
+		if span.Name() == "penstock.v1.TrackService/StreamTrack" {
+			t.Error("there is a span as long as the stream")
+		}
+	}
+	must(t, provider.Shutdown(context.Background()))
+}
+
+// TestLenientKeepalive pings an idle connection as often as gRPC's client allows, without streams: it is never told to
+// go away.
+func TestLenientKeepalive(t *testing.T) {
+	g := startGateway(t)
+	conn := g.dial(grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 10 * time.Second, Timeout: hang, PermitWithoutStream: true}))
+	defer conn.Close()
+	if minClientPing >= 10*time.Second {
+		t.Errorf("pings closer than %v are answered with GOAWAY; gRPC's clients send them every 10 s", minClientPing)
+	}
+	_, err := penstockv1.NewSessionServiceClient(conn).ListSessions(g.ctx, &penstockv1.ListSessionsRequest{})
+	must(t, err)
+}
+
+// TestS14_ManySessions creates, deletes and asks at one time for the same few ids: every answer is a sane one, and nothing is
+// left.
+func TestS14_ManySessions(t *testing.T) {
+	g := startGateway(t)
+	var work sync.WaitGroup
+	for worker := range 8 {
+		work.Go(func() {
+			for i := range 25 {
+				id := fmt.Sprint("s", (worker+i)%3)
+				r, err := g.sessions.CreateSession(g.ctx, &penstockv1.CreateSessionRequest{SessionId: id})
+				if err != nil || r.GetSession().GetSessionId() != id {
+					t.Errorf("creating gives %v, %v", r, err)
+				}
+				if err := negotiateCall(id, "no sdp")(g.ctx, g); err != nil {
+					if reason, _ := errReason(err); reason != "INVALID_SDP" {
+						t.Errorf("negotiating gives %v", err)
+					}
+				}
+				if _, err := g.sessions.DeleteSession(g.ctx, &penstockv1.DeleteSessionRequest{SessionId: id}); err != nil {
+					t.Errorf("deleting gives %v", err)
+				}
+			}
+		})
+	}
+	work.Wait()
+	for i := range 3 {
+		_, err := g.sessions.DeleteSession(g.ctx, &penstockv1.DeleteSessionRequest{SessionId: fmt.Sprint("s", i)})
+		must(t, err)
+	}
+	if n := g.svc.Sessions(); n != 0 {
+		t.Errorf("%d sessions are left", n)
+	}
+}

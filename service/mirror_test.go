@@ -1,0 +1,181 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/penstock-media/penstock/media"
+	"github.com/penstock-media/penstock/resolverstore"
+	"github.com/penstock-media/penstock/rtcpool"
+)
+
+// awayStore is a real store that can be away.
+type awayStore struct {
+	resolverstore.Store
+	mu       sync.Mutex
+	away     bool
+	attempts chan struct{} // one for each refused write, as far as there is room
+	written  chan string   // all others
+}
+
+var errAway = errors.New("store: connection refused")
+
+// try notes a write, or refuses it.
+func (s *awayStore) try(what string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.away {
+		select {
+		case s.attempts <- struct{}{}:
+		default:
+		}
+		return errAway
+	}
+	s.written <- what
+	return nil
+}
+
+func (s *awayStore) set(away bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.away = away
+}
+
+func (s *awayStore) ApplyMedia(ctx context.Context, key resolverstore.SessionKey, f resolverstore.Fence, d resolverstore.MediaDiff) error {
+	what := "media"
+	for _, m := range d.Put {
+		what += fmt.Sprintf(" +%s:%d", m.ID, m.SSRC)
+	}
+	for _, id := range d.Removed {
+		what += " -" + id
+	}
+	if err := s.try(what); err != nil {
+		return err
+	}
+	return s.Store.ApplyMedia(ctx, key, f, d)
+}
+
+func (s *awayStore) UpdateSession(ctx context.Context, key resolverstore.SessionKey, f resolverstore.Fence, u resolverstore.SessionUpdate) (resolverstore.Session, error) {
+	if err := s.try(fmt.Sprint("state ", *u.State, " of ", *u.Generation)); err != nil {
+		return resolverstore.Session{}, err
+	}
+	return s.Store.UpdateSession(ctx, key, f, u)
+}
+
+// mirrored is a session in a store that can be away, and a mirror that writes to it.
+func mirrored(t *testing.T) (*mirror, *awayStore, func()) {
+	t.Helper()
+	memory := resolverstore.NewMemory(resolverstore.Config{})
+	store := &awayStore{Store: memory, attempts: make(chan struct{}, 1), written: make(chan string, 10)}
+	fence := resolverstore.Fence{Owner: "me", Epoch: 1}
+	_, _, err := store.CreateSession(t.Context(), resolverstore.Session{Key: key("s"), Fence: fence, State: resolverstore.SessionAwaitingOffer})
+	must(t, err)
+	m := newMirror(time.Minute, time.Now().Add(time.Minute))
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		m.run(store, key("s"), fence, slog.New(slog.DiscardHandler))
+	}()
+	return m, store, func() {
+		t.Helper()
+		select {
+		case <-done:
+		case <-time.After(hang):
+			t.Fatal("the mirror does not end")
+		}
+		must(t, memory.Close())
+	}
+}
+
+// pooled returns a media as the pool tells it.
+func pooled(id string, ssrc uint32) rtcpool.Media {
+	return rtcpool.Media{ID: id, MID: "0", Kind: media.KindVideo, Codec: media.CodecVP8, SSRC: ssrc, Generation: 1, Active: true}
+}
+
+// TestMirrorMergesWhileStoreIsAway tells much while the store is away: the callbacks do not block, and what is written then is
+// the last state, in order.
+func TestMirrorMergesWhileStoreIsAway(t *testing.T) {
+	m, store, end := mirrored(t)
+	store.set(true)
+	m.MediaChanged(rtcpool.MediaDiff{Added: []rtcpool.Media{pooled("a", 0)}})
+	<-store.attempts // The first batch is under way, with a.
+	for i := range 1000 {
+		m.MediaChanged(rtcpool.MediaDiff{Added: []rtcpool.Media{pooled("b", 0)}})
+		m.MediaChanged(rtcpool.MediaDiff{Updated: []rtcpool.Media{pooled("b", uint32(i))}, Added: []rtcpool.Media{pooled(fmt.Sprint("x", i), 1)}})
+		m.MediaChanged(rtcpool.MediaDiff{Removed: []rtcpool.Media{pooled(fmt.Sprint("x", i), 1)}})
+		m.StateChanged(1, rtcpool.StateConnecting)
+	}
+	m.MediaChanged(rtcpool.MediaDiff{Removed: []rtcpool.Media{pooled("a", 0)}})
+	m.StateChanged(2, rtcpool.StateConnected)
+	m.StateChanged(1, rtcpool.StateFailed) // Of an older generation.
+	m.mu.Lock()
+	if held := len(m.put) + len(m.order) + len(m.removed); held > 3 {
+		t.Errorf("%d things are held", held)
+	}
+	m.mu.Unlock()
+	store.set(false)
+	connected := fmt.Sprintf("state %d of 2", resolverstore.SessionConnected)
+	var got []string
+	for len(got) == 0 || got[len(got)-1] != connected {
+		got = append(got, <-store.written)
+	}
+	m.SessionEnded(rtcpool.EndMediaLost)
+	end()
+	if want := "[media +a:0 media +b:999 -a " + connected + "]"; fmt.Sprint(got) != want {
+		t.Errorf("written %v, want %s", got, want)
+	}
+}
+
+// TestMirrorEndsWhileStoreIsAway ends a session whose store does not come back: the mirror does not outlive it.
+func TestMirrorEndsWhileStoreIsAway(t *testing.T) {
+	m, store, end := mirrored(t)
+	store.set(true)
+	m.MediaChanged(rtcpool.MediaDiff{Added: []rtcpool.Media{pooled("a", 0)}})
+	<-store.attempts
+	m.endWith(resolverstore.SessionDeleted)
+	m.SessionEnded(rtcpool.EndClosed)
+	w, err := store.Watch(t.Context(), key("s"), 0)
+	must(t, err)
+	for err == nil {
+		_, err = w.Next(t.Context())
+	}
+	w.Close()
+	rec, err := store.GetSession(t.Context(), key("s"))
+	must(t, err)
+	if rec.State != resolverstore.SessionEnded || rec.EndReason != resolverstore.SessionDeleted {
+		t.Errorf("the session is in state %v, ended for %v", rec.State, rec.EndReason)
+	}
+	end()
+}
+
+// TestMirrorExpiry follows the states that start and stop the grace.
+func TestMirrorExpiry(t *testing.T) {
+	m := newMirror(time.Minute, time.Now().Add(time.Minute))
+	m.answered(1)
+	for _, step := range []struct {
+		state   rtcpool.State
+		want    resolverstore.SessionState
+		expires bool
+	}{
+		{rtcpool.StateConnecting, resolverstore.SessionConnecting, true},
+		{rtcpool.StateConnected, resolverstore.SessionConnected, false},
+		{rtcpool.StateDisconnected, resolverstore.SessionDisconnected, true},
+		{rtcpool.StateFailed, resolverstore.SessionDisconnected, true},
+		{rtcpool.StateConnected, resolverstore.SessionConnected, false},
+	} {
+		m.StateChanged(1, step.state)
+		b := m.take()
+		if !b.dirty || *b.update.State != step.want || b.update.Expires.IsZero() == step.expires {
+			t.Errorf("%v gives %v, expiry %v", step.state, *b.update.State, b.update.Expires)
+		}
+	}
+	m.StateChanged(1, rtcpool.StateClosed)
+	if b := m.take(); b.dirty {
+		t.Errorf("closed gives %v", *b.update.State)
+	}
+}
