@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"os/exec"
+	"slices"
 	"syscall"
 	"testing"
 	"time"
@@ -27,6 +28,7 @@ type report struct {
 // browser is a Chromium that publishes by itself.
 type browser struct {
 	reports chan report
+	seen    []report
 	stop    chan struct{}
 	stderr  *logBuffer
 }
@@ -78,22 +80,27 @@ func publish(t *testing.T, whip, codec string) *browser {
 	return b
 }
 
-// wait returns the detail of the first report of an event that fits.
+// wait returns the detail of the first report of an event that fits, whether it has come already or comes.
 func (b *browser) wait(t *testing.T, event string, fits func(detail string) bool) string {
 	t.Helper()
+	wanted := func(r report) bool { return r.Event == event && (fits == nil || fits(r.Detail)) }
+	if i := slices.IndexFunc(b.seen, wanted); i >= 0 {
+		return b.seen[i].Detail
+	}
 	limit := time.NewTimer(hang)
 	defer limit.Stop()
 	for {
 		select {
 		case r := <-b.reports:
-			switch {
-			case r.Event == event && (fits == nil || fits(r.Detail)):
+			b.seen = append(b.seen, r)
+			if wanted(r) {
 				return r.Detail
-			case r.Event == "failed":
+			}
+			if r.Event == "failed" {
 				t.Fatalf("the page failed: %s\n%s", r.Detail, b.stderr)
 			}
 		case <-limit.C:
-			t.Fatalf("the page did not report %q\n%s", event, b.stderr)
+			t.Fatalf("the page did not report %q, only %v\n%s", event, b.seen, b.stderr)
 		}
 	}
 }

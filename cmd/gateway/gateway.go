@@ -113,7 +113,7 @@ func (g *gateway) buildServers() error {
 		return fmt.Errorf("set up HTTP: %w", err)
 	}
 	g.http.TLSConfig = tlsConfig.Clone()
-	g.onClose("HTTP server", g.http.Shutdown)
+	g.onClose("HTTP server", g.stopHTTP)
 	return nil
 }
 
@@ -200,12 +200,34 @@ func (g *gateway) close(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// stopGRPC lets calls end, and ends them when ctx does.
+// stopGRPC lets calls end for half of the time that is left, then ends them: a client that watches health, for one, never
+// ends its call.
 func (g *gateway) stopGRPC(ctx context.Context) error {
+	ctx, cancel := half(ctx)
+	defer cancel()
 	stop := context.AfterFunc(ctx, g.grpc.Stop)
 	defer stop()
 	g.grpc.GracefulStop()
 	return nil
+}
+
+// stopHTTP does the same for HTTP.
+func (g *gateway) stopHTTP(ctx context.Context) error {
+	ctx, cancel := half(ctx)
+	defer cancel()
+	if g.http.Shutdown(ctx) == nil {
+		return nil
+	}
+	return g.http.Close()
+}
+
+// half returns a context that ends after half of the time that ctx has left, so that what comes after has time too.
+func half(ctx context.Context) (context.Context, context.CancelFunc) {
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeout(ctx, time.Until(deadline)/2)
 }
 
 // await waits for a channel to be closed.

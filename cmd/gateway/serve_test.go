@@ -24,6 +24,7 @@ import (
 	collector "go.opentelemetry.io/proto/otlp/collector/trace/v1"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 
 	penstockv1 "github.com/penstock-media/penstock/api/penstock/v1"
 	"github.com/penstock-media/penstock/cmd/gateway/internal/config"
@@ -301,6 +302,46 @@ func TestCloseLeavesWhatDoesNotClose(t *testing.T) {
 	}
 	<-reached // all the same
 	close(stuck)
+}
+
+func TestCloseEndsCallsThatNeverEnd(t *testing.T) {
+	cfg := config.Default()
+	cfg.GRPCAddr, cfg.HTTPAddr, cfg.DrainGrace, cfg.StopTimeout = "127.0.0.1:0", "127.0.0.1:0", 0, time.Second
+	g, err := newGateway(t.Context(), cfg, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := g.Start(); err != nil {
+		t.Fatal(err)
+	}
+	conn, err := grpc.NewClient(g.GRPCAddr(), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	watch, err := healthpb.NewHealthClient(conn).Watch(t.Context(), &healthpb.HealthCheckRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := watch.Recv(); err != nil {
+		t.Fatal(err)
+	}
+	silent, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", g.HTTPAddr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
+	if _, err := io.WriteString(silent, "GET / HTTP/1.1\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	if err := g.Close(t.Context()); err != nil {
+		t.Errorf("close: %v", err)
+	}
+	for {
+		if _, err := watch.Recv(); err != nil {
+			break // it has ended
+		}
+	}
 }
 
 // spanCollector takes traces as an OpenTelemetry collector does.
