@@ -28,7 +28,6 @@ type audioPath struct {
 
 	// Guarded by t.mu.
 	queue []*unit
-	gap   bool // the queue overflowed
 
 	mu     sync.Mutex // held by the worker for the length of one step
 	closed bool

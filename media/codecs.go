@@ -11,7 +11,7 @@ import (
 // codecEntry is how a codec is decoded. Exactly one of video and audio is set.
 type codecEntry struct {
 	codec Codec
-	video func(maxPixels int, fmtp string) (videoDecoder, error)
+	video func(maxPixels int) (videoDecoder, error)
 	audio func(p CodecParameters, rate, channels int) (audioDecoder, error)
 }
 
@@ -21,8 +21,8 @@ func codecTable() []codecEntry {
 		{codec: CodecOpus, audio: newOpusDecoder},
 		{codec: CodecPCMU, audio: newG711Decoder("pcm_mulaw")},
 		{codec: CodecPCMA, audio: newG711Decoder("pcm_alaw")},
-		{codec: CodecVP8, video: newAVDecoder("vp8", avHooks{})},
-		{codec: CodecH264, video: newAVDecoder("h264", avHooks{extradata: spropParameterSets, prepare: promiseNoReordering})},
+		{codec: CodecVP8, video: newAVDecoder("vp8", nil)},
+		{codec: CodecH264, video: newAVDecoder("h264", promiseNoReordering)},
 	}
 }
 
@@ -42,7 +42,7 @@ func Decodable(c Codec) bool {
 }
 
 // newVideoDecoder opens a decoder that refuses pictures of more than maxPixels. fmtp is that of the payload type.
-func newVideoDecoder(c Codec, maxPixels int, fmtp string) (videoDecoder, error) {
+func newVideoDecoder(c Codec, maxPixels int) (videoDecoder, error) {
 	e, err := findCodec(c)
 	if err != nil {
 		return nil, err
@@ -50,7 +50,7 @@ func newVideoDecoder(c Codec, maxPixels int, fmtp string) (videoDecoder, error) 
 	if e.video == nil {
 		return nil, fmt.Errorf("%v as video: %w", c, ErrKindMismatch)
 	}
-	return e.video(maxPixels, fmtp)
+	return e.video(maxPixels)
 }
 
 // newAudioDecoder opens a decoder whose output is as near to rate in Hz and channels as the codec can give natively; see

@@ -264,7 +264,7 @@ func TestF1_G711ConcealmentFadesFromWhatWasHeard(t *testing.T) {
 
 func openVideo(t testing.TB, c Codec) videoDecoder {
 	t.Helper()
-	d, err := newVideoDecoder(c, testMaxPixels, "")
+	d, err := newVideoDecoder(c, testMaxPixels)
 	if err != nil {
 		t.Fatal(err)
 	}

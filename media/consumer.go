@@ -3,7 +3,6 @@ package media
 import (
 	"context"
 	"sync"
-	"time"
 )
 
 // Consumer is one subscription. Next has one caller at a time; Close may be called from anywhere, at any time.
@@ -294,9 +293,4 @@ func (c *Consumer) clear() {
 func (l *Loss) add(m Loss) {
 	l.Frames += m.Frames
 	l.Duration += m.Duration
-}
-
-// lossOf turns missing frames into their length, given that of one.
-func lossOf(frames uint32, each time.Duration) Loss {
-	return Loss{Frames: frames, Duration: time.Duration(frames) * each}
 }

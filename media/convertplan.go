@@ -7,12 +7,6 @@ import (
 	"github.com/penstock-media/penstock/media/internal/yuv"
 )
 
-// defaultJPEGQuality stands for a quality of 0.
-const defaultJPEGQuality = 80
-
-// maxBoxSide is the contract's largest width or height of a box.
-const maxBoxSide = 8192
-
 // plan is how pictures of one size and rotation are brought into one format.
 type plan struct {
 	width, height int // as delivered
@@ -51,7 +45,7 @@ func planVideo(srcW, srcH, rotation int, f VideoFormat) (plan, error) {
 		rotation: rotation, srcWidth: srcW, srcHeight: srcH,
 	}
 	if pl.quality == 0 {
-		pl.quality = defaultJPEGQuality
+		pl.quality = DefaultJPEGQuality
 	}
 	turned := rotation == 90 || rotation == 270
 	up := size{srcW, srcH}.turn(turned) // the source as seen upright
@@ -69,17 +63,17 @@ func planVideo(srcW, srcH, rotation int, f VideoFormat) (plan, error) {
 func checkVideoFormat(f VideoFormat) error {
 	switch {
 	case f.Pixel > JPEG:
-		return &FormatError{Field: "pixel_format", Text: fmt.Sprintf("%d is unknown", f.Pixel)}
-	case f.Width < 0 || f.Width > maxBoxSide:
-		return &FormatError{Field: "width", Text: fmt.Sprintf("%d is not 0 to %d", f.Width, maxBoxSide)}
-	case f.Height < 0 || f.Height > maxBoxSide:
-		return &FormatError{Field: "height", Text: fmt.Sprintf("%d is not 0 to %d", f.Height, maxBoxSide)}
+		return &FormatError{"pixel_format", "not a pixel format; use I420, NV12, RGB24, RGBA or JPEG"}
+	case f.Width < 0 || f.Width > MaxBoxPixels:
+		return &FormatError{"width", fmt.Sprintf("%d is not offered; use 1 to %d, or 0 for no limit", f.Width, MaxBoxPixels)}
+	case f.Height < 0 || f.Height > MaxBoxPixels:
+		return &FormatError{"height", fmt.Sprintf("%d is not offered; use 1 to %d, or 0 for no limit", f.Height, MaxBoxPixels)}
 	case f.Fit > Stretch:
-		return &FormatError{Field: "fit", Text: fmt.Sprintf("%d is unknown", f.Fit)}
+		return &FormatError{"fit", "not a fit mode; use CONTAIN, COVER or STRETCH"}
 	case f.Fit != Contain && (f.Width == 0 || f.Height == 0):
-		return &FormatError{Field: "fit", Text: "cover and stretch need both width and height"}
+		return &FormatError{"fit", "COVER and STRETCH need both width and height"}
 	case f.JPEGQuality < 0 || f.JPEGQuality > 100:
-		return &FormatError{Field: "jpeg_quality", Text: fmt.Sprintf("%d is not 1 to 100", f.JPEGQuality)}
+		return &FormatError{"jpeg_quality", fmt.Sprintf("%d is not offered; use 1 to 100", f.JPEGQuality)}
 	}
 	return nil
 }

@@ -61,7 +61,7 @@ func TestF2_PlanRefuses(t *testing.T) {
 	for field, f := range map[string]VideoFormat{
 		"pixel_format": {Pixel: JPEG + 1},
 		"width":        {Width: -1},
-		"height":       {Height: maxBoxSide + 1},
+		"height":       {Height: MaxBoxPixels + 1},
 		"fit":          {Fit: Cover, Width: 10},
 		"jpeg_quality": {Pixel: JPEG, JPEGQuality: 101},
 	} {

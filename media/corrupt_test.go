@@ -5,6 +5,8 @@ import (
 	"math/rand/v2"
 	"testing"
 
+	"github.com/pion/rtp/codecs"
+
 	"github.com/penstock-media/penstock/media/internal/picture"
 )
 
@@ -131,7 +133,7 @@ func TestF12_PicturesBeyondTheLimitAreRefused(t *testing.T) {
 			checkMemory(t)
 			units := clipUnits(t, c.name)
 			for _, limit := range []int{1, c.small - 1, c.small, c.large - 1, c.large} {
-				d, err := newVideoDecoder(c.codec, limit, "")
+				d, err := newVideoDecoder(c.codec, limit)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -230,16 +232,16 @@ func TestF12_ClosedDecodersSaySo(t *testing.T) {
 }
 
 func TestF12_UnknownAndMismatchedCodecs(t *testing.T) {
-	if _, err := newVideoDecoder(CodecUnknown, 1, ""); !errors.Is(err, ErrUnsupportedCodec) {
+	if _, err := newVideoDecoder(CodecUnknown, 1); !errors.Is(err, ErrUnsupportedCodec) {
 		t.Error(err)
 	}
-	if _, err := newVideoDecoder(CodecOpus, 1, ""); !errors.Is(err, ErrKindMismatch) {
+	if _, err := newVideoDecoder(CodecOpus, 1); !errors.Is(err, ErrKindMismatch) {
 		t.Error(err)
 	}
 	if _, err := newAudioDecoder(CodecParameters{Codec: CodecVP8}, 48000, 1); !errors.Is(err, ErrKindMismatch) {
 		t.Error(err)
 	}
-	if d, err := newVideoDecoder(CodecVP8, 0, ""); err == nil {
+	if d, err := newVideoDecoder(CodecVP8, 0); err == nil {
 		_ = d.Close()
 		t.Error("a limit of no pixels was taken")
 	}
@@ -263,14 +265,17 @@ func TestF22_ParameterSetsFromFmtp(t *testing.T) {
 	if got := spropParameterSets(fmtp); string(got) != string(sets) {
 		t.Fatalf("%x, want %x", got, sets)
 	}
-	d, err := newVideoDecoder(CodecH264, testMaxPixels, fmtp)
-	if err != nil {
-		t.Fatal(err)
+	track := newTestTrack(t, KindVideo)
+	params := h264Params
+	params.Fmtp = fmtp
+	track.SetParameters(ReceiveParameters{Codecs: []CodecParameters{params}})
+	c := subscribe(t, track, Request{})
+	for _, p := range packetsOf(&params, &codecs.H264Payloader{}, 1200, rest) {
+		track.mu.Lock()
+		track.assembler.push(p)
+		track.mu.Unlock()
 	}
-	decodeOne(t, d, rest, 0).Release()
-	if err := d.Close(); err != nil {
-		t.Fatal(err)
-	}
+	frame(t, c)
 	for _, bad := range []string{"", "sprop-parameter-sets", "sprop-parameter-sets=", "sprop-parameter-sets=!,,", "sprop-parameter-sets=Z0LAHtkAoD2hAAADAAEAAAMAMg8WLkg=,"} {
 		if got := spropParameterSets(bad); got != nil {
 			t.Errorf("%q gave %x", bad, got)
@@ -286,7 +291,7 @@ func FuzzVideo(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, codec uint8, key, next []byte) {
 		const limit = 1 << 18
-		d, err := newVideoDecoder(Codec(codec), limit, "")
+		d, err := newVideoDecoder(Codec(codec), limit)
 		if err != nil {
 			return
 		}
@@ -325,10 +330,5 @@ func FuzzSprop(f *testing.F) {
 		if got := spropParameterSets(fmtp); len(got) > 4*len(fmtp) {
 			t.Fatalf("%d bytes of %d", len(got), len(fmtp))
 		}
-		d, err := newVideoDecoder(CodecH264, testMaxPixels, fmtp) // sets that are no good may be followed by better ones
-		if err != nil {
-			t.Fatal(err)
-		}
-		_ = d.Close()
 	})
 }

@@ -32,19 +32,26 @@ type h264Depacketizer struct {
 }
 
 func newH264Depacketizer(fmtp string) *h264Depacketizer {
-	d := &h264Depacketizer{}
-	for _, param := range strings.Split(fmtp, ";") {
+	return &h264Depacketizer{sets: spropParameterSets(fmtp)}
+}
+
+// spropParameterSets returns H.264's sprop-parameter-sets (RFC 6184 section 8.1) in Annex B, or nil.
+func spropParameterSets(fmtp string) []byte {
+	var sets []byte
+	for param := range strings.SplitSeq(fmtp, ";") {
 		name, value, _ := strings.Cut(strings.TrimSpace(param), "=")
 		if !strings.EqualFold(name, "sprop-parameter-sets") {
 			continue
 		}
-		for _, set := range strings.Split(value, ",") {
-			if nal, err := base64.StdEncoding.DecodeString(strings.TrimSpace(set)); err == nil && len(nal) > 0 {
-				d.sets = append(append(d.sets, annexBStart...), nal...)
+		for nal := range strings.SplitSeq(value, ",") {
+			b, err := base64.StdEncoding.DecodeString(strings.TrimSpace(nal))
+			if err != nil || len(b) == 0 {
+				return nil
 			}
+			sets = append(append(sets, annexBStart...), b...)
 		}
 	}
-	return d
+	return sets
 }
 
 func (d *h264Depacketizer) begin() {

@@ -84,21 +84,11 @@ func (f *VideoFormat) normalize() (*VideoFormat, error) {
 	if n.JPEGQuality == 0 {
 		n.JPEGQuality = DefaultJPEGQuality
 	}
-	switch {
-	case n.Width < 0 || n.Width > MaxBoxPixels:
-		return nil, &FormatError{"width", fmt.Sprintf("%d is not offered; use 1 to %d, or 0 for no limit", n.Width, MaxBoxPixels)}
-	case n.Height < 0 || n.Height > MaxBoxPixels:
-		return nil, &FormatError{"height", fmt.Sprintf("%d is not offered; use 1 to %d, or 0 for no limit", n.Height, MaxBoxPixels)}
-	case n.Fit > Stretch:
-		return nil, &FormatError{"fit", "not a fit mode; use CONTAIN, COVER or STRETCH"}
-	case n.Fit != Contain && (n.Width == 0 || n.Height == 0):
-		return nil, &FormatError{"fit", "COVER and STRETCH need both width and height"}
-	case !(n.MaxFPS >= 0 && n.MaxFPS <= MaxFPS): // NaN too
+	if !(n.MaxFPS >= 0 && n.MaxFPS <= MaxFPS) { // not a number too
 		return nil, &FormatError{"max_fps", fmt.Sprintf("%v is not offered; use more than 0 and at most %d, or 0 for no limit", n.MaxFPS, MaxFPS)}
-	case n.JPEGQuality < 1 || n.JPEGQuality > 100:
-		return nil, &FormatError{"jpeg_quality", fmt.Sprintf("%d is not offered; use 1 to 100", n.JPEGQuality)}
-	case n.Pixel > JPEG:
-		return nil, &FormatError{"pixel_format", "not a pixel format; use I420, RGB24 or JPEG"}
+	}
+	if err := checkVideoFormat(n); err != nil {
+		return nil, err
 	}
 	return &n, nil
 }

@@ -276,7 +276,7 @@ func (v *videoPath) open(u *unit, consumers []*Consumer) bool {
 	if v.dec != nil {
 		return true
 	}
-	dec, err := newVideoDecoder(u.codec.Codec, v.t.cfg.MaxPicturePixels, u.codec.Fmtp)
+	dec, err := newVideoDecoder(u.codec.Codec, v.t.cfg.MaxPicturePixels)
 	if err != nil {
 		for _, c := range consumers {
 			if c.req.Video != nil {

@@ -30,17 +30,15 @@ type VideoDecoder struct {
 	c  *C.avc_decoder // nil when closed
 }
 
-// OpenVideo opens the decoder that libavcodec knows by name ("vp8", "h264"). extradata is what comes before the
-// stream, such as H.264 parameter sets in Annex B, or nil.
-func OpenVideo(name string, maxPixels int, extradata []byte) (*VideoDecoder, error) {
-	if maxPixels <= 0 || len(extradata) > maxUnitBytes {
+// OpenVideo opens the decoder that libavcodec knows by name ("vp8", "h264").
+func OpenVideo(name string, maxPixels int) (*VideoDecoder, error) {
+	if maxPixels <= 0 {
 		return nil, fmt.Errorf("open %s: %w", name, ErrTooLarge)
 	}
 	cName := C.CString(name)
 	defer C.free(unsafe.Pointer(cName))
 	d := &VideoDecoder{}
-	ret := C.avc_open_video(&d.c, cName, C.int64_t(maxPixels), unsafe.Pointer(unsafe.SliceData(extradata)), C.int(len(extradata)),
-		cmem.Counter(cmem.Decoder), cmem.Counter(cmem.PictureBuffer))
+	ret := C.avc_open_video(&d.c, cName, C.int64_t(maxPixels), cmem.Counter(cmem.Decoder), cmem.Counter(cmem.PictureBuffer))
 	if ret < 0 {
 		return nil, fmt.Errorf("open %s: %w", name, codeError(ret, 0))
 	}

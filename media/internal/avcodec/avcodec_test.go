@@ -38,7 +38,7 @@ func checkMemory(t testing.TB) {
 
 func open(t testing.TB, maxPixels int) *VideoDecoder {
 	t.Helper()
-	d, err := OpenVideo("vp8", maxPixels, nil)
+	d, err := OpenVideo("vp8", maxPixels)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -254,10 +254,10 @@ func TestCloseWhileDecoding(t *testing.T) {
 
 func TestOpenRefuses(t *testing.T) {
 	checkMemory(t)
-	if _, err := OpenVideo("nothing", 1, nil); !errors.Is(err, ErrNoDecoder) {
+	if _, err := OpenVideo("nothing", 1); !errors.Is(err, ErrNoDecoder) {
 		t.Error(err)
 	}
-	if _, err := OpenVideo("vp8", 0, nil); !errors.Is(err, ErrTooLarge) {
+	if _, err := OpenVideo("vp8", 0); !errors.Is(err, ErrTooLarge) {
 		t.Error(err)
 	}
 	if _, err := OpenAudio("pcm_mulaw", 8000, 3); !errors.Is(err, ErrUnsupported) {

@@ -47,8 +47,7 @@ static int open_context(avc_decoder **out, const char *name, avc_counter *counte
 	return 0;
 }
 
-int avc_open_video(avc_decoder **out, const char *name, int64_t max_pixels, const void *extradata, int extradata_size,
-                   void *decoders, void *buffers)
+int avc_open_video(avc_decoder **out, const char *name, int64_t max_pixels, void *decoders, void *buffers)
 {
 	avc_decoder *d;
 	int ret = open_context(&d, name, decoders);
@@ -64,15 +63,6 @@ int avc_open_video(avc_decoder **out, const char *name, int64_t max_pixels, cons
 	if (strcmp(name, "libdav1d") == 0) {
 		// Ignored where the wrapper is too old to know it; one thread holds nothing back.
 		av_opt_set_int(d->ctx->priv_data, "max_frame_delay", 1, 0);
-	}
-	if (extradata_size > 0) {
-		d->ctx->extradata = av_mallocz(extradata_size + AV_INPUT_BUFFER_PADDING_SIZE);
-		if (!d->ctx->extradata) {
-			avc_close(d);
-			return AVERROR(ENOMEM);
-		}
-		memcpy(d->ctx->extradata, extradata, extradata_size);
-		d->ctx->extradata_size = extradata_size;
 	}
 	ret = avcodec_open2(d->ctx, NULL, NULL);
 	if (ret < 0) {

@@ -44,8 +44,7 @@ typedef struct {
 	avc_picture out[AVC_MAX_OUT];
 } avc_decoder;
 
-int avc_open_video(avc_decoder **out, const char *name, int64_t max_pixels, const void *extradata, int extradata_size,
-                   void *decoders, void *buffers);
+int avc_open_video(avc_decoder **out, const char *name, int64_t max_pixels, void *decoders, void *buffers);
 int avc_open_audio(avc_decoder **out, const char *name, int rate, int channels, void *decoders);
 void avc_close(avc_decoder *d);
 
