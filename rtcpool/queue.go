@@ -15,7 +15,6 @@ type negotiation struct {
 
 	peer     *peer
 	complete <-chan struct{} // gathering is complete
-	rejected []RejectedMedia
 	finished func(outcome) // ends the span
 }
 
