@@ -15,7 +15,7 @@ type negotiation struct {
 
 	peer     *peer
 	complete <-chan struct{} // gathering is complete
-	finished func(outcome) // ends the span
+	finished func(outcome)   // ends the span
 }
 
 // restart is a remote ICE restart without an offer.
