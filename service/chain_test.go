@@ -72,9 +72,8 @@ func TestO1_Spans(t *testing.T) {
 		attach.Parent().SpanID() != open.SpanContext().SpanID() {
 		t.Errorf("parents are %v, %v, %v", open.Parent(), resolve.Parent(), attach.Parent())
 	}
-	for range 5 {
-		r.video()
-	}
+	_, err = g.tracks.GetFrame(g.ctx, &penstockv1.GetFrameRequest{SessionId: "call", Selector: byParticipant("alice", camera)})
+	must(t, err) // A reply that is no proto.Message passes the stats handler too.
 	cancel()
 	_ = r.end()
 	for _, span := range recorder.Ended() {

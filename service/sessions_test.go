@@ -11,6 +11,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	penstockv1 "github.com/penstock-media/penstock/api/penstock/v1"
+	"github.com/penstock-media/penstock/internal/sfutest"
 	"github.com/penstock-media/penstock/internal/sfutest/clips"
 	"github.com/penstock-media/penstock/resolverstore"
 )
@@ -186,10 +187,11 @@ func TestO4_Limits(t *testing.T) {
 	r := g.stream("call", byParticipant("alice", camera))
 	wantStatus(t, streamCall(&penstockv1.StreamTrackRequest{SessionId: "call", Selector: byParticipant("alice", camera)})(g.ctx, g), codes.ResourceExhausted, "LIMIT_REACHED")
 	r.cancel()
-	for err := r.end(); ; {
+	for {
 		// The place of the stream is free as soon as its handler has seen the end.
 		s := g.open(&penstockv1.StreamTrackRequest{SessionId: "call", Selector: byParticipant("alice", camera)})
-		if _, err = s.stream.Recv(); err == nil {
+		_, err := s.stream.Recv()
+		if err == nil {
 			break
 		}
 		wantStatus(t, err, codes.ResourceExhausted, "LIMIT_REACHED")
@@ -245,4 +247,39 @@ func TestS7_Renegotiation(t *testing.T) {
 		}
 		last = i.GetSequence()
 	}
+}
+
+// TestS5_Candidates gives candidates before the offer, nonsense, and those of a generation that is gone.
+func TestS5_Candidates(t *testing.T) {
+	g := startGateway(t)
+	g.create("call")
+	give := func(generation uint64, c *penstockv1.IceCandidate) penstockv1.CandidateResult {
+		t.Helper()
+		r, err := g.sessions.AddIceCandidate(g.ctx, &penstockv1.AddIceCandidateRequest{SessionId: "call", Generation: generation, Candidate: c})
+		must(t, err)
+		return r.GetResult()
+	}
+	good := &penstockv1.IceCandidate{Candidate: "candidate:1 1 udp 2130706431 127.0.0.1 9 typ host", SdpMid: proto.String("0"), SdpMlineIndex: proto.Uint32(0)}
+	if got := give(1, good); got != penstockv1.CandidateResult_CANDIDATE_RESULT_KEPT {
+		t.Errorf("before the offer: %v", got)
+	}
+	if got := give(1, &penstockv1.IceCandidate{Candidate: "nonsense"}); got == penstockv1.CandidateResult_CANDIDATE_RESULT_ADDED {
+		t.Errorf("nonsense: %v", got)
+	}
+	sfu := g.sfu("call", sfutest.MSIDStream)
+	must(t, sfu.Publish(g.ctx, newTrack(t, sfu, "alice", camera, clips.AliceCamera())))
+	if got := give(1, good); got != penstockv1.CandidateResult_CANDIDATE_RESULT_ADDED {
+		t.Errorf("after the offer: %v", got)
+	}
+	if got := give(1, &penstockv1.IceCandidate{}); got != penstockv1.CandidateResult_CANDIDATE_RESULT_ADDED && got != penstockv1.CandidateResult_CANDIDATE_RESULT_KEPT {
+		t.Errorf("end-of-candidates: %v", got)
+	}
+	stale := &penstockv1.IceCandidate{Candidate: good.GetCandidate(), SdpMid: proto.String("0"), UsernameFragment: proto.String("old")}
+	if got := give(1, stale); got != penstockv1.CandidateResult_CANDIDATE_RESULT_IGNORED {
+		t.Errorf("of another ICE session: %v", got)
+	}
+	_, err := g.sessions.AddIceCandidate(g.ctx, &penstockv1.AddIceCandidateRequest{SessionId: "none", Candidate: good})
+	wantStatus(t, err, codes.NotFound, "SESSION_NOT_FOUND")
+	_, err = g.sessions.AddIceCandidate(g.ctx, &penstockv1.AddIceCandidateRequest{SessionId: "call", Candidate: &penstockv1.IceCandidate{SdpMlineIndex: proto.Uint32(1 << 16)}})
+	wantStatus(t, err, codes.InvalidArgument, "INVALID_FIELD")
 }

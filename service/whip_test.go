@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"path"
 	"strings"
 	"testing"
 
@@ -13,6 +14,7 @@ import (
 	"github.com/penstock-media/penstock/connector/whip"
 	"github.com/penstock-media/penstock/internal/sfutest"
 	"github.com/penstock-media/penstock/internal/sfutest/clips"
+	"github.com/penstock-media/penstock/rtcpool"
 )
 
 // whipEndpoint serves WHIP over real HTTP and returns its address.
@@ -86,6 +88,41 @@ func TestWHIPIntoExistingSession(t *testing.T) {
 	if _, err := g.publishWHIP(url+"offered", clips.BobCamera()); err == nil || !strings.Contains(err.Error(), "409") {
 		t.Errorf("a session with offers gives %v", err)
 	}
+}
+
+// TestC1_WHIPResource trickles and restarts ICE on the publication's resource, and on others, which are not found.
+func TestC1_WHIPResource(t *testing.T) {
+	g := startGateway(t, func(c *Config) { c.WHIPCreate = true })
+	p, err := g.publishWHIP(g.whipEndpoint()+"studio", clips.BobCamera())
+	must(t, err)
+	resource := path.Base(p.Resource())
+	w := g.svc.WHIP()
+	must(t, w.Trickle(g.ctx, "studio", resource, []rtcpool.Candidate{{Candidate: "nonsense"}}, true))
+	before, err := w.RestartICE(g.ctx, "studio", resource, "abcd", "0123456789012345678901", nil)
+	must(t, err)
+	after, err := w.RestartICE(g.ctx, "studio", resource, "efgh", "0123456789012345678901", nil)
+	must(t, err)
+	if a, b := iceUfrag(before), iceUfrag(after); a == "" || a == b {
+		t.Errorf("restarts answered with the credentials %q and %q", a, b)
+	}
+	for _, other := range [][2]string{{"studio", "other"}, {"other", resource}, {"studio", ""}} {
+		if err := w.Trickle(g.ctx, other[0], other[1], nil, true); !errors.Is(err, whip.ErrNotFound) {
+			t.Errorf("trickle to %v gives %v", other, err)
+		}
+		if _, err := w.RestartICE(g.ctx, other[0], other[1], "abcd", "0123456789012345678901", nil); !errors.Is(err, whip.ErrNotFound) {
+			t.Errorf("a restart of %v gives %v", other, err)
+		}
+		if err := w.Unpublish(g.ctx, other[0], other[1]); !errors.Is(err, whip.ErrNotFound) {
+			t.Errorf("unpublishing %v gives %v", other, err)
+		}
+	}
+}
+
+// iceUfrag returns the first ICE user name of an SDP.
+func iceUfrag(sdp string) string {
+	_, rest, _ := strings.Cut(sdp, "a=ice-ufrag:")
+	ufrag, _, _ := strings.Cut(rest, "\r")
+	return ufrag
 }
 
 // TestWHIPBadOffer leaves no session behind.
