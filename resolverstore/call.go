@@ -86,11 +86,15 @@ type proposal struct {
 	media string
 }
 
+// maxDead is how many ids of removed media a call remembers, so that facts that come late do not bring one back. It is no matter
+// of the caller's: ids are short, and one that is forgotten too early is a dead media handed out.
+const maxDead = 1024
+
 func newCall(cfg *Config, revision uint64) *call {
 	return &call{
 		cfg: cfg, participants: map[string]*participant{}, publications: map[PublicationRef]*publication{},
 		media: map[string]*medium{}, tracks: map[string]*track{}, tombstones: tombstones{left: map[string]tombstone{}},
-		dead: newRing[string](cfg.MaxTombstones), removals: newRing[removal](cfg.MaxTombstones),
+		dead: newRing[string](maxDead), removals: newRing[removal](cfg.MaxTombstones),
 		proposed: map[proposal]time.Time{}, revision: revision, floor: revision,
 	}
 }
