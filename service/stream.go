@@ -141,14 +141,14 @@ func (s *stream) serve(ctx context.Context, a *attachment, open *openSpan) error
 	if err != nil {
 		return err
 	}
-	var looked context.Context // Another one says that something has changed; looking at each frame would cost locks.
+	var looked <-chan struct{} // Another one says that something has changed; looking at each frame would cost locks.
 	for {
 		wait := s.attach.waker.context(ctx)
-		if wait != looked {
+		if wait.Done() != looked {
 			if err := s.look(a); err != nil {
 				return err
 			}
-			looked = wait
+			looked = wait.Done()
 		}
 		item, err := a.consumer.Next(wait)
 		var ended *media.EndedError
