@@ -51,12 +51,16 @@ bench: deps-bench ## Measure, and print one table; it is left in bench/out.
 	go run ./bench
 
 .PHONY: lint
-lint: deps-lint ## Look for faults without running anything.
-	test -z "$$(gofmt -l $$(git ls-files '*.go') | tee /dev/stderr)"
+lint: deps-lint lint-format ## Look for faults without running anything.
 	go vet ./...
 	go vet -tags e2e ./e2e/...
 	$$(e2e/tools/get golangci-lint) run ./...
 	$(MAKE) --no-print-directory lint-proto
+
+.PHONY: lint-format
+lint-format: ## Name the files that gofmt would change.
+	@files=$$(gofmt -l $$(git ls-files '*.go')); \
+	if [ -n "$$files" ]; then echo "gofmt would change:" $$files >&2; exit 1; fi
 
 .PHONY: lint-proto
 lint-proto: deps-lint ## Lint the protos, and compare them with AGAINST.
