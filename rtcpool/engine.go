@@ -18,7 +18,9 @@ import (
 
 const (
 	nackInterval = 20 * time.Millisecond
-	receiveMTU   = 2048 // bytes of the largest packet that is read
+	// nacksPerPacket bounds how often one packet is asked for: as long as the reader waits for it.
+	nacksPerPacket = uint16(holePatience / nackInterval)
+	receiveMTU     = 2048 // bytes of the largest packet that is read
 )
 
 // The RTP header extensions (RFC 8285) that are read.
@@ -161,7 +163,7 @@ func registerExtensions(engine *webrtc.MediaEngine) error {
 // newInterceptors builds the feedback that a receiver owes: NACK (RFC 4585), receiver reports (RFC 3550), transport-wide
 // congestion control.
 func newInterceptors() (*interceptor.Registry, error) {
-	generator, err := nack.NewGeneratorInterceptor(nack.GeneratorInterval(nackInterval))
+	generator, err := nack.NewGeneratorInterceptor(nack.GeneratorInterval(nackInterval), nack.GeneratorMaxNacksPerPacket(nacksPerPacket))
 	if err != nil {
 		return nil, err
 	}
