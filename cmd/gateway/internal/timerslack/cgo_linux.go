@@ -1,0 +1,3 @@
+package timerslack
+
+import "C" // compiles timerslack_linux.c, whose constructor does the work
