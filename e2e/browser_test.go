@@ -33,8 +33,8 @@ type browser struct {
 	stderr  *logBuffer
 }
 
-// publish starts Chromium on a page that publishes with the codec to the WHIP endpoint.
-func publish(t *testing.T, whip, codec string) *browser {
+// publish starts Chromium on a page that publishes with the codecs to the WHIP endpoint.
+func publish(t *testing.T, whip, audio, video string) *browser {
 	t.Helper()
 	b := &browser{reports: make(chan report, 256), stop: make(chan struct{}), stderr: &logBuffer{}}
 	mux := http.NewServeMux()
@@ -62,7 +62,7 @@ func publish(t *testing.T, whip, codec string) *browser {
 	t.Cleanup(server.CloseClientConnections)
 	t.Cleanup(server.Close)
 
-	page := fmt.Sprintf("%s/?%s", server.URL, url.Values{"whip": {whip}, "codec": {codec}}.Encode())
+	page := fmt.Sprintf("%s/?%s", server.URL, url.Values{"whip": {whip}, "audio": {audio}, "video": {video}}.Encode())
 	cmd := exec.Command(program(t, "CHROMIUM", "chromium", "google-chrome"),
 		"--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
 		"--disable-component-update", "--disable-sync", "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream",

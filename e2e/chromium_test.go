@@ -44,6 +44,9 @@ func probe(t *testing.T, path string, args ...string) probed {
 	return p
 }
 
+// opus is Chromium's name of the codec.
+const opus = "audio/opus"
+
 // record streams a source into several files at the same time, and returns their paths by extension.
 func record(t *testing.T, g *gatewayProcess, session, source string, frames int, extensions ...string) map[string]string {
 	t.Helper()
@@ -70,12 +73,12 @@ func record(t *testing.T, g *gatewayProcess, session, source string, frames int,
 }
 
 // publishing starts a gateway and a Chromium that publishes into a session of it, and waits until it is connected.
-func publishing(t *testing.T, session, codec string) (*gatewayProcess, *browser) {
+func publishing(t *testing.T, session, audio, video string) (*gatewayProcess, *browser) {
 	t.Helper()
 	g := serve(t)
-	b := publish(t, "http://"+g.http+"/whip/"+session+"?user=ann", codec)
+	b := publish(t, "http://"+g.http+"/whip/"+session+"?user=ann", audio, video)
 	answer := b.wait(t, "answered", nil)
-	if !strings.Contains(answer, "stereo=1") {
+	if audio == opus && !strings.Contains(answer, "stereo=1") {
 		t.Errorf("the answer does not ask for stereo Opus:\n%s", answer)
 	}
 	b.wait(t, "state", func(s string) bool { return s == "connected" })
@@ -99,7 +102,7 @@ func ending(t *testing.T, g *gatewayProcess, b *browser, session string) {
 
 func TestC2_ChromiumPublishesVP8AndOpus(t *testing.T) {
 	const session, frames = "c2-vp8", 40
-	g, b := publishing(t, session, "video/VP8")
+	g, b := publishing(t, session, opus, "video/VP8")
 	if status := b.wait(t, "patched", nil); status != "204" {
 		t.Errorf("PATCH gives %s, want 204", status)
 	}
@@ -127,7 +130,7 @@ func TestC2_ChromiumPublishesVP8AndOpus(t *testing.T) {
 
 func TestC2_ChromiumPublishesH264(t *testing.T) {
 	const session, frames = "c2-h264", 40
-	g, b := publishing(t, session, "video/H264")
+	g, b := publishing(t, session, opus, "video/H264")
 	video := record(t, g, session, "camera", frames, ".y4m", ".h264")
 	if p := probe(t, video[".y4m"]); p.Codec != "rawvideo" || p.Width*3 != p.Height*4 || p.frames < 1 {
 		t.Errorf("y4m: %+v", p)
@@ -137,6 +140,26 @@ func TestC2_ChromiumPublishesH264(t *testing.T) {
 		t.Errorf("h264: %+v, want %d frames", p, frames)
 	}
 	ending(t, g, b, session)
+}
+
+// The packets of the other codecs come from Chromium's packetizer in the tests above.
+func TestF1_ChromiumPacketizesG711(t *testing.T) {
+	for _, codec := range []string{"PCMU", "PCMA"} {
+		t.Run(codec, func(t *testing.T) {
+			session := "f1-" + strings.ToLower(codec)
+			g, b := publishing(t, session, "audio/"+codec, "video/VP8")
+			wav := record(t, g, session, "microphone", 100, ".wav")[".wav"]
+			if p := probe(t, wav); p.Codec != "pcm_s16le" || p.SampleRate != "48000" {
+				t.Errorf("wav: %+v", p)
+			}
+			checkLoud(t, wav)
+			out, err := g.worker(t, "tracks", "--session="+session)
+			if err != nil || !strings.Contains(strings.ToUpper(out), codec) {
+				t.Errorf("the track is not told to be %s: %v\n%s", codec, err, out)
+			}
+			ending(t, g, b, session)
+		})
+	}
 }
 
 // checkColour looks for the green of Chromium's fake camera, which is Y, U and V all 0, with a bright figure on it.
