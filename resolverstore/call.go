@@ -18,7 +18,7 @@ type call struct {
 	media        map[string]*medium
 	tracks       map[string]*track // those that have not ended
 	tombstones   tombstones
-	dead         *ring[string]  // ids of media that ended
+	dead         *deadMedia
 	removals     *ring[removal] // tracks that ended
 	proposed     map[proposal]time.Time
 
@@ -86,15 +86,11 @@ type proposal struct {
 	media string
 }
 
-// maxDead is how many ids of removed media a call remembers, so that facts that come late do not bring one back. It is no matter
-// of the caller's: ids are short, and one that is forgotten too early is a dead media handed out.
-const maxDead = 1024
-
 func newCall(cfg *Config, revision uint64) *call {
 	return &call{
 		cfg: cfg, participants: map[string]*participant{}, publications: map[PublicationRef]*publication{},
 		media: map[string]*medium{}, tracks: map[string]*track{}, tombstones: tombstones{left: map[string]tombstone{}},
-		dead: newRing[string](maxDead), removals: newRing[removal](cfg.MaxTombstones),
+		dead: newDeadMedia(cfg.MaxMedia), removals: newRing[removal](cfg.MaxTombstones),
 		proposed: map[proposal]time.Time{}, revision: revision, floor: revision,
 	}
 }

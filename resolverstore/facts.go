@@ -2,7 +2,6 @@ package resolverstore
 
 import (
 	"fmt"
-	"slices"
 	"time"
 )
 
@@ -22,6 +21,7 @@ func (c *call) applyMedia(d MediaDiff, now time.Time) error {
 }
 
 func (c *call) removeMedia(id string, now time.Time) {
+	c.dead.add(id) // also one that is not known here: its Put may still be on its way
 	m := c.media[id]
 	if m == nil {
 		return
@@ -34,11 +34,10 @@ func (c *call) removeMedia(id string, now time.Time) {
 		c.endTrack(t, reason, now)
 	}
 	delete(c.media, id)
-	c.dead.add(id)
 }
 
 func (c *call) putMedia(m Media, now time.Time) error {
-	if slices.Contains(c.dead.items, m.ID) {
+	if c.dead.has(m.ID) {
 		return nil // told in the wrong order; ids are never used again
 	}
 	// Bytes from the peer that cannot be told to anybody name nobody.

@@ -223,7 +223,7 @@ func TestR12_WaitersCostNothing(t *testing.T) {
 }
 
 func TestR13_CyclesLeaveNothing(t *testing.T) {
-	inBubble(t, Config{MaxTombstones: 64}, func(t *testing.T, f *fixture, m *Memory) {
+	inBubble(t, Config{MaxTombstones: 64, MaxMedia: 64}, func(t *testing.T, f *fixture, m *Memory) {
 		cycle := func(n int) {
 			for range n {
 				f.mustApply(joined("ann1"), published("ann1", Camera))
@@ -236,7 +236,7 @@ func TestR13_CyclesLeaveNothing(t *testing.T) {
 			time.Sleep(time.Minute)
 			synctest.Wait()
 		}
-		cycle(200) // the bounded logs are full
+		cycle(2 * lateDead) // the bounded logs are full
 		before := heap()
 		cycle(10_000)
 		if after := heap(); after > before+256<<10 {
