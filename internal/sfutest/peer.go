@@ -29,11 +29,13 @@ func newPeer() (*peer, error) {
 		return nil, fmt.Errorf("register codecs: %w", err)
 	}
 	registry := &interceptor.Registry{}
-	if err := webrtc.ConfigureTWCCHeaderExtensionSender(engine, registry); err != nil {
-		return nil, fmt.Errorf("configure transport-wide sequence numbers: %w", err)
-	}
 	if err := webrtc.RegisterDefaultInterceptors(engine, registry); err != nil {
 		return nil, fmt.Errorf("register interceptors: %w", err)
+	}
+	// After the others, so that it numbers a packet before the NACK responder keeps it: it would write into the kept
+	// headers, of which several goroutines of the responder send at one time. A packet sent again has its first number.
+	if err := webrtc.ConfigureTWCCHeaderExtensionSender(engine, registry); err != nil {
+		return nil, fmt.Errorf("configure transport-wide sequence numbers: %w", err)
 	}
 	settings := webrtc.SettingEngine{}
 	settings.SetIncludeLoopbackCandidate(true)
