@@ -144,7 +144,7 @@ func codecParameters(m *sdp.MediaDescription) []media.CodecParameters {
 	return out
 }
 
-// receiveParameters reads from the answer what was negotiated, by mid. pion's answer repeats the offer's format
+// receiveParameters reads from the answer what was negotiated, by mid; what it refuses is left out. pion's answer repeats the offer's format
 // parameters, and with them the sender's parameter sets.
 func receiveParameters(local *webrtc.SessionDescription) map[string]media.ReceiveParameters {
 	out := make(map[string]media.ReceiveParameters)
@@ -156,6 +156,9 @@ func receiveParameters(local *webrtc.SessionDescription) map[string]media.Receiv
 		return out
 	}
 	for _, m := range desc.MediaDescriptions {
+		if m.MediaName.Port.Value == 0 {
+			continue
+		}
 		mid, _ := m.Attribute(sdp.AttrKeyMID)
 		out[mid] = media.ReceiveParameters{Codecs: codecParameters(m), Extensions: headerExtensions(m)}
 	}

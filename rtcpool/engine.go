@@ -2,6 +2,8 @@ package rtcpool
 
 import (
 	"fmt"
+	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -65,23 +67,30 @@ func codecByName(name string) (media.Codec, bool) {
 	return media.CodecUnknown, false
 }
 
-// hasKnownCodec tells whether a media description offers a codec of its kind that can be received.
+// hasKnownCodec tells whether a media description offers a codec of its kind that can be received, in a form that pion
+// takes: it would answer one of which it takes nothing with formats that nobody offered.
 func hasKnownCodec(m *sdp.MediaDescription, kind media.Kind) bool {
 	one := &sdp.SessionDescription{MediaDescriptions: []*sdp.MediaDescription{m}}
-	for _, format := range m.MediaName.Formats {
-		pt, err := strconv.ParseUint(format, 10, 8)
+	for _, format := range readableFormats(m) {
+		pt, err := strconv.ParseUint(format, 10, 7)
 		if err != nil {
 			continue
 		}
-		c, err := one.GetCodecForPayloadType(uint8(pt))
-		if err != nil {
-			continue
-		}
-		if codec, ok := codecByName(c.Name); ok && codec.Kind() == kind {
+		if c, err := one.GetCodecForPayloadType(uint8(pt)); err == nil && takes(kind, c) {
 			return true
 		}
 	}
 	return false
+}
+
+// takes tells whether a codec of an a=rtpmap (RFC 8866 section 6.6) is one of the receivables. Clock and channels, where
+// they are told, must be the codec's own.
+func takes(kind media.Kind, c sdp.Codec) bool {
+	channels, _ := strconv.Atoi(c.EncodingParameters)
+	return slices.ContainsFunc(receivables(), func(r receivable) bool {
+		return r.codec.Kind() == kind && strings.EqualFold(r.codec.String(), c.Name) &&
+			(c.ClockRate == 0 || c.ClockRate == r.clock) && (channels == 0 || channels == int(max(r.chans, 1)))
+	})
 }
 
 // newAPI returns pion's API as the gateway uses it. One serves one peer connection: interceptors are built for each.
@@ -192,6 +201,11 @@ func newSettings(cfg *Config) (webrtc.SettingEngine, error) {
 	if cfg.UDPPortMin != 0 || cfg.UDPPortMax != 0 {
 		if err := settings.SetEphemeralUDPPortRange(cfg.UDPPortMin, cfg.UDPPortMax); err != nil {
 			return settings, fmt.Errorf("%w: UDPPortMin %d, UDPPortMax %d: %w", ErrConfig, cfg.UDPPortMin, cfg.UDPPortMax, err)
+		}
+	}
+	for _, text := range cfg.AnnouncedIPs {
+		if ip, err := netip.ParseAddr(text); err != nil || ip.Zone() != "" || ip.IsUnspecified() || ip.IsMulticast() {
+			return settings, fmt.Errorf("%w: AnnouncedIPs: %q is not an address that others can reach", ErrConfig, text)
 		}
 	}
 	if len(cfg.AnnouncedIPs) > 0 {

@@ -41,9 +41,11 @@ func (e *entry) snapshot() Media {
 // readFacts compares the media with the offer that was just applied: what goes on is left alone, what now belongs to
 // another sender ends and begins anew.
 func (s *Session) readFacts(p *peer) {
+	params := receiveParameters(p.pc.LocalDescription())
 	var now []*section
 	for i := range p.last.sections {
-		if f := &p.last.sections[i]; f.accepted() && f.kind != media.KindUnknown {
+		f := &p.last.sections[i]
+		if _, taken := params[f.mid]; taken && f.accepted() && f.kind != media.KindUnknown {
 			now = append(now, f)
 		}
 	}
@@ -53,7 +55,6 @@ func (s *Session) readFacts(p *peer) {
 		}
 		return !slices.ContainsFunc(now, func(f *section) bool { return f.mid == e.facts.mid && e.goesOn(f) })
 	})
-	params := receiveParameters(p.pc.LocalDescription())
 	for _, f := range now {
 		e := s.entryOf(p, f.mid)
 		switch {

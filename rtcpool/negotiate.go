@@ -148,7 +148,7 @@ func (s *Session) beginNegotiation(n *negotiation) {
 // beginRestart turns a restart into the last offer with new credentials.
 func (s *Session) beginRestart(n *negotiation) error {
 	p := s.current
-	if p == nil || p.last == nil || p.state == StateClosed {
+	if p == nil || p.last == nil || len(p.last.desc.MediaDescriptions) == 0 || p.state == StateClosed {
 		return ErrNoOffer
 	}
 	next, err := p.last.withCredentials(n.restart.ufrag, n.restart.pwd, n.restart.candidates)
@@ -268,13 +268,21 @@ func (s *Session) finishNegotiation(complete bool) {
 	n.answer(outcome{result: Result{Answer: a}})
 }
 
-// refuseAll answers an offer of which nothing can be taken. pion has no part in it.
+// refuseAll answers an offer of which nothing can be taken. pion has no part in it. Of the current generation it takes
+// away all media; the connection stays for what is offered next.
 func (s *Session) refuseAll(n *negotiation) {
 	text, rejected, err := buildAnswer(n.offer, "")
 	if err != nil {
 		s.fail(n, "writing the answer", err)
 		return
 	}
+	a := &Answer{SDP: text, Generation: n.generation, CandidatesComplete: true, Rejected: rejected}
+	if p := s.current; p != nil && n.generation == p.generation && p.state != StateClosed {
+		n.offer.ufrag = p.last.ufrag // ICE goes on as it was
+		p.last, p.answer = n.offer, a
+		s.removeEntries(func(e *entry) bool { return e.peer == p })
+		s.report()
+	}
 	s.pool.stats.answered.Add(1)
-	n.answer(outcome{result: Result{Answer: &Answer{SDP: text, Generation: n.generation, CandidatesComplete: true, Rejected: rejected}}})
+	n.answer(outcome{result: Result{Answer: a}})
 }

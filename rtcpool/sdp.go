@@ -3,6 +3,7 @@ package rtcpool
 import (
 	"crypto/sha256"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/pion/ice/v4"
@@ -171,6 +172,9 @@ func bundleGroup(d *sdp.SessionDescription) (mids map[string]struct{}, ok bool) 
 func (o *offer) gatherTransport() error {
 	for _, key := range []string{"ice-ufrag", "ice-pwd", "fingerprint"} {
 		value := o.firstAttribute(key)
+		if value == "" && !slices.ContainsFunc(o.sections, func(s section) bool { return s.accepted() }) {
+			continue // nothing is left that would need it
+		}
 		if value == "" {
 			return &SDPError{What: "has no a=" + key + "; ICE (RFC 8839) and DTLS (RFC 8842) are needed"}
 		}
