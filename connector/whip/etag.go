@@ -3,6 +3,7 @@ package whip
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"slices"
 	"sync"
 )
 
@@ -22,7 +23,7 @@ func entityTag(resource, ufrag string) string {
 type iceSessions struct {
 	mu    sync.Mutex
 	tags  map[string]string
-	order []string // resources, oldest first; may name forgotten ones
+	order []string // resources, oldest first
 }
 
 func (s *iceSessions) set(resource, tag string) {
@@ -51,5 +52,9 @@ func (s *iceSessions) get(resource string) (string, bool) {
 func (s *iceSessions) forget(resource string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if _, known := s.tags[resource]; !known {
+		return
+	}
 	delete(s.tags, resource)
+	s.order = slices.DeleteFunc(s.order, func(r string) bool { return r == resource })
 }

@@ -2,6 +2,7 @@ package whip
 
 import (
 	"strings"
+	"strconv"
 	"testing"
 )
 
@@ -65,4 +66,23 @@ func FuzzParseFragment(f *testing.F) {
 			t.Errorf("%v, %+v", err, again)
 		}
 	})
+}
+
+// What has ended takes no place: it pushes out none that lives.
+func TestEndedPublicationsAreForgotten(t *testing.T) {
+	var s iceSessions
+	s.set("lives", "tag")
+	for range 2 * maxKnown {
+		s.set("ends", "other")
+		s.forget("ends")
+	}
+	if tag, ok := s.get("lives"); !ok || tag != "tag" || len(s.order) != 1 {
+		t.Errorf("%q, %v, %d in order", tag, ok, len(s.order))
+	}
+	for i := range maxKnown {
+		s.set(strconv.Itoa(i), "new")
+	}
+	if _, ok := s.get("lives"); ok || len(s.tags) != maxKnown || len(s.order) != maxKnown {
+		t.Errorf("%d tags, %d in order", len(s.tags), len(s.order))
+	}
 }
