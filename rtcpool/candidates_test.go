@@ -145,3 +145,28 @@ func FuzzReadCandidate(f *testing.F) {
 		}
 	})
 }
+
+// Candidates of an ICE restart may overtake it: they are kept by its username fragment, and added when it comes.
+func TestS5_CandidatesBeforeTheRestartAreAdded(t *testing.T) {
+	p := newTestPool(t, nil)
+	s, r := open(t, p, "s")
+	f := newTestSFU(t)
+	f.add(opus, "mic", "alice")
+	f.negotiate(s, 0)
+	r.flowing(t, "mic")
+	ufrag := "coming"
+	c := Candidate{Candidate: "candidate:1 1 udp 1 192.0.2.9 9 typ host", UsernameFragment: &ufrag}
+	if got := give(t, s, 0, c); got != CandidateKept {
+		t.Errorf("before: %v", got)
+	}
+	before := p.Stats().CandidatesAdded
+	if res, err := s.RestartICE(t.Context(), ufrag, strings.Repeat("p", 24), nil); err != nil || res.Answer == nil {
+		t.Fatalf("%+v, %v", res, err)
+	}
+	if n := p.Stats().CandidatesAdded - before; n != 1 {
+		t.Errorf("%d added by the restart", n)
+	}
+	if got := give(t, s, 0, c); got != CandidateAdded {
+		t.Errorf("after: %v", got)
+	}
+}

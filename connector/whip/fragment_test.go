@@ -1,8 +1,8 @@
 package whip
 
 import (
-	"strings"
 	"strconv"
+	"strings"
 	"testing"
 )
 

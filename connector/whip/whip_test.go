@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 
@@ -147,6 +148,25 @@ func TestC1_PatchNeedsItsPreconditions(t *testing.T) {
 				checkProblem(t, r)
 			}
 		})
+	}
+}
+
+// A gateway that never saw the publication's tag checks it by the credentials of the fragment.
+func TestC1_TagOfAnotherGateway(t *testing.T) {
+	s := newServer(t, nil)
+	p := newPublisher(t)
+	p.publish(s, "/whip/s", p.offer(false, true))
+	h, err := New(Config{Sessions: s.gateway})
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := &server{Server: httptest.NewServer(h), gateway: s.gateway}
+	t.Cleanup(other.Close)
+	for tag, want := range map[string]int{p.tag: 204, `"else"`: 412, "": 428} {
+		r := other.call(t, "PATCH", p.location, p.fragment(), "Content-Type", typeFragment, "If-Match", tag)
+		if r.status != want {
+			t.Errorf("%s: %d, want %d: %s", tag, r.status, want, r.body)
+		}
 	}
 }
 
