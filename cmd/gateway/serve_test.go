@@ -109,6 +109,12 @@ func TestHealthcheck(t *testing.T) {
 	if got := runBinary(t, nil, "healthcheck", "--http-addr="+s.http); got.code != 0 || !strings.Contains(got.out, `"ready"`) {
 		t.Errorf("ready: exit %d, %s%s", got.code, got.out, got.err)
 	}
+	// A proxy of the environment is for what is far away, whatever way the own address is written.
+	_, port, _ := net.SplitHostPort(s.http)
+	proxy := []string{"HTTP_PROXY=http://127.0.0.1:1", "http_proxy=http://127.0.0.1:1"}
+	if got := runBinary(t, proxy, "healthcheck", "--insecure", "--http-addr=0.0.0.0:"+port); got.code != 0 {
+		t.Errorf("healthcheck with a proxy: exit %d, %s", got.code, got.err)
+	}
 	if got := runBinary(t, nil, "healthcheck", "--live", "--http-addr="+s.http); got.code != 0 || !strings.Contains(got.out, `"alive"`) {
 		t.Errorf("alive: exit %d, %s%s", got.code, got.out, got.err)
 	}

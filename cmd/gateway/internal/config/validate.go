@@ -135,17 +135,23 @@ func (c *Config) validateStore() error {
 func (c *Config) validateOrigins() error {
 	for _, origin := range c.WHIPOrigins {
 		u, err := url.Parse(origin)
-		if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") || u.Scheme+"://"+u.Host != origin {
-			return &Error{"whip-origins", fmt.Sprintf("%q is not an origin", origin), "write scheme, host and port only, like https://example.org, or *"}
+		if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") || u.Scheme+"://"+u.Host != origin || !browsersSay(u) {
+			return &Error{"whip-origins", fmt.Sprintf("%q is not an origin", origin), "write scheme, host and port only, in small letters and without the usual port, like https://example.org, or *"}
 		}
 	}
 	return nil
 }
 
+// browsersSay tells whether an origin is written as browsers write it (RFC 6454 section 6.1): another spelling never matches.
+func browsersSay(u *url.URL) bool {
+	usual := map[string]string{"http": "80", "https": "443"}
+	return u.Host == strings.ToLower(u.Host) && u.Port() != usual[u.Scheme]
+}
+
 func (c *Config) validateICE() error {
 	for _, ip := range c.AnnouncedIPs {
-		if _, err := netip.ParseAddr(ip); err != nil {
-			return &Error{"ice-announced-ips", fmt.Sprintf("%q is not an IP address", ip), "list addresses like 203.0.113.7, separated by commas"}
+		if a, err := netip.ParseAddr(ip); err != nil || a.Zone() != "" || a.IsUnspecified() || a.IsMulticast() {
+			return &Error{"ice-announced-ips", fmt.Sprintf("%q is not an IP address that others can reach", ip), "list addresses like 203.0.113.7, separated by commas"}
 		}
 	}
 	switch {
