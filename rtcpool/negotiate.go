@@ -134,6 +134,7 @@ func (s *Session) beginNegotiation(n *negotiation) {
 	}
 	if step, err := p.apply(n.offer); err != nil {
 		if p != s.current {
+			p.cancel() // now: no reader starts while it is waited for
 			s.closing.Go(p.close)
 		}
 		s.fail(n, step, err)

@@ -157,6 +157,7 @@ func (s *Session) replaceCurrent(p *peer) {
 	}
 	s.kept.forgetBelow(p.generation)
 	if old.state == StateClosed {
+		old.cancel() // now: no reader starts while it is waited for
 		s.closing.Go(old.close)
 		s.removeEntries(func(e *entry) bool { return e.peer == old })
 		return
