@@ -26,6 +26,9 @@ func newDepacketizer(p CodecParameters) depacketizer {
 	}
 }
 
+// maxUnitBytes bounds a unit: a sender may leave out the marker and keep the timestamp for ever.
+const maxUnitBytes = 8 << 20
+
 // assembler makes units of packets that come in order.
 type assembler struct {
 	emit func(*unit)
@@ -93,7 +96,10 @@ func (a *assembler) video(p *packet) {
 		a.cur.ext.hasRotation, a.cur.ext.rotation = true, p.ext.rotation
 	}
 	a.cur.received = p.received
-	data, ok := a.depkt.append(a.cur.data, p.payload)
+	data, ok := a.cur.data, len(a.cur.data)+len(p.payload) <= maxUnitBytes
+	if ok {
+		data, ok = a.depkt.append(a.cur.data, p.payload)
+	}
 	a.cur.data = data
 	if !ok {
 		a.malformed++

@@ -3,6 +3,7 @@ package media
 import (
 	"context"
 	"sync"
+	"time"
 )
 
 // Consumer is one subscription. Next has one caller at a time; Close may be called from anywhere, at any time.
@@ -17,7 +18,9 @@ type Consumer struct {
 	sent     bool // something was delivered
 	tooLarge bool // EventTooLarge was told
 	plans    planCache
-	waitKey  bool // encoded video: nothing until a key frame
+	waitKey  bool          // encoded video: nothing until a key frame
+	began    bool          // video: before is valid
+	before   time.Duration // video: where the picture before lies on the time line
 
 	mu      sync.Mutex
 	queue   []Item
@@ -38,6 +41,9 @@ type unitFormat struct {
 	codec         Codec
 	width, height int
 }
+
+// maxQueuedFrames bounds frames that are a byte long, on a clock that stands still.
+const maxQueuedFrames = 16 << 10
 
 // maxQueuedEvents bounds events that nobody reads; the oldest go.
 const maxQueuedEvents = 64
@@ -178,7 +184,7 @@ func (c *Consumer) bound(newest *Frame) (overflow bool) {
 		if oldest == newest {
 			return overflow
 		}
-		if c.bytes <= q.MaxBytes && newest.Time+newest.Duration-c.oldestLive().Time <= q.MaxDuration {
+		if c.bytes <= q.MaxBytes && len(c.queue)-c.head <= maxQueuedFrames && newest.Time+newest.Duration-c.oldestLive().Time <= q.MaxDuration {
 			return overflow
 		}
 		overflow = true
@@ -247,6 +253,25 @@ func (c *Consumer) dropFrames() {
 	for c.oldestFrame() != nil {
 		c.dropOldestFrame()
 	}
+}
+
+// dropBefore drops every frame but the newest.
+func (c *Consumer) dropBefore() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	newest := c.newestFrame()
+	for f := c.oldestFrame(); f != nil && f != newest; f = c.oldestFrame() {
+		c.dropOldestFrame()
+	}
+}
+
+func (c *Consumer) newestFrame() *Frame {
+	for i := len(c.queue) - 1; i >= c.head; i-- {
+		if f := c.queue[i].Frame; f != nil {
+			return f
+		}
+	}
+	return nil
 }
 
 // remove takes item i out, by moving those before it up.

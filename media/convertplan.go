@@ -90,7 +90,14 @@ func (s size) turn(turned bool) size {
 // fitBox returns what is taken of an upright source, and to what size that is brought.
 func fitBox(src, box size, f VideoFormat) (crop, out size) {
 	if f.Fit == Contain {
-		return src, contain(src, box, f.AllowUpscale)
+		out = contain(src, box, f.AllowUpscale)
+		if (out.w > MaxBoxPixels || out.h > MaxBoxPixels) && out.w*out.h > src.w*src.h {
+			out = src // a side that is not limited must not grow without end
+			if src.w <= MaxBoxPixels && src.h <= MaxBoxPixels {
+				out = contain(src, size{MaxBoxPixels, MaxBoxPixels}, true)
+			}
+		}
+		return src, out
 	}
 	// The proportions of the box, as large as the source has them.
 	inside := contain(box, src, true)

@@ -12,11 +12,14 @@ type pacer struct {
 	spacing time.Duration // of what comes in, smoothed
 }
 
+// maxPacerInterval keeps sums of it from overflowing.
+const maxPacerInterval = 365 * 24 * time.Hour
+
 func newPacer(fps float64) pacer {
 	if fps <= 0 {
 		return pacer{}
 	}
-	return pacer{interval: time.Duration(float64(time.Second) / fps)}
+	return pacer{interval: time.Duration(min(float64(time.Second)/fps, float64(maxPacerInterval)))}
 }
 
 // pass tells whether the picture at t is due. Every picture must be shown to it, in order.

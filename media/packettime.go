@@ -4,7 +4,10 @@ package media
 func packetSamples(p CodecParameters, packet []byte) int {
 	switch p.Codec {
 	case CodecOpus:
-		return opusSamples(packet)
+		if n := opusSamples(packet); n <= 5760 { // 120 ms, RFC 6716 section 3.2.5
+			return n
+		}
+		return 0
 	case CodecPCMU, CodecPCMA:
 		return len(packet) / max(p.Channels, 1)
 	case CodecG722:

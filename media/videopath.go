@@ -14,6 +14,7 @@ const (
 	// maxRunDuration and maxRunBytes bound the units kept since the last key frame, with which a new consumer starts at once.
 	maxRunDuration = 2 * time.Second
 	maxRunBytes    = 2 << 20
+	maxRunUnits    = 500 // a clock that stands still must not make the run long
 	// maxLiveAge is how old a picture may be and still be delivered as live.
 	maxLiveAge = 500 * time.Millisecond
 	// maxDecodeQueue bounds the units that wait for a decode worker.
@@ -45,7 +46,6 @@ type videoPath struct {
 	failures int // key frames in a row that failed
 	last     *shown
 	pictures []picture.Picture
-	prevTime time.Duration
 
 	decoded, errs, converted, dropped atomic.Uint64
 	width, height                     atomic.Int32
@@ -93,7 +93,7 @@ func (v *videoPath) add(u *unit) {
 		u.release()
 		return
 	}
-	if v.drop {
+	if v.drop || len(v.queue) >= maxDecodeQueue {
 		v.flushQueue() // a key frame supersedes what could not be decoded in time
 		v.drop = false
 	}
@@ -108,7 +108,7 @@ func (v *videoPath) keep(u *unit) {
 		v.dropRun()
 	case len(v.run) == 0:
 		return
-	case u.gap, u.time-v.run[0].time > maxRunDuration, v.runBytes+len(u.data) > maxRunBytes:
+	case u.gap, u.time-v.run[0].time > maxRunDuration, v.runBytes+len(u.data) > maxRunBytes, len(v.run) >= maxRunUnits:
 		v.dropRun()
 		return
 	}
@@ -331,7 +331,6 @@ func (v *videoPath) fanOut(consumers []*Consumer) {
 		}
 	}
 	done.release()
-	v.prevTime = v.last.u.time
 }
 
 // deliver converts a picture for one consumer, unless done has it already, and queues it.
@@ -377,8 +376,12 @@ func (v *videoPath) frame(c *Consumer, pic picture.Picture, u *unit, out convert
 	f := &Frame{
 		Kind: KindVideo, RTPTimestamp: u.timestamp, Time: u.time, Captured: u.captured, Received: u.received,
 		Width: out.plan.width, Height: out.plan.height, KeyFrame: u.key, Planes: out.planes, Payload: out.payload,
-		span: max(u.time-v.prevTime, 0),
+		span: u.span,
 	}
+	if c.began {
+		f.span = max(u.time-c.before, 0)
+	}
+	c.began, c.before = true, u.time
 	if img, err := pic.Download(); err == nil {
 		f.Corrupt = img.Corrupt
 	}
@@ -410,10 +413,13 @@ func (v *videoPath) deliverEncoded(c *Consumer, u *unit, replayed bool) {
 	c.sent, c.tooLarge = true, false
 	overflow := c.push(&Frame{
 		Kind: KindVideo, RTPTimestamp: u.timestamp, Time: u.time, Captured: u.captured, Received: u.received,
-		Rotation: u.rotation, KeyFrame: u.key, Payload: u.payload(), replayed: replayed,
+		Rotation: u.rotation, KeyFrame: u.key, Payload: u.payload(), replayed: replayed, span: u.span,
 		Width: int(v.width.Load()), Height: int(v.height.Load()),
 	})
-	if overflow && !u.key {
+	switch {
+	case overflow && u.key:
+		c.dropBefore() // nor can what is left before this one
+	case overflow:
 		c.dropFrames() // what is left cannot be decoded without what was dropped
 		c.waitKey = true
 		v.t.keyFrames.want()

@@ -58,11 +58,22 @@ func TestO1_Spans(t *testing.T) {
 	must(t, err)
 	r := &reader{t, s, cancel}
 	r.video()
+	watch, err := g.tracks.WatchTracks(ctx, &penstockv1.WatchTracksRequest{SessionId: "call"})
+	must(t, err)
+	for range 2 { // a message is sent before its span ends; the next comes after that
+		_, err = watch.Recv()
+		must(t, err)
+		_, err = g.sessions.ReportEvents(g.ctx, &penstockv1.ReportEventsRequest{SessionId: "call", Events: []*penstockv1.CallEvent{published("late", microphone)}})
+		must(t, err)
+	}
 	spans := map[string]trace.ReadOnlySpan{}
 	for _, span := range recorder.Ended() {
 		if span.SpanContext().TraceID().String() == caller {
 			spans[span.Name()] = span
 		}
+	}
+	if spans["WatchTracks.open"] == nil {
+		t.Error("WatchTracks has no span of its opening")
 	}
 	open, resolve, attach := spans["StreamTrack.open"], spans["service.resolve"], spans["service.attach"]
 	if open == nil || resolve == nil || attach == nil {

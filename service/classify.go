@@ -60,6 +60,7 @@ var sentinels = []struct {
 	{resolverstore.ErrFenced, penstockv1.ErrorReason_ERROR_REASON_SESSION_ENDED},
 	{resolverstore.ErrClosed, penstockv1.ErrorReason_ERROR_REASON_DRAINING},
 	{rtcpool.ErrNoMedia, penstockv1.ErrorReason_ERROR_REASON_NO_MEDIA},
+	{rtcpool.ErrNoOffer, penstockv1.ErrorReason_ERROR_REASON_NEGOTIATION_FAILED},
 	{rtcpool.ErrBusy, penstockv1.ErrorReason_ERROR_REASON_LIMIT_REACHED},
 	{rtcpool.ErrExists, penstockv1.ErrorReason_ERROR_REASON_SESSION_EXISTS},
 	{rtcpool.ErrClosed, penstockv1.ErrorReason_ERROR_REASON_DRAINING},

@@ -40,23 +40,9 @@ func (p *stillPeer) show(frame []byte) { p.picture.Store(&frame) }
 // publishStill publishes a camera of alice that shows a still picture, until the test ends.
 func (g *gateway) publishStill(session string, frame []byte) *stillPeer {
 	g.t.Helper()
-	settings := webrtc.SettingEngine{}
-	settings.SetIncludeLoopbackCandidate(true)
-	settings.SetIPFilter(func(ip net.IP) bool { return ip.IsLoopback() })
-	engine := &webrtc.MediaEngine{}
-	must(g.t, engine.RegisterDefaultCodecs())
-	pc, err := webrtc.NewAPI(webrtc.WithMediaEngine(engine), webrtc.WithSettingEngine(settings)).NewPeerConnection(webrtc.Configuration{})
-	must(g.t, err)
-	track, err := webrtc.NewTrackLocalStaticSample(webrtc.RTPCodecCapability{MimeType: webrtc.MimeTypeVP8, ClockRate: 90000}, "still", "alice:TRACK_TYPE_VIDEO")
-	must(g.t, err)
-	_, err = pc.AddTransceiverFromTrack(track, webrtc.RTPTransceiverInit{Direction: webrtc.RTPTransceiverDirectionSendonly})
-	must(g.t, err)
-	offer, err := pc.CreateOffer(nil)
-	must(g.t, err)
-	gathered := webrtc.GatheringCompletePromise(pc)
-	must(g.t, pc.SetLocalDescription(offer))
-	<-gathered
-	r, err := g.sessions.Negotiate(g.ctx, &penstockv1.NegotiateRequest{SessionId: session, Sdp: pc.LocalDescription().SDP})
+	pc, track := cameraPeer(g.t)
+	offer := gathered(g.t, pc)
+	r, err := g.sessions.Negotiate(g.ctx, &penstockv1.NegotiateRequest{SessionId: session, Sdp: offer})
 	must(g.t, err)
 	must(g.t, pc.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeAnswer, SDP: r.GetAnswer().GetSdp()}))
 	_, err = g.sessions.ReportEvents(g.ctx, &penstockv1.ReportEventsRequest{SessionId: session, Events: []*penstockv1.CallEvent{published("alice", camera)}})
@@ -71,6 +57,34 @@ func (g *gateway) publishStill(session string, frame []byte) *stillPeer {
 		must(g.t, pc.GracefulClose())
 	})
 	return p
+}
+
+// cameraPeer returns a peer connection that is about to send a camera, and the camera. The caller closes it.
+func cameraPeer(t *testing.T) (*webrtc.PeerConnection, *webrtc.TrackLocalStaticSample) {
+	t.Helper()
+	settings := webrtc.SettingEngine{}
+	settings.SetIncludeLoopbackCandidate(true)
+	settings.SetIPFilter(func(ip net.IP) bool { return ip.IsLoopback() })
+	engine := &webrtc.MediaEngine{}
+	must(t, engine.RegisterDefaultCodecs())
+	pc, err := webrtc.NewAPI(webrtc.WithMediaEngine(engine), webrtc.WithSettingEngine(settings)).NewPeerConnection(webrtc.Configuration{})
+	must(t, err)
+	track, err := webrtc.NewTrackLocalStaticSample(webrtc.RTPCodecCapability{MimeType: webrtc.MimeTypeVP8, ClockRate: 90000}, "still", "alice:TRACK_TYPE_VIDEO")
+	must(t, err)
+	_, err = pc.AddTransceiverFromTrack(track, webrtc.RTPTransceiverInit{Direction: webrtc.RTPTransceiverDirectionSendonly})
+	must(t, err)
+	return pc, track
+}
+
+// gathered returns the offer with all candidates.
+func gathered(t *testing.T, pc *webrtc.PeerConnection) string {
+	t.Helper()
+	offer, err := pc.CreateOffer(nil)
+	must(t, err)
+	done := webrtc.GatheringCompletePromise(pc)
+	must(t, pc.SetLocalDescription(offer))
+	<-done
+	return pc.LocalDescription().SDP
 }
 
 // send writes the picture ten times a second.

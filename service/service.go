@@ -106,6 +106,7 @@ func (s *Service) open(rec resolverstore.Session, servers []rtcpool.ICEServer) (
 	}
 	rtc, err := s.cfg.Pool.Open(rtcpool.SessionConfig{
 		ID: rec.Key.ID, ICEServers: servers, Grace: rec.Grace, Observer: live.mirror,
+		EndOnRemoteClose: rec.Source == resolverstore.SourceWHIP, // nobody else could offer again
 	})
 	if err != nil {
 		return nil, fmt.Errorf("opening session %q: %w", rec.Key.ID, err)

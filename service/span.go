@@ -14,14 +14,14 @@ type openSpan struct {
 	ended bool
 }
 
-// openSpan starts the span, as a child of the caller's.
-func (s *Service) openSpan(ctx context.Context) *openSpan {
+// openSpan starts the span of a call, as a child of the caller's.
+func (s *Service) openSpan(ctx context.Context, call string) *openSpan {
 	if s.cfg.TracerProvider == nil {
 		return &openSpan{ended: true}
 	}
 	md, _ := metadata.FromIncomingContext(ctx)
 	parent := s.cfg.Propagator.Extract(ctx, metadataCarrier(md))
-	_, span := s.tracer.Start(parent, "StreamTrack.open", trace.WithSpanKind(trace.SpanKindServer))
+	_, span := s.tracer.Start(parent, call+".open", trace.WithSpanKind(trace.SpanKindServer))
 	return &openSpan{span: span}
 }
 

@@ -36,7 +36,7 @@ func (s *trackServer) StreamTrack(r *penstockv1.StreamTrackRequest, stream penst
 	ctx, cancel := s.drain.bound(stream.Context())
 	defer cancel()
 	defer context.AfterFunc(s.drain.begin, st.attach.waker.wake)()
-	return st.run(ctx, s.openSpan(ctx))
+	return st.run(ctx, s.openSpan(ctx, "StreamTrack"))
 }
 
 // stream is one call of StreamTrack.
@@ -145,6 +145,9 @@ func (s *stream) serve(ctx context.Context, a *attachment, open *openSpan) error
 	for {
 		wait := s.attach.waker.context(ctx)
 		if wait.Done() != looked {
+			if ctx.Err() != nil { // the queue may never be empty
+				return context.Cause(ctx)
+			}
 			if err := s.look(a); err != nil {
 				return err
 			}

@@ -55,9 +55,11 @@ func (s *trackServer) ListTracks(ctx context.Context, r *penstockv1.ListTracksRe
 
 // WatchTracks implements penstockv1.TrackServiceServer. It ends with OK when the session has ended and that was told; a watch
 // that begins after the end is FAILED_PRECONDITION.
-func (s *trackServer) WatchTracks(r *penstockv1.WatchTracksRequest, stream penstockv1.TrackService_WatchTracksServer) error {
+func (s *trackServer) WatchTracks(r *penstockv1.WatchTracksRequest, stream penstockv1.TrackService_WatchTracksServer) (err error) {
 	ctx, cancel := s.drain.bound(stream.Context())
 	defer cancel()
+	open := s.openSpan(ctx, "WatchTracks")
+	defer func() { open.end(err) }()
 	rec, err := s.cfg.Store.GetSession(ctx, key(r.GetSessionId()))
 	if err != nil {
 		return err
@@ -83,6 +85,7 @@ func (s *trackServer) WatchTracks(r *penstockv1.WatchTracksRequest, stream penst
 		if err := stream.Send(s.protoChange(r.GetSessionId(), change)); err != nil {
 			return err
 		}
+		open.end(nil)
 	}
 }
 

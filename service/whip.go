@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/penstock-media/penstock/connector/whip"
 	"github.com/penstock-media/penstock/resolverstore"
@@ -20,6 +21,9 @@ const whipGeneration = 1
 
 // Publish implements whip.Sessions. A session that waits for its first offer takes a publisher, however it was created.
 func (s whipSessions) Publish(ctx context.Context, id string, p whip.Publisher, offer string) (whip.Publication, error) {
+	if !utf8.ValidString(offer) { // what it names could not be told by any call
+		return whip.Publication{}, &whip.InvalidOfferError{Malformed: true, Detail: "the offer is not UTF-8"}
+	}
 	v, created, err := s.whipSession(ctx, id)
 	if err != nil {
 		return whip.Publication{}, whipError(err)
@@ -198,6 +202,8 @@ func whipError(err error) error {
 		return &whip.InvalidOfferError{Detail: "the offer describes no media; offer audio or video", Err: err}
 	case errors.As(err, &negotiation):
 		return &whip.InvalidOfferError{Detail: "the offer could not be applied", Err: err}
+	case errors.Is(err, rtcpool.ErrNoOffer):
+		return fmt.Errorf("%w: %w", whip.ErrConflict, err)
 	case errors.Is(err, resolverstore.ErrSessionNotFound), errors.Is(err, resolverstore.ErrSessionEnded):
 		return fmt.Errorf("%w: %w", whip.ErrNotFound, err)
 	case errors.Is(err, errDraining), errors.Is(err, errLimit), errors.Is(err, rtcpool.ErrBusy), errors.Is(err, rtcpool.ErrClosed),

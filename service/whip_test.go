@@ -9,6 +9,9 @@ import (
 	"path"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/pion/webrtc/v4"
 
 	penstockv1 "github.com/penstock-media/penstock/api/penstock/v1"
 	"github.com/penstock-media/penstock/connector/whip"
@@ -173,4 +176,44 @@ func FuzzPublishedMedia(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestC1_WHIPPublisherWhoVanishes closes the peer connection without DELETE: the session ends at once, not after its grace, and
+// its id is free.
+func TestC1_WHIPPublisherWhoVanishes(t *testing.T) {
+	g := startGateway(t, func(c *Config) { c.WHIPCreate, c.Grace = true, time.Hour })
+	w := g.svc.WHIP()
+	pc, track := cameraPeer(t)
+	offer := gathered(t, pc)
+	out, err := w.Publish(g.ctx, "studio", whip.Publisher{UserID: "bob"}, offer)
+	must(t, err)
+	must(t, pc.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeAnswer, SDP: out.AnswerSDP}))
+	p := &stillPeer{stop: make(chan struct{})}
+	p.show(keyFrame(t, "plain-640x360.ivf"))
+	p.work.Go(func() { p.send(t, track) })
+	r := g.open(&penstockv1.StreamTrackRequest{SessionId: "studio", Selector: byParticipant("bob", camera)})
+	r.video()
+	close(p.stop)
+	p.work.Wait()
+	must(t, pc.GracefulClose())
+	wantEnded(t, r, penstockv1.TrackEndReason_TRACK_END_REASON_SESSION_EXPIRED)
+	s, err := g.sessions.GetSession(g.ctx, &penstockv1.GetSessionRequest{SessionId: "studio"})
+	must(t, err)
+	if got := s.GetSession().GetEndReason(); got != penstockv1.SessionEndReason_SESSION_END_REASON_REMOTE_CLOSED {
+		t.Errorf("the session ended by %v", got)
+	}
+	_, err = g.publishWHIP(g.whipEndpoint()+"studio", clips.AliceCamera())
+	must(t, err)
+}
+
+func TestWHIPErrorsOfTheCaller(t *testing.T) {
+	if err := whipError(fmt.Errorf("restarting: %w", rtcpool.ErrNoOffer)); !errors.Is(err, whip.ErrConflict) {
+		t.Errorf("a restart before any offer gives %v", err)
+	}
+	g := startGateway(t, func(c *Config) { c.WHIPCreate = true })
+	var bad *whip.InvalidOfferError
+	_, err := g.svc.WHIP().Publish(g.ctx, "x", whip.Publisher{UserID: "u"}, "v=0\r\na=msid:\xff x\r\n")
+	if !errors.As(err, &bad) || !strings.Contains(bad.Detail, "UTF-8") {
+		t.Errorf("an offer that is not UTF-8 gives %v", err)
+	}
 }
