@@ -159,14 +159,24 @@ func TestOpusPacketBeyondTheLongestHasNoLength(t *testing.T) {
 	}
 }
 
-// Workers for video help with audio while the worker for audio is busy and they have nothing to do.
+// Workers for video help with audio that has fallen behind.
 func TestPoolF5AudioIsDecodedByAllWorkers(t *testing.T) {
 	pool := NewDecodePool(1)
-	defer pool.Close()
+	t.Cleanup(pool.Close)
 	for range 20 { // In the first rounds a worker may not have gone to sleep yet.
 		first, second := make(chan struct{}), make(chan struct{})
-		pool.schedule(&task{kind: KindAudio, step: func() bool { close(first); <-second; return false }})
+		pool.schedule(&task{kind: KindAudio, step: func() bool {
+			close(first)
+			select {
+			case <-second:
+			case <-t.Context().Done():
+			}
+			return false
+		}})
 		within(t, first)
+		for range audioBacklog {
+			pool.schedule(&task{kind: KindAudio, step: func() bool { return false }})
+		}
 		pool.schedule(&task{kind: KindAudio, step: func() bool { close(second); return false }})
 		within(t, second)
 	}

@@ -8,15 +8,19 @@ import (
 // DecodePool is a bounded set of workers that decode for all tracks: each track's units in order, fair between tracks,
 // and some workers for audio only, so that a burst of video never holds up speech.
 type DecodePool struct {
-	mu        sync.Mutex
-	wakeA     sync.Cond // an audio worker has something to do
-	wakeV     sync.Cond
-	audio     taskQueue
-	video     taskQueue
-	closed    bool
-	audioBusy bool // the audio worker runs a step
-	done      sync.WaitGroup
+	mu     sync.Mutex
+	wakeA  sync.Cond // an audio worker has something to do
+	wakeV  sync.Cond
+	audio  taskQueue
+	video  taskQueue
+	closed bool
+	done   sync.WaitGroup
 }
+
+// audioBacklog is how many audio tracks may wait, for half a millisecond or so, before a sleeping worker for video is
+// woken to help. To wake one for each packet would cost more than the decoding: the worker for audio is the better for
+// every packet that it finds when it is awake.
+const audioBacklog = 16
 
 // task is one track's decoding. It is in at most one queue, and run by at most one worker.
 type task struct {
@@ -79,7 +83,7 @@ func (p *DecodePool) enqueue(t *task) {
 	if t.kind == KindAudio {
 		p.audio.push(t)
 		p.wakeA.Signal()
-		if p.audioBusy || p.audio.n > 1 {
+		if p.audio.n > audioBacklog {
 			p.wakeV.Signal() // to help
 		}
 		return
@@ -98,12 +102,10 @@ func (p *DecodePool) work(audioOnly bool) {
 			return
 		}
 		t.state = taskRunning
-		p.audioBusy = p.audioBusy || audioOnly
 		p.mu.Unlock()
 		more := t.step()
 		p.mu.Lock()
 		again := t.state == taskAgain
-		p.audioBusy = p.audioBusy && !audioOnly
 		t.state = taskIdle
 		if more || again {
 			p.enqueue(t)
@@ -123,7 +125,7 @@ func (p *DecodePool) next(audioOnly bool) *task {
 			}
 			p.wakeA.Wait()
 		default:
-			if p.audio.n > 1 || p.video.n == 0 && p.audio.n > 0 {
+			if p.audio.n > audioBacklog || p.video.n == 0 && p.audio.n > 0 {
 				if p.video.n > 0 {
 					p.wakeV.Signal() // this worker may have been woken for video
 				}
