@@ -21,7 +21,7 @@ const (
 	// maxRequest is the largest request, in bytes. The largest sane one is an offer of 1 MiB.
 	maxRequest = 4 << 20
 	// writeBuffer is how much goes to the socket in one system call, in bytes. A picture of 720p takes 6 calls instead of 43 with
-	// gRPC's 32 KiB, and whole segments of the loopback or of a NIC that segments. It is shared: idle connections hold none.
+	// gRPC's 32 KiB, and whole segments of the loopback or of a NIC that segments. gRPC shares it: idle connections hold none.
 	writeBuffer = 256 << 10
 	// minClientPing is how often a client may ping. Python's default keepalive, once switched on, is 20 s and
 	// may be set lower; it must never be answered with GOAWAY.
@@ -38,7 +38,6 @@ func (s *Service) NewServer(opts ...grpc.ServerOption) *grpc.Server {
 		grpc.ForceServerCodecV2(newCodec()),
 		grpc.MaxRecvMsgSize(maxRequest),
 		grpc.WriteBufferSize(writeBuffer),
-		grpc.SharedWriteBuffer(true),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: minClientPing, PermitWithoutStream: true}),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: serverPing, Timeout: serverPingTimeout}),
 		grpc.ChainUnaryInterceptor(s.unaryChain()...),
