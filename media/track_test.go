@@ -560,6 +560,26 @@ func TestTrackF7LostAudioIsFilledToTheSample(t *testing.T) {
 	}
 }
 
+func TestTrackF7AHoleShorterThanAPacketIsFilledExactly(t *testing.T) {
+	track := newTestTrack(t, KindAudio)
+	c := subscribe(t, track, Request{Audio: &AudioFormat{Rate: 16000}, Queue: patient})
+	f := newFeeder(t, track, clips.AliceMicrophone(), 7)
+	f.drop = func(n int) bool { return n == 10 }
+	for range 11 {
+		f.feed()
+	}
+	back := uint32(480)
+	f.packetizer.SkipSamples(-back) // the lost packet had 10 ms
+	for range 10 {
+		f.feed()
+	}
+	for i := range 20 { // and the last 10 ms wait for the next packet
+		if a := frame(t, c); a.Time != time.Duration(i)*20*time.Millisecond || a.Samples != 320 {
+			t.Fatalf("frame %d lies at %v with %d samples", i, a.Time, a.Samples)
+		}
+	}
+}
+
 func TestTrackF7SilenceThatIsNotSentIsFilledButMuteIsNot(t *testing.T) {
 	track := newTestTrack(t, KindAudio)
 	c := subscribe(t, track, Request{Audio: &AudioFormat{Rate: 16000}, Queue: patient})
