@@ -51,6 +51,9 @@ func (r *recorder) MediaChanged(d MediaDiff) {
 	})
 }
 
+func (r *recorder) CandidateGathered(uint64, Candidate) {}
+func (r *recorder) RestartNeeded(Restart)               {}
+
 func (r *recorder) StateChanged(generation uint64, s State) {
 	r.tell(func() { r.states[generation] = append(r.states[generation], s) })
 }

@@ -59,6 +59,11 @@ type Observer interface {
 	MediaChanged(d MediaDiff)
 	// StateChanged tells the state of a generation's peer connection.
 	StateChanged(generation uint64, state State)
+	// CandidateGathered tells a local candidate of a generation whose last offer asked to trickle (RFC 8838). The empty
+	// candidate is end-of-candidates.
+	CandidateGathered(generation uint64, c Candidate)
+	// RestartNeeded tells that media will not come back without the offerer: an ICE restart or a new generation.
+	RestartNeeded(r Restart)
 	// SessionEnded is the last call.
 	SessionEnded(reason EndReason)
 }
@@ -81,6 +86,13 @@ type Media struct {
 	Active     bool        // the offer's direction lets the SFU send
 	// Track is where its packets go. The session ends it.
 	Track *media.Track
+}
+
+// Restart asks the offerer to start again.
+type Restart struct {
+	ICE           bool   // an ICE restart of the current generation is enough
+	MinGeneration uint64 // the lowest that a new offer may have
+	Reason        string // for a person
 }
 
 // State is the state of a peer connection (W3C RTCPeerConnectionState).
@@ -110,6 +122,8 @@ const (
 type Offer struct {
 	Generation uint64 // 0 is the current one, or 1
 	SDP        string
+	// Trickle answers without waiting for local candidates: the observer is told of each (RFC 8838).
+	Trickle bool
 }
 
 // Result is the outcome of a negotiation: exactly one field is set.

@@ -173,6 +173,12 @@ func (s *Session) Media(id string) (Media, bool) {
 	return m, ok
 }
 
+// SetICEServers replaces the STUN and TURN servers of the session. They are used from the next generation on. Errors: ctx's.
+func (s *Session) SetICEServers(ctx context.Context, servers []ICEServer) error {
+	_, err := s.do(ctx, func() { s.cfg.ICEServers = servers })
+	return err
+}
+
 // Close ends the session and waits at most 2 s for it. It is idempotent.
 func (s *Session) Close() {
 	s.end(EndClosed)

@@ -94,6 +94,12 @@ func (m *mirror) answered(generation uint64) {
 	m.signal()
 }
 
+// CandidateGathered implements rtcpool.Observer. Only the open conversation wants it.
+func (m *mirror) CandidateGathered(uint64, rtcpool.Candidate) {}
+
+// RestartNeeded implements rtcpool.Observer. Only the open conversation wants it.
+func (m *mirror) RestartNeeded(rtcpool.Restart) {}
+
 // StateChanged implements rtcpool.Observer. States of older generations are not the session's.
 func (m *mirror) StateChanged(generation uint64, state rtcpool.State) {
 	m.mu.Lock()

@@ -193,6 +193,18 @@ func (s *sessionServer) AddIceCandidate(ctx context.Context, r *penstockv1.AddIc
 	return &penstockv1.AddIceCandidateResponse{Result: penstockv1.CandidateResult(result)}, nil
 }
 
+// UpdateIceServers implements penstockv1.SessionServiceServer.
+func (s *sessionServer) UpdateIceServers(ctx context.Context, r *penstockv1.UpdateIceServersRequest) (*penstockv1.UpdateIceServersResponse, error) {
+	v, err := s.lookup(ctx, r.GetSessionId())
+	if err != nil {
+		return nil, err
+	}
+	if err := v.rtc.SetICEServers(ctx, iceServers(r.GetIceServers())); err != nil {
+		return nil, err
+	}
+	return &penstockv1.UpdateIceServersResponse{}, nil
+}
+
 // ReportEvents implements penstockv1.SessionServiceServer.
 func (s *sessionServer) ReportEvents(ctx context.Context, r *penstockv1.ReportEventsRequest) (*penstockv1.ReportEventsResponse, error) {
 	events, index, ignored := callEvents(r.GetEvents())

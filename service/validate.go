@@ -66,6 +66,9 @@ func validate(req any) error {
 	case *penstockv1.AddIceCandidateRequest:
 		f.session(r.GetSessionId())
 		f.candidate(r.GetCandidate())
+	case *penstockv1.UpdateIceServersRequest:
+		f.session(r.GetSessionId())
+		f.iceServers(r.GetIceServers())
 	case *penstockv1.ReportEventsRequest:
 		f.session(r.GetSessionId())
 		if n := len(r.GetEvents()); n > maxEvents {
@@ -123,11 +126,16 @@ func (f *faults) createSession(r *penstockv1.CreateSessionRequest) {
 	}
 	f.labels(r.GetLabels())
 	f.grace(r.GetGrace())
-	if n := len(r.GetIceServers()); n > maxICEServers {
+	f.iceServers(r.GetIceServers())
+}
+
+// iceServers checks a list of STUN and TURN servers.
+func (f *faults) iceServers(servers []*penstockv1.IceServer) {
+	if n := len(servers); n > maxICEServers {
 		f.add("ice_servers", "has %d entries; at most %d are allowed", n, maxICEServers)
 		return
 	}
-	for i, s := range r.GetIceServers() {
+	for i, s := range servers {
 		f.iceServer(fmt.Sprintf("ice_servers[%d]", i), s)
 	}
 }

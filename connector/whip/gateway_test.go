@@ -127,6 +127,9 @@ func (g *gateway) MediaChanged(d rtcpool.MediaDiff) {
 	g.changed = make(chan struct{})
 }
 
+func (*gateway) CandidateGathered(uint64, rtcpool.Candidate) {}
+func (*gateway) RestartNeeded(rtcpool.Restart)               {}
+
 func (g *gateway) StateChanged(uint64, rtcpool.State)    {}
 func (g *gateway) SessionEnded(reason rtcpool.EndReason) {}
 

@@ -825,6 +825,98 @@ func (x *AddIceCandidateResponse) GetResult() CandidateResult {
 	return CandidateResult_CANDIDATE_RESULT_UNSPECIFIED
 }
 
+// UpdateIceServersRequest carries the servers that replace those of a session.
+type UpdateIceServersRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The session.
+	SessionId string `protobuf:"bytes,1,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
+	// All servers, at most 16; none at all is allowed.
+	IceServers    []*IceServer `protobuf:"bytes,2,rep,name=ice_servers,json=iceServers,proto3" json:"ice_servers,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UpdateIceServersRequest) Reset() {
+	*x = UpdateIceServersRequest{}
+	mi := &file_penstock_v1_session_service_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UpdateIceServersRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UpdateIceServersRequest) ProtoMessage() {}
+
+func (x *UpdateIceServersRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_penstock_v1_session_service_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UpdateIceServersRequest.ProtoReflect.Descriptor instead.
+func (*UpdateIceServersRequest) Descriptor() ([]byte, []int) {
+	return file_penstock_v1_session_service_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *UpdateIceServersRequest) GetSessionId() string {
+	if x != nil {
+		return x.SessionId
+	}
+	return ""
+}
+
+func (x *UpdateIceServersRequest) GetIceServers() []*IceServer {
+	if x != nil {
+		return x.IceServers
+	}
+	return nil
+}
+
+// UpdateIceServersResponse says nothing: the servers are replaced.
+type UpdateIceServersResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UpdateIceServersResponse) Reset() {
+	*x = UpdateIceServersResponse{}
+	mi := &file_penstock_v1_session_service_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UpdateIceServersResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UpdateIceServersResponse) ProtoMessage() {}
+
+func (x *UpdateIceServersResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_penstock_v1_session_service_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UpdateIceServersResponse.ProtoReflect.Descriptor instead.
+func (*UpdateIceServersResponse) Descriptor() ([]byte, []int) {
+	return file_penstock_v1_session_service_proto_rawDescGZIP(), []int{13}
+}
+
 // ReportEventsRequest carries events in the order in which they happened.
 type ReportEventsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -838,7 +930,7 @@ type ReportEventsRequest struct {
 
 func (x *ReportEventsRequest) Reset() {
 	*x = ReportEventsRequest{}
-	mi := &file_penstock_v1_session_service_proto_msgTypes[12]
+	mi := &file_penstock_v1_session_service_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -850,7 +942,7 @@ func (x *ReportEventsRequest) String() string {
 func (*ReportEventsRequest) ProtoMessage() {}
 
 func (x *ReportEventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_v1_session_service_proto_msgTypes[12]
+	mi := &file_penstock_v1_session_service_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -863,7 +955,7 @@ func (x *ReportEventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportEventsRequest.ProtoReflect.Descriptor instead.
 func (*ReportEventsRequest) Descriptor() ([]byte, []int) {
-	return file_penstock_v1_session_service_proto_rawDescGZIP(), []int{12}
+	return file_penstock_v1_session_service_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ReportEventsRequest) GetSessionId() string {
@@ -893,7 +985,7 @@ type ReportEventsResponse struct {
 
 func (x *ReportEventsResponse) Reset() {
 	*x = ReportEventsResponse{}
-	mi := &file_penstock_v1_session_service_proto_msgTypes[13]
+	mi := &file_penstock_v1_session_service_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -905,7 +997,7 @@ func (x *ReportEventsResponse) String() string {
 func (*ReportEventsResponse) ProtoMessage() {}
 
 func (x *ReportEventsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_v1_session_service_proto_msgTypes[13]
+	mi := &file_penstock_v1_session_service_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -918,7 +1010,7 @@ func (x *ReportEventsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportEventsResponse.ProtoReflect.Descriptor instead.
 func (*ReportEventsResponse) Descriptor() ([]byte, []int) {
-	return file_penstock_v1_session_service_proto_rawDescGZIP(), []int{13}
+	return file_penstock_v1_session_service_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ReportEventsResponse) GetRevision() uint64 {
@@ -948,6 +1040,7 @@ type SignalRequest struct {
 	//	*SignalRequest_Offer
 	//	*SignalRequest_Candidate
 	//	*SignalRequest_Events
+	//	*SignalRequest_IceServers
 	Message       isSignalRequest_Message `protobuf_oneof:"message"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -955,7 +1048,7 @@ type SignalRequest struct {
 
 func (x *SignalRequest) Reset() {
 	*x = SignalRequest{}
-	mi := &file_penstock_v1_session_service_proto_msgTypes[14]
+	mi := &file_penstock_v1_session_service_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -967,7 +1060,7 @@ func (x *SignalRequest) String() string {
 func (*SignalRequest) ProtoMessage() {}
 
 func (x *SignalRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_v1_session_service_proto_msgTypes[14]
+	mi := &file_penstock_v1_session_service_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -980,7 +1073,7 @@ func (x *SignalRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SignalRequest.ProtoReflect.Descriptor instead.
 func (*SignalRequest) Descriptor() ([]byte, []int) {
-	return file_penstock_v1_session_service_proto_rawDescGZIP(), []int{14}
+	return file_penstock_v1_session_service_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *SignalRequest) GetRequestId() uint64 {
@@ -1033,6 +1126,15 @@ func (x *SignalRequest) GetEvents() *SignalEvents {
 	return nil
 }
 
+func (x *SignalRequest) GetIceServers() *SignalIceServers {
+	if x != nil {
+		if x, ok := x.Message.(*SignalRequest_IceServers); ok {
+			return x.IceServers
+		}
+	}
+	return nil
+}
+
 type isSignalRequest_Message interface {
 	isSignalRequest_Message()
 }
@@ -1057,6 +1159,11 @@ type SignalRequest_Events struct {
 	Events *SignalEvents `protobuf:"bytes,5,opt,name=events,proto3,oneof"`
 }
 
+type SignalRequest_IceServers struct {
+	// STUN and TURN servers that replace those of the session.
+	IceServers *SignalIceServers `protobuf:"bytes,6,opt,name=ice_servers,json=iceServers,proto3,oneof"`
+}
+
 func (*SignalRequest_Open) isSignalRequest_Message() {}
 
 func (*SignalRequest_Offer) isSignalRequest_Message() {}
@@ -1064,6 +1171,8 @@ func (*SignalRequest_Offer) isSignalRequest_Message() {}
 func (*SignalRequest_Candidate) isSignalRequest_Message() {}
 
 func (*SignalRequest_Events) isSignalRequest_Message() {}
+
+func (*SignalRequest_IceServers) isSignalRequest_Message() {}
 
 // SignalOpen opens a conversation.
 type SignalOpen struct {
@@ -1078,7 +1187,7 @@ type SignalOpen struct {
 
 func (x *SignalOpen) Reset() {
 	*x = SignalOpen{}
-	mi := &file_penstock_v1_session_service_proto_msgTypes[15]
+	mi := &file_penstock_v1_session_service_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1090,7 +1199,7 @@ func (x *SignalOpen) String() string {
 func (*SignalOpen) ProtoMessage() {}
 
 func (x *SignalOpen) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_v1_session_service_proto_msgTypes[15]
+	mi := &file_penstock_v1_session_service_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1103,7 +1212,7 @@ func (x *SignalOpen) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SignalOpen.ProtoReflect.Descriptor instead.
 func (*SignalOpen) Descriptor() ([]byte, []int) {
-	return file_penstock_v1_session_service_proto_rawDescGZIP(), []int{15}
+	return file_penstock_v1_session_service_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *SignalOpen) GetSessionId() string {
@@ -1133,7 +1242,7 @@ type SignalOffer struct {
 
 func (x *SignalOffer) Reset() {
 	*x = SignalOffer{}
-	mi := &file_penstock_v1_session_service_proto_msgTypes[16]
+	mi := &file_penstock_v1_session_service_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1145,7 +1254,7 @@ func (x *SignalOffer) String() string {
 func (*SignalOffer) ProtoMessage() {}
 
 func (x *SignalOffer) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_v1_session_service_proto_msgTypes[16]
+	mi := &file_penstock_v1_session_service_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1158,7 +1267,7 @@ func (x *SignalOffer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SignalOffer.ProtoReflect.Descriptor instead.
 func (*SignalOffer) Descriptor() ([]byte, []int) {
-	return file_penstock_v1_session_service_proto_rawDescGZIP(), []int{16}
+	return file_penstock_v1_session_service_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *SignalOffer) GetGeneration() uint64 {
@@ -1188,7 +1297,7 @@ type SignalCandidate struct {
 
 func (x *SignalCandidate) Reset() {
 	*x = SignalCandidate{}
-	mi := &file_penstock_v1_session_service_proto_msgTypes[17]
+	mi := &file_penstock_v1_session_service_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1200,7 +1309,7 @@ func (x *SignalCandidate) String() string {
 func (*SignalCandidate) ProtoMessage() {}
 
 func (x *SignalCandidate) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_v1_session_service_proto_msgTypes[17]
+	mi := &file_penstock_v1_session_service_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1213,7 +1322,7 @@ func (x *SignalCandidate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SignalCandidate.ProtoReflect.Descriptor instead.
 func (*SignalCandidate) Descriptor() ([]byte, []int) {
-	return file_penstock_v1_session_service_proto_rawDescGZIP(), []int{17}
+	return file_penstock_v1_session_service_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *SignalCandidate) GetGeneration() uint64 {
@@ -1241,7 +1350,7 @@ type SignalEvents struct {
 
 func (x *SignalEvents) Reset() {
 	*x = SignalEvents{}
-	mi := &file_penstock_v1_session_service_proto_msgTypes[18]
+	mi := &file_penstock_v1_session_service_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1253,7 +1362,7 @@ func (x *SignalEvents) String() string {
 func (*SignalEvents) ProtoMessage() {}
 
 func (x *SignalEvents) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_v1_session_service_proto_msgTypes[18]
+	mi := &file_penstock_v1_session_service_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1266,12 +1375,58 @@ func (x *SignalEvents) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SignalEvents.ProtoReflect.Descriptor instead.
 func (*SignalEvents) Descriptor() ([]byte, []int) {
-	return file_penstock_v1_session_service_proto_rawDescGZIP(), []int{18}
+	return file_penstock_v1_session_service_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *SignalEvents) GetEvents() []*CallEvent {
 	if x != nil {
 		return x.Events
+	}
+	return nil
+}
+
+// SignalIceServers carries the servers that replace those of the session.
+type SignalIceServers struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// See UpdateIceServersRequest.ice_servers.
+	IceServers    []*IceServer `protobuf:"bytes,1,rep,name=ice_servers,json=iceServers,proto3" json:"ice_servers,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SignalIceServers) Reset() {
+	*x = SignalIceServers{}
+	mi := &file_penstock_v1_session_service_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SignalIceServers) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SignalIceServers) ProtoMessage() {}
+
+func (x *SignalIceServers) ProtoReflect() protoreflect.Message {
+	mi := &file_penstock_v1_session_service_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SignalIceServers.ProtoReflect.Descriptor instead.
+func (*SignalIceServers) Descriptor() ([]byte, []int) {
+	return file_penstock_v1_session_service_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *SignalIceServers) GetIceServers() []*IceServer {
+	if x != nil {
+		return x.IceServers
 	}
 	return nil
 }
@@ -1296,6 +1451,7 @@ type SignalResponse struct {
 	//	*SignalResponse_WantedTrack
 	//	*SignalResponse_Restart
 	//	*SignalResponse_GoingAway
+	//	*SignalResponse_IceServersResult
 	Message       isSignalResponse_Message `protobuf_oneof:"message"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1303,7 +1459,7 @@ type SignalResponse struct {
 
 func (x *SignalResponse) Reset() {
 	*x = SignalResponse{}
-	mi := &file_penstock_v1_session_service_proto_msgTypes[19]
+	mi := &file_penstock_v1_session_service_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1315,7 +1471,7 @@ func (x *SignalResponse) String() string {
 func (*SignalResponse) ProtoMessage() {}
 
 func (x *SignalResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_v1_session_service_proto_msgTypes[19]
+	mi := &file_penstock_v1_session_service_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1328,7 +1484,7 @@ func (x *SignalResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SignalResponse.ProtoReflect.Descriptor instead.
 func (*SignalResponse) Descriptor() ([]byte, []int) {
-	return file_penstock_v1_session_service_proto_rawDescGZIP(), []int{19}
+	return file_penstock_v1_session_service_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *SignalResponse) GetRequestId() uint64 {
@@ -1444,6 +1600,15 @@ func (x *SignalResponse) GetGoingAway() *SignalGoingAway {
 	return nil
 }
 
+func (x *SignalResponse) GetIceServersResult() *UpdateIceServersResponse {
+	if x != nil {
+		if x, ok := x.Message.(*SignalResponse_IceServersResult); ok {
+			return x.IceServersResult
+		}
+	}
+	return nil
+}
+
 type isSignalResponse_Message interface {
 	isSignalResponse_Message()
 }
@@ -1503,6 +1668,11 @@ type SignalResponse_GoingAway struct {
 	GoingAway *SignalGoingAway `protobuf:"bytes,12,opt,name=going_away,json=goingAway,proto3,oneof"`
 }
 
+type SignalResponse_IceServersResult struct {
+	// Reply to ICE servers.
+	IceServersResult *UpdateIceServersResponse `protobuf:"bytes,13,opt,name=ice_servers_result,json=iceServersResult,proto3,oneof"`
+}
+
 func (*SignalResponse_Opened) isSignalResponse_Message() {}
 
 func (*SignalResponse_Answer) isSignalResponse_Message() {}
@@ -1525,6 +1695,8 @@ func (*SignalResponse_Restart) isSignalResponse_Message() {}
 
 func (*SignalResponse_GoingAway) isSignalResponse_Message() {}
 
+func (*SignalResponse_IceServersResult) isSignalResponse_Message() {}
+
 // SignalError is an error of one message.
 type SignalError struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1540,7 +1712,7 @@ type SignalError struct {
 
 func (x *SignalError) Reset() {
 	*x = SignalError{}
-	mi := &file_penstock_v1_session_service_proto_msgTypes[20]
+	mi := &file_penstock_v1_session_service_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1552,7 +1724,7 @@ func (x *SignalError) String() string {
 func (*SignalError) ProtoMessage() {}
 
 func (x *SignalError) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_v1_session_service_proto_msgTypes[20]
+	mi := &file_penstock_v1_session_service_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1565,7 +1737,7 @@ func (x *SignalError) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SignalError.ProtoReflect.Descriptor instead.
 func (*SignalError) Descriptor() ([]byte, []int) {
-	return file_penstock_v1_session_service_proto_rawDescGZIP(), []int{20}
+	return file_penstock_v1_session_service_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *SignalError) GetCode() int32 {
@@ -1602,7 +1774,7 @@ type SignalConnectionState struct {
 
 func (x *SignalConnectionState) Reset() {
 	*x = SignalConnectionState{}
-	mi := &file_penstock_v1_session_service_proto_msgTypes[21]
+	mi := &file_penstock_v1_session_service_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1614,7 +1786,7 @@ func (x *SignalConnectionState) String() string {
 func (*SignalConnectionState) ProtoMessage() {}
 
 func (x *SignalConnectionState) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_v1_session_service_proto_msgTypes[21]
+	mi := &file_penstock_v1_session_service_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1627,7 +1799,7 @@ func (x *SignalConnectionState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SignalConnectionState.ProtoReflect.Descriptor instead.
 func (*SignalConnectionState) Descriptor() ([]byte, []int) {
-	return file_penstock_v1_session_service_proto_rawDescGZIP(), []int{21}
+	return file_penstock_v1_session_service_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *SignalConnectionState) GetGeneration() uint64 {
@@ -1659,7 +1831,7 @@ type SignalRestart struct {
 
 func (x *SignalRestart) Reset() {
 	*x = SignalRestart{}
-	mi := &file_penstock_v1_session_service_proto_msgTypes[22]
+	mi := &file_penstock_v1_session_service_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1671,7 +1843,7 @@ func (x *SignalRestart) String() string {
 func (*SignalRestart) ProtoMessage() {}
 
 func (x *SignalRestart) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_v1_session_service_proto_msgTypes[22]
+	mi := &file_penstock_v1_session_service_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1684,7 +1856,7 @@ func (x *SignalRestart) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SignalRestart.ProtoReflect.Descriptor instead.
 func (*SignalRestart) Descriptor() ([]byte, []int) {
-	return file_penstock_v1_session_service_proto_rawDescGZIP(), []int{22}
+	return file_penstock_v1_session_service_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *SignalRestart) GetIceRestart() bool {
@@ -1719,7 +1891,7 @@ type SignalGoingAway struct {
 
 func (x *SignalGoingAway) Reset() {
 	*x = SignalGoingAway{}
-	mi := &file_penstock_v1_session_service_proto_msgTypes[23]
+	mi := &file_penstock_v1_session_service_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1731,7 +1903,7 @@ func (x *SignalGoingAway) String() string {
 func (*SignalGoingAway) ProtoMessage() {}
 
 func (x *SignalGoingAway) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_v1_session_service_proto_msgTypes[23]
+	mi := &file_penstock_v1_session_service_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1744,7 +1916,7 @@ func (x *SignalGoingAway) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SignalGoingAway.ProtoReflect.Descriptor instead.
 func (*SignalGoingAway) Descriptor() ([]byte, []int) {
-	return file_penstock_v1_session_service_proto_rawDescGZIP(), []int{23}
+	return file_penstock_v1_session_service_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *SignalGoingAway) GetGrace() *durationpb.Duration {
@@ -1814,21 +1986,29 @@ const file_penstock_v1_session_service_proto_rawDesc = "" +
 	"generation\x127\n" +
 	"\tcandidate\x18\x03 \x01(\v2\x19.penstock.v1.IceCandidateR\tcandidate\"O\n" +
 	"\x17AddIceCandidateResponse\x124\n" +
-	"\x06result\x18\x01 \x01(\x0e2\x1c.penstock.v1.CandidateResultR\x06result\"d\n" +
+	"\x06result\x18\x01 \x01(\x0e2\x1c.penstock.v1.CandidateResultR\x06result\"q\n" +
+	"\x17UpdateIceServersRequest\x12\x1d\n" +
+	"\n" +
+	"session_id\x18\x01 \x01(\tR\tsessionId\x127\n" +
+	"\vice_servers\x18\x02 \x03(\v2\x16.penstock.v1.IceServerR\n" +
+	"iceServers\"\x1a\n" +
+	"\x18UpdateIceServersResponse\"d\n" +
 	"\x13ReportEventsRequest\x12\x1d\n" +
 	"\n" +
 	"session_id\x18\x01 \x01(\tR\tsessionId\x12.\n" +
 	"\x06events\x18\x02 \x03(\v2\x16.penstock.v1.CallEventR\x06events\"g\n" +
 	"\x14ReportEventsResponse\x12\x1a\n" +
 	"\brevision\x18\x01 \x01(\x04R\brevision\x123\n" +
-	"\aignored\x18\x02 \x03(\v2\x19.penstock.v1.IgnoredEventR\aignored\"\x8d\x02\n" +
+	"\aignored\x18\x02 \x03(\v2\x19.penstock.v1.IgnoredEventR\aignored\"\xcf\x02\n" +
 	"\rSignalRequest\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x01 \x01(\x04R\trequestId\x12-\n" +
 	"\x04open\x18\x02 \x01(\v2\x17.penstock.v1.SignalOpenH\x00R\x04open\x120\n" +
 	"\x05offer\x18\x03 \x01(\v2\x18.penstock.v1.SignalOfferH\x00R\x05offer\x12<\n" +
 	"\tcandidate\x18\x04 \x01(\v2\x1c.penstock.v1.SignalCandidateH\x00R\tcandidate\x123\n" +
-	"\x06events\x18\x05 \x01(\v2\x19.penstock.v1.SignalEventsH\x00R\x06eventsB\t\n" +
+	"\x06events\x18\x05 \x01(\v2\x19.penstock.v1.SignalEventsH\x00R\x06events\x12@\n" +
+	"\vice_servers\x18\x06 \x01(\v2\x1d.penstock.v1.SignalIceServersH\x00R\n" +
+	"iceServersB\t\n" +
 	"\amessage\"K\n" +
 	"\n" +
 	"SignalOpen\x12\x1d\n" +
@@ -1848,7 +2028,10 @@ const file_penstock_v1_session_service_proto_rawDesc = "" +
 	"generation\x127\n" +
 	"\tcandidate\x18\x02 \x01(\v2\x19.penstock.v1.IceCandidateR\tcandidate\">\n" +
 	"\fSignalEvents\x12.\n" +
-	"\x06events\x18\x01 \x03(\v2\x16.penstock.v1.CallEventR\x06events\"\xdf\x05\n" +
+	"\x06events\x18\x01 \x03(\v2\x16.penstock.v1.CallEventR\x06events\"K\n" +
+	"\x10SignalIceServers\x127\n" +
+	"\vice_servers\x18\x01 \x03(\v2\x16.penstock.v1.IceServerR\n" +
+	"iceServers\"\xb6\x06\n" +
 	"\x0eSignalResponse\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x01 \x01(\x04R\trequestId\x12.\n" +
@@ -1864,7 +2047,8 @@ const file_penstock_v1_session_service_proto_rawDesc = "" +
 	" \x01(\v2\x18.penstock.v1.WantedTrackH\x00R\vwantedTrack\x126\n" +
 	"\arestart\x18\v \x01(\v2\x1a.penstock.v1.SignalRestartH\x00R\arestart\x12=\n" +
 	"\n" +
-	"going_away\x18\f \x01(\v2\x1c.penstock.v1.SignalGoingAwayH\x00R\tgoingAwayB\t\n" +
+	"going_away\x18\f \x01(\v2\x1c.penstock.v1.SignalGoingAwayH\x00R\tgoingAway\x12U\n" +
+	"\x12ice_servers_result\x18\r \x01(\v2%.penstock.v1.UpdateIceServersResponseH\x00R\x10iceServersResultB\t\n" +
 	"\amessage\"S\n" +
 	"\vSignalError\x12\x12\n" +
 	"\x04code\x18\x01 \x01(\x05R\x04code\x12\x18\n" +
@@ -1887,7 +2071,7 @@ const file_penstock_v1_session_service_proto_rawDesc = "" +
 	"\x16CANDIDATE_RESULT_ADDED\x10\x01\x12\x19\n" +
 	"\x15CANDIDATE_RESULT_KEPT\x10\x02\x12\x1c\n" +
 	"\x18CANDIDATE_RESULT_IGNORED\x10\x03\x12\x1c\n" +
-	"\x18CANDIDATE_RESULT_DROPPED\x10\x042\xaa\x05\n" +
+	"\x18CANDIDATE_RESULT_DROPPED\x10\x042\x8b\x06\n" +
 	"\x0eSessionService\x12V\n" +
 	"\rCreateSession\x12!.penstock.v1.CreateSessionRequest\x1a\".penstock.v1.CreateSessionResponse\x12M\n" +
 	"\n" +
@@ -1895,7 +2079,8 @@ const file_penstock_v1_session_service_proto_rawDesc = "" +
 	"\fListSessions\x12 .penstock.v1.ListSessionsRequest\x1a!.penstock.v1.ListSessionsResponse\x12V\n" +
 	"\rDeleteSession\x12!.penstock.v1.DeleteSessionRequest\x1a\".penstock.v1.DeleteSessionResponse\x12J\n" +
 	"\tNegotiate\x12\x1d.penstock.v1.NegotiateRequest\x1a\x1e.penstock.v1.NegotiateResponse\x12\\\n" +
-	"\x0fAddIceCandidate\x12#.penstock.v1.AddIceCandidateRequest\x1a$.penstock.v1.AddIceCandidateResponse\x12S\n" +
+	"\x0fAddIceCandidate\x12#.penstock.v1.AddIceCandidateRequest\x1a$.penstock.v1.AddIceCandidateResponse\x12_\n" +
+	"\x10UpdateIceServers\x12$.penstock.v1.UpdateIceServersRequest\x1a%.penstock.v1.UpdateIceServersResponse\x12S\n" +
 	"\fReportEvents\x12 .penstock.v1.ReportEventsRequest\x1a!.penstock.v1.ReportEventsResponse\x12E\n" +
 	"\x06Signal\x12\x1a.penstock.v1.SignalRequest\x1a\x1b.penstock.v1.SignalResponse(\x010\x01B?Z=github.com/penstock-media/penstock/api/penstock/v1;penstockv1b\x06proto3"
 
@@ -1912,106 +2097,115 @@ func file_penstock_v1_session_service_proto_rawDescGZIP() []byte {
 }
 
 var file_penstock_v1_session_service_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_penstock_v1_session_service_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
+var file_penstock_v1_session_service_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
 var file_penstock_v1_session_service_proto_goTypes = []any{
-	(CandidateResult)(0),            // 0: penstock.v1.CandidateResult
-	(*CreateSessionRequest)(nil),    // 1: penstock.v1.CreateSessionRequest
-	(*CreateSessionResponse)(nil),   // 2: penstock.v1.CreateSessionResponse
-	(*GetSessionRequest)(nil),       // 3: penstock.v1.GetSessionRequest
-	(*GetSessionResponse)(nil),      // 4: penstock.v1.GetSessionResponse
-	(*ListSessionsRequest)(nil),     // 5: penstock.v1.ListSessionsRequest
-	(*ListSessionsResponse)(nil),    // 6: penstock.v1.ListSessionsResponse
-	(*DeleteSessionRequest)(nil),    // 7: penstock.v1.DeleteSessionRequest
-	(*DeleteSessionResponse)(nil),   // 8: penstock.v1.DeleteSessionResponse
-	(*NegotiateRequest)(nil),        // 9: penstock.v1.NegotiateRequest
-	(*NegotiateResponse)(nil),       // 10: penstock.v1.NegotiateResponse
-	(*AddIceCandidateRequest)(nil),  // 11: penstock.v1.AddIceCandidateRequest
-	(*AddIceCandidateResponse)(nil), // 12: penstock.v1.AddIceCandidateResponse
-	(*ReportEventsRequest)(nil),     // 13: penstock.v1.ReportEventsRequest
-	(*ReportEventsResponse)(nil),    // 14: penstock.v1.ReportEventsResponse
-	(*SignalRequest)(nil),           // 15: penstock.v1.SignalRequest
-	(*SignalOpen)(nil),              // 16: penstock.v1.SignalOpen
-	(*SignalOffer)(nil),             // 17: penstock.v1.SignalOffer
-	(*SignalCandidate)(nil),         // 18: penstock.v1.SignalCandidate
-	(*SignalEvents)(nil),            // 19: penstock.v1.SignalEvents
-	(*SignalResponse)(nil),          // 20: penstock.v1.SignalResponse
-	(*SignalError)(nil),             // 21: penstock.v1.SignalError
-	(*SignalConnectionState)(nil),   // 22: penstock.v1.SignalConnectionState
-	(*SignalRestart)(nil),           // 23: penstock.v1.SignalRestart
-	(*SignalGoingAway)(nil),         // 24: penstock.v1.SignalGoingAway
-	nil,                             // 25: penstock.v1.CreateSessionRequest.LabelsEntry
-	nil,                             // 26: penstock.v1.ListSessionsRequest.LabelsEntry
-	(*IceServer)(nil),               // 27: penstock.v1.IceServer
-	(*OffersSource)(nil),            // 28: penstock.v1.OffersSource
-	(*LiveKitSource)(nil),           // 29: penstock.v1.LiveKitSource
-	(*WhepSource)(nil),              // 30: penstock.v1.WhepSource
-	(*durationpb.Duration)(nil),     // 31: google.protobuf.Duration
-	(*Session)(nil),                 // 32: penstock.v1.Session
-	(*Answer)(nil),                  // 33: penstock.v1.Answer
-	(*Dropped)(nil),                 // 34: penstock.v1.Dropped
-	(*IceCandidate)(nil),            // 35: penstock.v1.IceCandidate
-	(*CallEvent)(nil),               // 36: penstock.v1.CallEvent
-	(*IgnoredEvent)(nil),            // 37: penstock.v1.IgnoredEvent
-	(*WantedTrack)(nil),             // 38: penstock.v1.WantedTrack
-	(PeerConnectionState)(0),        // 39: penstock.v1.PeerConnectionState
+	(CandidateResult)(0),             // 0: penstock.v1.CandidateResult
+	(*CreateSessionRequest)(nil),     // 1: penstock.v1.CreateSessionRequest
+	(*CreateSessionResponse)(nil),    // 2: penstock.v1.CreateSessionResponse
+	(*GetSessionRequest)(nil),        // 3: penstock.v1.GetSessionRequest
+	(*GetSessionResponse)(nil),       // 4: penstock.v1.GetSessionResponse
+	(*ListSessionsRequest)(nil),      // 5: penstock.v1.ListSessionsRequest
+	(*ListSessionsResponse)(nil),     // 6: penstock.v1.ListSessionsResponse
+	(*DeleteSessionRequest)(nil),     // 7: penstock.v1.DeleteSessionRequest
+	(*DeleteSessionResponse)(nil),    // 8: penstock.v1.DeleteSessionResponse
+	(*NegotiateRequest)(nil),         // 9: penstock.v1.NegotiateRequest
+	(*NegotiateResponse)(nil),        // 10: penstock.v1.NegotiateResponse
+	(*AddIceCandidateRequest)(nil),   // 11: penstock.v1.AddIceCandidateRequest
+	(*AddIceCandidateResponse)(nil),  // 12: penstock.v1.AddIceCandidateResponse
+	(*UpdateIceServersRequest)(nil),  // 13: penstock.v1.UpdateIceServersRequest
+	(*UpdateIceServersResponse)(nil), // 14: penstock.v1.UpdateIceServersResponse
+	(*ReportEventsRequest)(nil),      // 15: penstock.v1.ReportEventsRequest
+	(*ReportEventsResponse)(nil),     // 16: penstock.v1.ReportEventsResponse
+	(*SignalRequest)(nil),            // 17: penstock.v1.SignalRequest
+	(*SignalOpen)(nil),               // 18: penstock.v1.SignalOpen
+	(*SignalOffer)(nil),              // 19: penstock.v1.SignalOffer
+	(*SignalCandidate)(nil),          // 20: penstock.v1.SignalCandidate
+	(*SignalEvents)(nil),             // 21: penstock.v1.SignalEvents
+	(*SignalIceServers)(nil),         // 22: penstock.v1.SignalIceServers
+	(*SignalResponse)(nil),           // 23: penstock.v1.SignalResponse
+	(*SignalError)(nil),              // 24: penstock.v1.SignalError
+	(*SignalConnectionState)(nil),    // 25: penstock.v1.SignalConnectionState
+	(*SignalRestart)(nil),            // 26: penstock.v1.SignalRestart
+	(*SignalGoingAway)(nil),          // 27: penstock.v1.SignalGoingAway
+	nil,                              // 28: penstock.v1.CreateSessionRequest.LabelsEntry
+	nil,                              // 29: penstock.v1.ListSessionsRequest.LabelsEntry
+	(*IceServer)(nil),                // 30: penstock.v1.IceServer
+	(*OffersSource)(nil),             // 31: penstock.v1.OffersSource
+	(*LiveKitSource)(nil),            // 32: penstock.v1.LiveKitSource
+	(*WhepSource)(nil),               // 33: penstock.v1.WhepSource
+	(*durationpb.Duration)(nil),      // 34: google.protobuf.Duration
+	(*Session)(nil),                  // 35: penstock.v1.Session
+	(*Answer)(nil),                   // 36: penstock.v1.Answer
+	(*Dropped)(nil),                  // 37: penstock.v1.Dropped
+	(*IceCandidate)(nil),             // 38: penstock.v1.IceCandidate
+	(*CallEvent)(nil),                // 39: penstock.v1.CallEvent
+	(*IgnoredEvent)(nil),             // 40: penstock.v1.IgnoredEvent
+	(*WantedTrack)(nil),              // 41: penstock.v1.WantedTrack
+	(PeerConnectionState)(0),         // 42: penstock.v1.PeerConnectionState
 }
 var file_penstock_v1_session_service_proto_depIdxs = []int32{
-	25, // 0: penstock.v1.CreateSessionRequest.labels:type_name -> penstock.v1.CreateSessionRequest.LabelsEntry
-	27, // 1: penstock.v1.CreateSessionRequest.ice_servers:type_name -> penstock.v1.IceServer
-	28, // 2: penstock.v1.CreateSessionRequest.offers:type_name -> penstock.v1.OffersSource
-	29, // 3: penstock.v1.CreateSessionRequest.livekit:type_name -> penstock.v1.LiveKitSource
-	30, // 4: penstock.v1.CreateSessionRequest.whep:type_name -> penstock.v1.WhepSource
-	31, // 5: penstock.v1.CreateSessionRequest.grace:type_name -> google.protobuf.Duration
-	32, // 6: penstock.v1.CreateSessionResponse.session:type_name -> penstock.v1.Session
-	32, // 7: penstock.v1.GetSessionResponse.session:type_name -> penstock.v1.Session
-	26, // 8: penstock.v1.ListSessionsRequest.labels:type_name -> penstock.v1.ListSessionsRequest.LabelsEntry
-	32, // 9: penstock.v1.ListSessionsResponse.sessions:type_name -> penstock.v1.Session
-	33, // 10: penstock.v1.NegotiateResponse.answer:type_name -> penstock.v1.Answer
-	34, // 11: penstock.v1.NegotiateResponse.dropped:type_name -> penstock.v1.Dropped
-	35, // 12: penstock.v1.AddIceCandidateRequest.candidate:type_name -> penstock.v1.IceCandidate
+	28, // 0: penstock.v1.CreateSessionRequest.labels:type_name -> penstock.v1.CreateSessionRequest.LabelsEntry
+	30, // 1: penstock.v1.CreateSessionRequest.ice_servers:type_name -> penstock.v1.IceServer
+	31, // 2: penstock.v1.CreateSessionRequest.offers:type_name -> penstock.v1.OffersSource
+	32, // 3: penstock.v1.CreateSessionRequest.livekit:type_name -> penstock.v1.LiveKitSource
+	33, // 4: penstock.v1.CreateSessionRequest.whep:type_name -> penstock.v1.WhepSource
+	34, // 5: penstock.v1.CreateSessionRequest.grace:type_name -> google.protobuf.Duration
+	35, // 6: penstock.v1.CreateSessionResponse.session:type_name -> penstock.v1.Session
+	35, // 7: penstock.v1.GetSessionResponse.session:type_name -> penstock.v1.Session
+	29, // 8: penstock.v1.ListSessionsRequest.labels:type_name -> penstock.v1.ListSessionsRequest.LabelsEntry
+	35, // 9: penstock.v1.ListSessionsResponse.sessions:type_name -> penstock.v1.Session
+	36, // 10: penstock.v1.NegotiateResponse.answer:type_name -> penstock.v1.Answer
+	37, // 11: penstock.v1.NegotiateResponse.dropped:type_name -> penstock.v1.Dropped
+	38, // 12: penstock.v1.AddIceCandidateRequest.candidate:type_name -> penstock.v1.IceCandidate
 	0,  // 13: penstock.v1.AddIceCandidateResponse.result:type_name -> penstock.v1.CandidateResult
-	36, // 14: penstock.v1.ReportEventsRequest.events:type_name -> penstock.v1.CallEvent
-	37, // 15: penstock.v1.ReportEventsResponse.ignored:type_name -> penstock.v1.IgnoredEvent
-	16, // 16: penstock.v1.SignalRequest.open:type_name -> penstock.v1.SignalOpen
-	17, // 17: penstock.v1.SignalRequest.offer:type_name -> penstock.v1.SignalOffer
-	18, // 18: penstock.v1.SignalRequest.candidate:type_name -> penstock.v1.SignalCandidate
-	19, // 19: penstock.v1.SignalRequest.events:type_name -> penstock.v1.SignalEvents
-	35, // 20: penstock.v1.SignalCandidate.candidate:type_name -> penstock.v1.IceCandidate
-	36, // 21: penstock.v1.SignalEvents.events:type_name -> penstock.v1.CallEvent
-	32, // 22: penstock.v1.SignalResponse.opened:type_name -> penstock.v1.Session
-	33, // 23: penstock.v1.SignalResponse.answer:type_name -> penstock.v1.Answer
-	34, // 24: penstock.v1.SignalResponse.dropped:type_name -> penstock.v1.Dropped
-	12, // 25: penstock.v1.SignalResponse.candidate_result:type_name -> penstock.v1.AddIceCandidateResponse
-	14, // 26: penstock.v1.SignalResponse.events_result:type_name -> penstock.v1.ReportEventsResponse
-	21, // 27: penstock.v1.SignalResponse.error:type_name -> penstock.v1.SignalError
-	18, // 28: penstock.v1.SignalResponse.candidate:type_name -> penstock.v1.SignalCandidate
-	22, // 29: penstock.v1.SignalResponse.connection_state:type_name -> penstock.v1.SignalConnectionState
-	38, // 30: penstock.v1.SignalResponse.wanted_track:type_name -> penstock.v1.WantedTrack
-	23, // 31: penstock.v1.SignalResponse.restart:type_name -> penstock.v1.SignalRestart
-	24, // 32: penstock.v1.SignalResponse.going_away:type_name -> penstock.v1.SignalGoingAway
-	39, // 33: penstock.v1.SignalConnectionState.state:type_name -> penstock.v1.PeerConnectionState
-	31, // 34: penstock.v1.SignalGoingAway.grace:type_name -> google.protobuf.Duration
-	1,  // 35: penstock.v1.SessionService.CreateSession:input_type -> penstock.v1.CreateSessionRequest
-	3,  // 36: penstock.v1.SessionService.GetSession:input_type -> penstock.v1.GetSessionRequest
-	5,  // 37: penstock.v1.SessionService.ListSessions:input_type -> penstock.v1.ListSessionsRequest
-	7,  // 38: penstock.v1.SessionService.DeleteSession:input_type -> penstock.v1.DeleteSessionRequest
-	9,  // 39: penstock.v1.SessionService.Negotiate:input_type -> penstock.v1.NegotiateRequest
-	11, // 40: penstock.v1.SessionService.AddIceCandidate:input_type -> penstock.v1.AddIceCandidateRequest
-	13, // 41: penstock.v1.SessionService.ReportEvents:input_type -> penstock.v1.ReportEventsRequest
-	15, // 42: penstock.v1.SessionService.Signal:input_type -> penstock.v1.SignalRequest
-	2,  // 43: penstock.v1.SessionService.CreateSession:output_type -> penstock.v1.CreateSessionResponse
-	4,  // 44: penstock.v1.SessionService.GetSession:output_type -> penstock.v1.GetSessionResponse
-	6,  // 45: penstock.v1.SessionService.ListSessions:output_type -> penstock.v1.ListSessionsResponse
-	8,  // 46: penstock.v1.SessionService.DeleteSession:output_type -> penstock.v1.DeleteSessionResponse
-	10, // 47: penstock.v1.SessionService.Negotiate:output_type -> penstock.v1.NegotiateResponse
-	12, // 48: penstock.v1.SessionService.AddIceCandidate:output_type -> penstock.v1.AddIceCandidateResponse
-	14, // 49: penstock.v1.SessionService.ReportEvents:output_type -> penstock.v1.ReportEventsResponse
-	20, // 50: penstock.v1.SessionService.Signal:output_type -> penstock.v1.SignalResponse
-	43, // [43:51] is the sub-list for method output_type
-	35, // [35:43] is the sub-list for method input_type
-	35, // [35:35] is the sub-list for extension type_name
-	35, // [35:35] is the sub-list for extension extendee
-	0,  // [0:35] is the sub-list for field type_name
+	30, // 14: penstock.v1.UpdateIceServersRequest.ice_servers:type_name -> penstock.v1.IceServer
+	39, // 15: penstock.v1.ReportEventsRequest.events:type_name -> penstock.v1.CallEvent
+	40, // 16: penstock.v1.ReportEventsResponse.ignored:type_name -> penstock.v1.IgnoredEvent
+	18, // 17: penstock.v1.SignalRequest.open:type_name -> penstock.v1.SignalOpen
+	19, // 18: penstock.v1.SignalRequest.offer:type_name -> penstock.v1.SignalOffer
+	20, // 19: penstock.v1.SignalRequest.candidate:type_name -> penstock.v1.SignalCandidate
+	21, // 20: penstock.v1.SignalRequest.events:type_name -> penstock.v1.SignalEvents
+	22, // 21: penstock.v1.SignalRequest.ice_servers:type_name -> penstock.v1.SignalIceServers
+	38, // 22: penstock.v1.SignalCandidate.candidate:type_name -> penstock.v1.IceCandidate
+	39, // 23: penstock.v1.SignalEvents.events:type_name -> penstock.v1.CallEvent
+	30, // 24: penstock.v1.SignalIceServers.ice_servers:type_name -> penstock.v1.IceServer
+	35, // 25: penstock.v1.SignalResponse.opened:type_name -> penstock.v1.Session
+	36, // 26: penstock.v1.SignalResponse.answer:type_name -> penstock.v1.Answer
+	37, // 27: penstock.v1.SignalResponse.dropped:type_name -> penstock.v1.Dropped
+	12, // 28: penstock.v1.SignalResponse.candidate_result:type_name -> penstock.v1.AddIceCandidateResponse
+	16, // 29: penstock.v1.SignalResponse.events_result:type_name -> penstock.v1.ReportEventsResponse
+	24, // 30: penstock.v1.SignalResponse.error:type_name -> penstock.v1.SignalError
+	20, // 31: penstock.v1.SignalResponse.candidate:type_name -> penstock.v1.SignalCandidate
+	25, // 32: penstock.v1.SignalResponse.connection_state:type_name -> penstock.v1.SignalConnectionState
+	41, // 33: penstock.v1.SignalResponse.wanted_track:type_name -> penstock.v1.WantedTrack
+	26, // 34: penstock.v1.SignalResponse.restart:type_name -> penstock.v1.SignalRestart
+	27, // 35: penstock.v1.SignalResponse.going_away:type_name -> penstock.v1.SignalGoingAway
+	14, // 36: penstock.v1.SignalResponse.ice_servers_result:type_name -> penstock.v1.UpdateIceServersResponse
+	42, // 37: penstock.v1.SignalConnectionState.state:type_name -> penstock.v1.PeerConnectionState
+	34, // 38: penstock.v1.SignalGoingAway.grace:type_name -> google.protobuf.Duration
+	1,  // 39: penstock.v1.SessionService.CreateSession:input_type -> penstock.v1.CreateSessionRequest
+	3,  // 40: penstock.v1.SessionService.GetSession:input_type -> penstock.v1.GetSessionRequest
+	5,  // 41: penstock.v1.SessionService.ListSessions:input_type -> penstock.v1.ListSessionsRequest
+	7,  // 42: penstock.v1.SessionService.DeleteSession:input_type -> penstock.v1.DeleteSessionRequest
+	9,  // 43: penstock.v1.SessionService.Negotiate:input_type -> penstock.v1.NegotiateRequest
+	11, // 44: penstock.v1.SessionService.AddIceCandidate:input_type -> penstock.v1.AddIceCandidateRequest
+	13, // 45: penstock.v1.SessionService.UpdateIceServers:input_type -> penstock.v1.UpdateIceServersRequest
+	15, // 46: penstock.v1.SessionService.ReportEvents:input_type -> penstock.v1.ReportEventsRequest
+	17, // 47: penstock.v1.SessionService.Signal:input_type -> penstock.v1.SignalRequest
+	2,  // 48: penstock.v1.SessionService.CreateSession:output_type -> penstock.v1.CreateSessionResponse
+	4,  // 49: penstock.v1.SessionService.GetSession:output_type -> penstock.v1.GetSessionResponse
+	6,  // 50: penstock.v1.SessionService.ListSessions:output_type -> penstock.v1.ListSessionsResponse
+	8,  // 51: penstock.v1.SessionService.DeleteSession:output_type -> penstock.v1.DeleteSessionResponse
+	10, // 52: penstock.v1.SessionService.Negotiate:output_type -> penstock.v1.NegotiateResponse
+	12, // 53: penstock.v1.SessionService.AddIceCandidate:output_type -> penstock.v1.AddIceCandidateResponse
+	14, // 54: penstock.v1.SessionService.UpdateIceServers:output_type -> penstock.v1.UpdateIceServersResponse
+	16, // 55: penstock.v1.SessionService.ReportEvents:output_type -> penstock.v1.ReportEventsResponse
+	23, // 56: penstock.v1.SessionService.Signal:output_type -> penstock.v1.SignalResponse
+	48, // [48:57] is the sub-list for method output_type
+	39, // [39:48] is the sub-list for method input_type
+	39, // [39:39] is the sub-list for extension type_name
+	39, // [39:39] is the sub-list for extension extendee
+	0,  // [0:39] is the sub-list for field type_name
 }
 
 func init() { file_penstock_v1_session_service_proto_init() }
@@ -2029,13 +2223,14 @@ func file_penstock_v1_session_service_proto_init() {
 		(*NegotiateResponse_Answer)(nil),
 		(*NegotiateResponse_Dropped)(nil),
 	}
-	file_penstock_v1_session_service_proto_msgTypes[14].OneofWrappers = []any{
+	file_penstock_v1_session_service_proto_msgTypes[16].OneofWrappers = []any{
 		(*SignalRequest_Open)(nil),
 		(*SignalRequest_Offer)(nil),
 		(*SignalRequest_Candidate)(nil),
 		(*SignalRequest_Events)(nil),
+		(*SignalRequest_IceServers)(nil),
 	}
-	file_penstock_v1_session_service_proto_msgTypes[19].OneofWrappers = []any{
+	file_penstock_v1_session_service_proto_msgTypes[22].OneofWrappers = []any{
 		(*SignalResponse_Opened)(nil),
 		(*SignalResponse_Answer)(nil),
 		(*SignalResponse_Dropped)(nil),
@@ -2047,6 +2242,7 @@ func file_penstock_v1_session_service_proto_init() {
 		(*SignalResponse_WantedTrack)(nil),
 		(*SignalResponse_Restart)(nil),
 		(*SignalResponse_GoingAway)(nil),
+		(*SignalResponse_IceServersResult)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -2054,7 +2250,7 @@ func file_penstock_v1_session_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_penstock_v1_session_service_proto_rawDesc), len(file_penstock_v1_session_service_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   26,
+			NumMessages:   29,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

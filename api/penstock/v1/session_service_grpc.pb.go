@@ -19,14 +19,15 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	SessionService_CreateSession_FullMethodName   = "/penstock.v1.SessionService/CreateSession"
-	SessionService_GetSession_FullMethodName      = "/penstock.v1.SessionService/GetSession"
-	SessionService_ListSessions_FullMethodName    = "/penstock.v1.SessionService/ListSessions"
-	SessionService_DeleteSession_FullMethodName   = "/penstock.v1.SessionService/DeleteSession"
-	SessionService_Negotiate_FullMethodName       = "/penstock.v1.SessionService/Negotiate"
-	SessionService_AddIceCandidate_FullMethodName = "/penstock.v1.SessionService/AddIceCandidate"
-	SessionService_ReportEvents_FullMethodName    = "/penstock.v1.SessionService/ReportEvents"
-	SessionService_Signal_FullMethodName          = "/penstock.v1.SessionService/Signal"
+	SessionService_CreateSession_FullMethodName    = "/penstock.v1.SessionService/CreateSession"
+	SessionService_GetSession_FullMethodName       = "/penstock.v1.SessionService/GetSession"
+	SessionService_ListSessions_FullMethodName     = "/penstock.v1.SessionService/ListSessions"
+	SessionService_DeleteSession_FullMethodName    = "/penstock.v1.SessionService/DeleteSession"
+	SessionService_Negotiate_FullMethodName        = "/penstock.v1.SessionService/Negotiate"
+	SessionService_AddIceCandidate_FullMethodName  = "/penstock.v1.SessionService/AddIceCandidate"
+	SessionService_UpdateIceServers_FullMethodName = "/penstock.v1.SessionService/UpdateIceServers"
+	SessionService_ReportEvents_FullMethodName     = "/penstock.v1.SessionService/ReportEvents"
+	SessionService_Signal_FullMethodName           = "/penstock.v1.SessionService/Signal"
 )
 
 // SessionServiceClient is the client API for SessionService service.
@@ -53,6 +54,9 @@ type SessionServiceClient interface {
 	Negotiate(ctx context.Context, in *NegotiateRequest, opts ...grpc.CallOption) (*NegotiateResponse, error)
 	// AddIceCandidate gives a remote candidate. It may come before the offer and is kept for it.
 	AddIceCandidate(ctx context.Context, in *AddIceCandidateRequest, opts ...grpc.CallOption) (*AddIceCandidateResponse, error)
+	// UpdateIceServers replaces the STUN and TURN servers of a session, as when credentials are about to expire. They are
+	// used from the next generation or ICE restart on; relays that are allocated already go on.
+	UpdateIceServers(ctx context.Context, in *UpdateIceServersRequest, opts ...grpc.CallOption) (*UpdateIceServersResponse, error)
 	// ReportEvents tells what happens in the call.
 	ReportEvents(ctx context.Context, in *ReportEventsRequest, opts ...grpc.CallOption) (*ReportEventsResponse, error)
 	// Signal is all of the above in one ordered conversation, plus what the gateway has to say.
@@ -128,6 +132,16 @@ func (c *sessionServiceClient) AddIceCandidate(ctx context.Context, in *AddIceCa
 	return out, nil
 }
 
+func (c *sessionServiceClient) UpdateIceServers(ctx context.Context, in *UpdateIceServersRequest, opts ...grpc.CallOption) (*UpdateIceServersResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(UpdateIceServersResponse)
+	err := c.cc.Invoke(ctx, SessionService_UpdateIceServers_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *sessionServiceClient) ReportEvents(ctx context.Context, in *ReportEventsRequest, opts ...grpc.CallOption) (*ReportEventsResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ReportEventsResponse)
@@ -175,6 +189,9 @@ type SessionServiceServer interface {
 	Negotiate(context.Context, *NegotiateRequest) (*NegotiateResponse, error)
 	// AddIceCandidate gives a remote candidate. It may come before the offer and is kept for it.
 	AddIceCandidate(context.Context, *AddIceCandidateRequest) (*AddIceCandidateResponse, error)
+	// UpdateIceServers replaces the STUN and TURN servers of a session, as when credentials are about to expire. They are
+	// used from the next generation or ICE restart on; relays that are allocated already go on.
+	UpdateIceServers(context.Context, *UpdateIceServersRequest) (*UpdateIceServersResponse, error)
 	// ReportEvents tells what happens in the call.
 	ReportEvents(context.Context, *ReportEventsRequest) (*ReportEventsResponse, error)
 	// Signal is all of the above in one ordered conversation, plus what the gateway has to say.
@@ -207,6 +224,9 @@ func (UnimplementedSessionServiceServer) Negotiate(context.Context, *NegotiateRe
 }
 func (UnimplementedSessionServiceServer) AddIceCandidate(context.Context, *AddIceCandidateRequest) (*AddIceCandidateResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method AddIceCandidate not implemented")
+}
+func (UnimplementedSessionServiceServer) UpdateIceServers(context.Context, *UpdateIceServersRequest) (*UpdateIceServersResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method UpdateIceServers not implemented")
 }
 func (UnimplementedSessionServiceServer) ReportEvents(context.Context, *ReportEventsRequest) (*ReportEventsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ReportEvents not implemented")
@@ -343,6 +363,24 @@ func _SessionService_AddIceCandidate_Handler(srv interface{}, ctx context.Contex
 	return interceptor(ctx, in, info, handler)
 }
 
+func _SessionService_UpdateIceServers_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(UpdateIceServersRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SessionServiceServer).UpdateIceServers(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: SessionService_UpdateIceServers_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SessionServiceServer).UpdateIceServers(ctx, req.(*UpdateIceServersRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _SessionService_ReportEvents_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ReportEventsRequest)
 	if err := dec(in); err != nil {
@@ -398,6 +436,10 @@ var SessionService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "AddIceCandidate",
 			Handler:    _SessionService_AddIceCandidate_Handler,
+		},
+		{
+			MethodName: "UpdateIceServers",
+			Handler:    _SessionService_UpdateIceServers_Handler,
 		},
 		{
 			MethodName: "ReportEvents",
