@@ -25,7 +25,7 @@ func (s *Session) Negotiate(ctx context.Context, o Offer) (Result, error) {
 		s.pool.stats.failed.Add(1)
 		return Result{}, err
 	}
-	return s.submit(ctx, &negotiation{ctx: ctx, generation: o.Generation, offer: parsed})
+	return s.submit(ctx, &negotiation{ctx: ctx, generation: o.Generation, offer: parsed, trickle: o.Trickle})
 }
 
 // RestartICE answers a remote ICE restart that came without an offer (RFC 9725 section 4.3.3): new remote credentials
@@ -133,11 +133,14 @@ func (s *Session) beginNegotiation(n *negotiation) {
 		return
 	}
 	if step, err := p.apply(n.offer); err != nil {
-		if p != s.current {
+		s.fail(n, step, err)
+		switch {
+		case p != s.current:
 			p.cancel() // now: no reader starts while it is waited for
 			s.closing.Go(p.close)
+		case p.wedged:
+			s.needRestart(p, Restart{MinGeneration: p.generation + 1, Reason: "an offer was half applied and cannot be taken back"})
 		}
-		s.fail(n, step, err)
 		return
 	}
 	if p != s.current {
@@ -173,13 +176,24 @@ func (s *Session) judged(n *negotiation) bool {
 		return false
 	case p.answer != nil && n.offer.hash == p.last.hash:
 		s.pool.stats.repeated.Add(1)
-		n.answer(outcome{result: Result{Answer: p.answer}})
+		s.repeat(n, p)
 		return true
 	case n.offer.sameOrigin(p.last) && n.offer.origin.SessionVersion < p.last.origin.SessionVersion:
 		s.drop(n, DropSuperseded)
 		return true
 	}
 	return false
+}
+
+// repeat answers the offer that was applied last once more: the same answer, with the candidates gathered since.
+func (s *Session) repeat(n *negotiation, p *peer) {
+	n.peer, n.generation, n.repeated = p, p.generation, true
+	switch {
+	case p.answer.CandidatesComplete:
+		n.answer(outcome{result: Result{Answer: p.answer}})
+	default:
+		s.awaitGathering(n)
+	}
 }
 
 // peerFor returns the peer connection that an offer is for: the current one, or a new one when the generation is higher
@@ -211,6 +225,10 @@ func (p *peer) apply(o *offer) (step string, err error) {
 	if err != nil {
 		return "writing the offer", err
 	}
+	if p.last != nil && p.last.ufrag != o.ufrag { // ICE restarts, and gathers anew
+		p.renewServers()
+		p.gathered.take()
+	}
 	defer func() {
 		p.wedged = p.pc.SignalingState() == webrtc.SignalingStateHaveRemoteOffer
 	}()
@@ -240,13 +258,23 @@ func (s *Session) applied(n *negotiation, p *peer) {
 		s.graceRuns = false
 		s.startGrace()
 	}
-	n.complete = webrtc.GatheringCompletePromise(p.pc)
+	s.awaitGathering(n)
+}
+
+// awaitGathering lets an answer wait for the local candidates, unless they are to trickle.
+func (s *Session) awaitGathering(n *negotiation) {
 	s.busy = n
+	if n.trickle {
+		s.finishNegotiation()
+		return
+	}
+	n.complete = webrtc.GatheringCompletePromise(n.peer.pc)
 	s.gatherTimer.Reset(s.pool.cfg.GatherTimeout)
 }
 
-// finishNegotiation answers with what is gathered.
-func (s *Session) finishNegotiation(complete bool) {
+// finishNegotiation answers with what is gathered. What is gathered later is told to the observer, if the offer asked
+// for that.
+func (s *Session) finishNegotiation() {
 	n := s.busy
 	if n == nil {
 		return
@@ -263,10 +291,15 @@ func (s *Session) finishNegotiation(complete bool) {
 		s.fail(n, "writing the answer", err)
 		return
 	}
-	a := &Answer{SDP: text, Generation: n.generation, CandidatesComplete: complete, Rejected: rejected}
+	a := &Answer{SDP: text, Generation: n.generation, CandidatesComplete: gatheringComplete(text), Rejected: rejected}
 	n.peer.answer = a
-	s.pool.stats.answered.Add(1)
+	n.peer.trickle.on = n.trickle
+	n.peer.trickle.answered(text)
+	if !n.repeated {
+		s.pool.stats.answered.Add(1)
+	}
 	n.answer(outcome{result: Result{Answer: a}})
+	s.tellCandidates()
 }
 
 // refuseAll answers an offer of which nothing can be taken. pion has no part in it. Of the current generation it takes

@@ -23,6 +23,15 @@ type recorder struct {
 	removed []Media
 	states  map[uint64][]State
 	ended   []EndReason
+
+	candidates []toldCandidate
+	restarts   []Restart
+}
+
+// toldCandidate is a local candidate as the observer was told of it.
+type toldCandidate struct {
+	generation uint64
+	Candidate
 }
 
 func newRecorder() *recorder {
@@ -51,8 +60,13 @@ func (r *recorder) MediaChanged(d MediaDiff) {
 	})
 }
 
-func (r *recorder) CandidateGathered(uint64, Candidate) {}
-func (r *recorder) RestartNeeded(Restart)               {}
+func (r *recorder) CandidateGathered(generation uint64, c Candidate) {
+	r.tell(func() { r.candidates = append(r.candidates, toldCandidate{generation, c}) })
+}
+
+func (r *recorder) RestartNeeded(restart Restart) {
+	r.tell(func() { r.restarts = append(r.restarts, restart) })
+}
 
 func (r *recorder) StateChanged(generation uint64, s State) {
 	r.tell(func() { r.states[generation] = append(r.states[generation], s) })
@@ -123,6 +137,7 @@ func (r *recorder) told() *recorder {
 	return &recorder{
 		media: maps.Clone(r.media), added: slices.Clone(r.added), updated: slices.Clone(r.updated),
 		removed: slices.Clone(r.removed), states: maps.Clone(r.states), ended: slices.Clone(r.ended),
+		candidates: slices.Clone(r.candidates), restarts: slices.Clone(r.restarts),
 	}
 }
 

@@ -23,7 +23,10 @@ type peer struct {
 	state      State
 	last       *offer  // applied; nil before the first
 	answer     *Answer // of last; nil while it gathers
+	gathered   localCandidates
+	trickle    trickle
 	wedged     bool    // pion is stuck with a half-applied offer
+	restart    Restart // what was asked for last; the zero value when all is well
 	readers    []*reader
 	usedUfrags map[string]struct{}
 	flowWanted int // how many media must flow before the older generation is let go
@@ -35,13 +38,9 @@ func (s *Session) newPeer(generation uint64) (*peer, error) {
 	if err != nil {
 		return nil, err
 	}
-	cfg := webrtc.Configuration{BundlePolicy: webrtc.BundlePolicyMaxBundle}
-	for _, server := range s.cfg.ICEServers {
-		cfg.ICEServers = append(cfg.ICEServers, webrtc.ICEServer{
-			URLs: server.URLs, Username: server.Username, Credential: server.Credential,
-		})
-	}
-	pc, err := api.NewPeerConnection(cfg)
+	pc, err := api.NewPeerConnection(webrtc.Configuration{
+		BundlePolicy: webrtc.BundlePolicyMaxBundle, ICEServers: s.iceServers(),
+	})
 	if err != nil {
 		return nil, fmt.Errorf("making a peer connection: %w", err)
 	}
@@ -51,10 +50,39 @@ func (s *Session) newPeer(generation uint64) (*peer, error) {
 		keyFrames: make(chan uint32, 64), usedUfrags: make(map[string]struct{}),
 	}
 	pc.OnConnectionStateChange(func(webrtc.PeerConnectionState) { s.changed() })
+	pc.OnICECandidate(func(c *webrtc.ICECandidate) {
+		p.gathered.add(c)
+		s.changed()
+	})
 	pc.OnTrack(p.onTrack)
 	s.pool.stats.peers.Add(1)
 	p.work.Go(p.sendKeyFrameRequests)
 	return p, nil
+}
+
+// iceServers returns the session's servers for pion.
+func (s *Session) iceServers() []webrtc.ICEServer {
+	out := make([]webrtc.ICEServer, 0, len(s.cfg.ICEServers))
+	for _, server := range s.cfg.ICEServers {
+		out = append(out, webrtc.ICEServer{URLs: server.URLs, Username: server.Username, Credential: server.Credential})
+	}
+	return out
+}
+
+// renewServers lets an ICE restart gather from the servers that were set meanwhile. While the last gathering still runs
+// pion cannot take them: then the restart after this one does.
+func (p *peer) renewServers() {
+	s := p.session
+	if !s.serversChanged || p.pc.ICEGatheringState() == webrtc.ICEGatheringStateGathering {
+		return
+	}
+	cfg := p.pc.GetConfiguration()
+	cfg.ICEServers = s.iceServers()
+	if err := p.pc.SetConfiguration(cfg); err != nil {
+		s.log.Warn("ICE servers cannot be replaced", "generation", p.generation, "error", err)
+		return
+	}
+	s.serversChanged = false
 }
 
 // onTrack runs on a goroutine of pion's: it hands the track over and is gone.
@@ -118,6 +146,7 @@ func (s *Session) refresh() {
 			s.setState(p, state)
 		}
 	}
+	s.tellCandidates()
 	s.report()
 	s.checkDrain()
 }
@@ -139,10 +168,30 @@ func (s *Session) setState(p *peer, state State) {
 	case state == StateClosed && s.cfg.EndOnRemoteClose:
 		s.end(EndRemoteClosed)
 	case state == StateConnected:
+		p.restart = Restart{}
 		s.stopGrace()
 	default:
 		s.startGrace()
 	}
+	if p != s.current || s.ctx.Err() != nil {
+		return
+	}
+	switch state {
+	case StateFailed:
+		s.needRestart(p, Restart{ICE: true, MinGeneration: p.generation, Reason: "ICE has failed: nothing comes from the other side"})
+	case StateClosed:
+		s.needRestart(p, Restart{MinGeneration: p.generation + 1, Reason: "the other side has closed the peer connection"})
+	}
+}
+
+// needRestart asks the offerer to start again, once for each fault.
+func (s *Session) needRestart(p *peer, r Restart) {
+	if p.restart == r {
+		return
+	}
+	p.restart = r
+	s.log.Info("restart needed", "generation", p.generation, "ice", r.ICE, "min_generation", r.MinGeneration, "reason", r.Reason)
+	s.observer.RestartNeeded(r)
 }
 
 // replaceCurrent makes p the current generation. The one before goes on receiving until p's media flow.
@@ -152,6 +201,7 @@ func (s *Session) replaceCurrent(p *peer) {
 	}
 	old := s.current
 	s.current = p
+	s.serversChanged = false // p was made with them
 	if old == nil {
 		return
 	}

@@ -11,9 +11,11 @@ type negotiation struct {
 	generation uint64          // as asked: 0 is the current one
 	offer      *offer          // nil for an ICE restart
 	restart    *restart
+	trickle    bool
 	reply      chan outcome // of capacity 1
 
 	peer     *peer
+	repeated bool            // it asks for the last answer again
 	complete <-chan struct{} // gathering is complete
 	finished func(outcome)   // ends the span
 }

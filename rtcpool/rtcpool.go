@@ -59,10 +59,14 @@ type Observer interface {
 	MediaChanged(d MediaDiff)
 	// StateChanged tells the state of a generation's peer connection.
 	StateChanged(generation uint64, state State)
-	// CandidateGathered tells a local candidate of a generation whose last offer asked to trickle (RFC 8838). The empty
-	// candidate is end-of-candidates.
+	// CandidateGathered tells a local candidate of the current generation, whose last offer asked to trickle (RFC 8838). The
+	// empty candidate is end-of-candidates; it comes once, unless the answer said so already. A candidate that the answer
+	// holds is not told again. Candidates are told after the answer was handed to the caller of Negotiate, who may not have
+	// woken yet: who sends both must send the answer first.
 	CandidateGathered(generation uint64, c Candidate)
-	// RestartNeeded tells that media will not come back without the offerer: an ICE restart or a new generation.
+	// RestartNeeded tells that media will not come back without the offerer, once for each fault: an ICE restart of the
+	// current generation when its connection has failed, a new generation when the other side has closed it or when an
+	// offer was half applied. Media that run go on.
 	RestartNeeded(r Restart)
 	// SessionEnded is the last call.
 	SessionEnded(reason EndReason)

@@ -171,7 +171,7 @@ func bundleGroup(d *sdp.SessionDescription) (mids map[string]struct{}, ok bool) 
 // carried them is refused: credentials and fingerprint to the session, candidates to the first accepted description.
 func (o *offer) gatherTransport() error {
 	for _, key := range []string{"ice-ufrag", "ice-pwd", "fingerprint"} {
-		value := o.firstAttribute(key)
+		value := firstAttribute(o.desc, key)
 		if value == "" && !slices.ContainsFunc(o.sections, func(s section) bool { return s.accepted() }) {
 			continue // nothing is left that would need it
 		}
@@ -192,11 +192,11 @@ func (o *offer) gatherTransport() error {
 }
 
 // firstAttribute looks in the session, then in the media descriptions in order.
-func (o *offer) firstAttribute(key string) string {
-	if v, ok := o.desc.Attribute(key); ok {
+func firstAttribute(d *sdp.SessionDescription, key string) string {
+	if v, ok := d.Attribute(key); ok {
 		return strings.TrimSpace(v)
 	}
-	for _, m := range o.desc.MediaDescriptions {
+	for _, m := range d.MediaDescriptions {
 		if v, ok := m.Attribute(key); ok {
 			return strings.TrimSpace(v)
 		}

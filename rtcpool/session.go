@@ -44,6 +44,7 @@ type actor struct {
 	waiting           []*negotiation // offers whose turn has not come
 	busy              *negotiation   // the one that gathers candidates
 	kept              keptCandidates
+	serversChanged    bool // since the current generation was made
 	entries           []*entry
 	closing           sync.WaitGroup // of peer connections
 
@@ -88,9 +89,9 @@ func (s *Session) run() {
 		case <-s.wake:
 			s.refresh()
 		case <-s.busy.gathered():
-			s.finishNegotiation(true)
+			s.finishNegotiation()
 		case <-s.gatherTimer.C:
-			s.finishNegotiation(false)
+			s.finishNegotiation()
 		case <-s.drainTimer.C:
 			s.endDrain("time is up")
 		case <-s.graceTimer.C:
@@ -173,9 +174,13 @@ func (s *Session) Media(id string) (Media, bool) {
 	return m, ok
 }
 
-// SetICEServers replaces the STUN and TURN servers of the session. They are used from the next generation on. Errors: ctx's.
+// SetICEServers replaces the STUN and TURN servers of the session. They are used from the next generation, or the next
+// ICE restart of the current one, on. Errors: ctx's.
 func (s *Session) SetICEServers(ctx context.Context, servers []ICEServer) error {
-	_, err := s.do(ctx, func() { s.cfg.ICEServers = servers })
+	_, err := s.do(ctx, func() {
+		s.cfg.ICEServers = servers
+		s.serversChanged = s.current != nil
+	})
 	return err
 }
 
