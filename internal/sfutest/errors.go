@@ -7,6 +7,8 @@ var (
 	ErrClosed = errors.New("sfutest: closed")
 	// ErrConfig means that a required field is missing.
 	ErrConfig = errors.New("sfutest: incomplete configuration")
+	// ErrAnswerLost means that LoseAnswer was asked for, and done.
+	ErrAnswerLost = errors.New("sfutest: answer lost")
 	// ErrDropped means that the gateway dropped the offer as too late. The call's text says why.
 	ErrDropped = errors.New("sfutest: offer dropped")
 	// ErrRejected means that the answer refuses a media description.

@@ -2,6 +2,7 @@ package sfutest
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
 	"sync"
@@ -18,74 +19,90 @@ import (
 // mtu is the largest RTP packet, as other WebRTC senders have it.
 const mtu = 1200
 
+// silence says why a track sends nothing: it sends while no reason is left.
+type silence uint8
+
+const (
+	silentMuted silence = 1 << iota
+	silentPaused
+	silentHeld
+)
+
 // pacer sends a clip round after round in real time.
 type pacer struct {
-	clip      clips.Clip
-	loop      *clips.Loop
-	local     *webrtc.TrackLocalStaticRTP
-	payloader rtp.Payloader
-	sequence  rtp.Sequencer
-	firstTime uint32 // RTP timestamp of the first unit
+	local *local
 
-	muted       atomic.Bool
 	keyFrame    atomic.Bool // asked for
 	packets     atomic.Uint64
 	keyRequests atomic.Uint64
+
+	mu        sync.Mutex // held while a unit is written
+	clip      clips.Clip
+	loop      *clips.Loop
+	payloader rtp.Payloader
+	numbering numbering
+	silent    silence
+	restarts  bool // the next packet is the first after silence
+	settings  Packets
+	ssrc      uint32 // instead of the negotiated one; 0 is that
+	started   bool
+	first     uint32 // RTP timestamp of the first packet
 
 	cancel context.CancelFunc // nil while not started; guarded by the owner
 	done   sync.WaitGroup
 }
 
+// numbering is where sequence numbers and timestamps stand.
+type numbering struct {
+	sequence  uint16 // of the last packet
+	timestamp uint32 // of the next unit
+}
+
 // newPacer makes a pacer with the given msid ids (RFC 8830).
 func newPacer(clip clips.Clip, trackID, streamID string) (*pacer, error) {
+	p := &pacer{
+		local: newLocal(clip, trackID, streamID), restarts: true,
+		numbering: numbering{sequence: uint16(rand.Uint32()), timestamp: rand.Uint32()}, //nolint:gosec // the low bits
+	}
+	return p, p.setClip(clip)
+}
+
+// setClip is called with mu held, or before others know p.
+func (p *pacer) setClip(clip clips.Clip) error {
 	loop, err := clip.Open()
 	if err != nil {
-		return nil, err
+		return err
 	}
-	local, err := webrtc.NewTrackLocalStaticRTP(capability(clip), trackID, streamID)
-	if err != nil {
-		return nil, fmt.Errorf("create track %q: %w", trackID, err)
-	}
-	p := &pacer{clip: clip, loop: loop, local: local, sequence: rtp.NewRandomSequencer(), firstTime: rand.Uint32()}
+	p.clip, p.loop = clip, loop
 	switch clip.Codec {
 	case clips.VP8:
 		p.payloader = &codecs.VP8Payloader{EnablePictureID: true}
 	case clips.H264:
 		p.payloader = &codecs.H264Payloader{}
+	case clips.PCMU:
+		p.payloader = &codecs.G711Payloader{}
 	default:
 		p.payloader = &codecs.OpusPayloader{}
 	}
-	return p, nil
+	return nil
 }
 
-// start begins to send when the peer is connected, and to read the sender's RTCP. The peer's close ends both; so does stop.
-// Started already, it does nothing.
-func (p *pacer) start(on *peer, sender *webrtc.RTPSender) {
+// start begins to send when connected is closed. stop, or the end of ctx, ends it. Started already, it does nothing.
+func (p *pacer) start(ctx context.Context, connected <-chan struct{}) {
 	if p.cancel != nil {
 		return
 	}
-	var ctx context.Context
-	ctx, p.cancel = context.WithCancel(on.ctx)
-	run := func(f func()) {
-		on.work.Add(1)
-		p.done.Add(1)
-		go func() {
-			defer on.work.Done()
-			defer p.done.Done()
-			f()
-		}()
-	}
-	run(func() { p.readRTCP(sender) })
-	run(func() {
+	ctx, p.cancel = context.WithCancel(ctx)
+	p.done.Go(func() {
 		select {
-		case <-on.connected:
+		case <-connected:
 			p.send(ctx)
 		case <-ctx.Done():
 		}
 	})
 }
 
-// stop ends sending and waits. The sender must have been stopped, or the RTCP reader does not end.
+// stop ends sending and waits.
 func (p *pacer) stop() {
 	if p.cancel == nil {
 		return
@@ -99,50 +116,98 @@ func (p *pacer) stop() {
 func (p *pacer) send(ctx context.Context) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
-	begin, first := time.Now(), true
-	perSecond := p.clip.UnitsPerSecond()
-	for count := 0; ; count++ {
+	due := time.Now()
+	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-timer.C:
 		}
-		if p.keyFrame.Swap(false) {
-			p.loop.SkipToKeyFrame()
-		}
-		unit := p.loop.Next()
-		if p.muted.Load() {
-			first = true
-		} else {
-			p.write(unit, uint32(count)*(p.clip.ClockRate/uint32(perSecond)), first)
-			first = false
-		}
-		due := time.Duration(count+1) * time.Second / time.Duration(perSecond)
-		timer.Reset(time.Until(begin.Add(due)))
+		due = due.Add(p.step())
+		timer.Reset(time.Until(due))
 	}
 }
 
-// write sends a unit at its RTP time. afterSilence marks the start of talk (RFC 3551 section 4.1).
-func (p *pacer) write(unit clips.Unit, ticks uint32, afterSilence bool) {
-	payloads := p.payloader.Payload(mtu, unit.Data)
-	for i, payload := range payloads {
-		packet := rtp.Packet{
-			Header: rtp.Header{
-				Version:        2,
-				SequenceNumber: p.sequence.NextSequenceNumber(),
-				Timestamp:      p.firstTime + ticks,
-				Marker:         i == len(payloads)-1,
-			},
-			Payload: payload,
-		}
-		if p.clip.IsAudio() {
-			packet.Marker = afterSilence
-		}
-		// An error is that of a peer connection on its way up or down: the packet is lost, as on a network.
-		if p.local.WriteRTP(&packet) == nil {
-			p.packets.Add(1)
-		}
+// step sends a unit and returns the time until the next.
+func (p *pacer) step() time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.keyFrame.Swap(false) {
+		p.loop.SkipToKeyFrame()
 	}
+	unit := p.loop.Next()
+	if p.silent == 0 {
+		p.write(unit)
+	} else {
+		p.restarts = true
+	}
+	perSecond := uint32(p.clip.UnitsPerSecond()) //nolint:gosec // a small number
+	p.numbering.timestamp += p.clip.ClockRate / perSecond
+	return time.Second / time.Duration(perSecond)
+}
+
+// write sends a unit. The marker of audio tells the start of talk (RFC 3551 section 4.1).
+func (p *pacer) write(unit clips.Unit) {
+	if !p.started {
+		p.started, p.first = true, p.numbering.timestamp
+	}
+	size := uint16(mtu)
+	payloads := p.payloader.Payload(size, unit.Data)
+	for i, payload := range payloads {
+		marker := i == len(payloads)-1
+		if p.clip.IsAudio() {
+			marker = p.restarts
+		}
+		p.packet(payload, marker, 0)
+	}
+	p.restarts = false
+}
+
+// packet sends one packet, and numbers it. padding is the number of bytes (RFC 3550 section 5.1).
+func (p *pacer) packet(payload []byte, marker bool, padding uint8) {
+	p.numbering.sequence++
+	sent := p.local.write(payload, func(b *binding) (rtp.Header, bool) {
+		h := rtp.Header{
+			Version: 2, SequenceNumber: p.numbering.sequence, Timestamp: p.numbering.timestamp, Marker: marker,
+			SSRC: b.ssrc, PayloadType: p.settings.PayloadType, Padding: padding > 0, PaddingSize: padding,
+		}
+		if p.ssrc != 0 {
+			h.SSRC = p.ssrc
+		}
+		if h.PayloadType == 0 {
+			codec, ok := b.find(capability(p.clip))
+			if !ok {
+				return h, false
+			}
+			h.PayloadType = uint8(codec.PayloadType)
+		}
+		return h, p.settings.extend(&h, b) == nil
+	})
+	if sent {
+		p.packets.Add(1)
+	}
+}
+
+// setSilent adds or takes away a reason to send nothing. When it returns, no packet is being written. What comes first after
+// silence is a key frame.
+func (p *pacer) setSilent(why silence, on bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if on {
+		p.silent |= why
+		return
+	}
+	p.silent &^= why
+	if p.silent == 0 {
+		p.keyFrame.Store(true)
+	}
+}
+
+// state returns the numbering, and the timestamp of the first packet, if there was one.
+func (p *pacer) state() (n numbering, first uint32, started bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.numbering, p.first, p.started
 }
 
 // readRTCP answers requests for key frames (RFC 4585 section 6.3.1, RFC 5104 section 4.3.1) until the sender is stopped.
@@ -160,4 +225,74 @@ func (p *pacer) readRTCP(sender *webrtc.RTPSender) {
 			}
 		}
 	}
+}
+
+// Packets is how a track's packets are written. The zero value is plain.
+type Packets struct {
+	// PayloadType is written instead of the negotiated one; 0 is the codec's. One that was not negotiated can be chosen.
+	PayloadType uint8
+	// MID tells the mid in each packet (RFC 9143 section 15).
+	MID bool
+	// AudioLevel tells 1 + the level in -dBov of each packet (RFC 6464), and Voice its voice flag; 0 does not tell.
+	AudioLevel uint8
+	Voice      bool
+	// Rotation tells the clockwise turn of pictures that is needed, in degrees (3GPP TS 26.114 section 7.4.5), when HasRotation.
+	Rotation    int
+	HasRotation bool
+	// CaptureTime tells the NTP time of each packet (abs-capture-time): now less CaptureDelay.
+	CaptureTime  bool
+	CaptureDelay time.Duration
+	// TwoByte writes the extensions with two-byte headers (RFC 8285 section 4.3).
+	TwoByte bool
+}
+
+// extend writes the header extensions that were negotiated.
+func (s *Packets) extend(h *rtp.Header, b *binding) error {
+	set := func(uri string, payload []byte) error {
+		id, negotiated := b.extensions[uri]
+		if !negotiated {
+			return nil
+		}
+		if h.Extension = true; h.ExtensionProfile == 0 {
+			h.ExtensionProfile = rtp.ExtensionProfileOneByte
+			if s.TwoByte {
+				h.ExtensionProfile = rtp.ExtensionProfileTwoByte
+			}
+		}
+		if err := h.SetExtension(id, payload); err != nil {
+			return fmt.Errorf("write the header extension %s: %w", uri, err)
+		}
+		return nil
+	}
+	if s.MID && b.mid != "" {
+		if err := set(uriMID, []byte(b.mid)); err != nil {
+			return err
+		}
+	}
+	if s.AudioLevel > 0 {
+		level := s.AudioLevel - 1
+		if s.Voice {
+			level |= 0x80
+		}
+		if err := set(uriAudioLevel, []byte{level}); err != nil {
+			return err
+		}
+	}
+	if s.HasRotation {
+		if err := set(uriOrientation, []byte{byte(s.Rotation / 90 & 3)}); err != nil {
+			return err
+		}
+	}
+	if s.CaptureTime {
+		return set(uriAbsCaptureTime, binary.BigEndian.AppendUint64(nil, ntp(time.Now().Add(-s.CaptureDelay))))
+	}
+	return nil
+}
+
+// ntp returns a time as RTCP writes it (RFC 3550 section 4): seconds since 1900, 32 bits of fraction.
+func ntp(t time.Time) uint64 {
+	const since1900 = 2208988800
+	seconds := uint64(t.Unix()) + since1900        //nolint:gosec // after 1970
+	fraction := uint64(t.Nanosecond()) << 32 / 1e9 //nolint:gosec // below 2^30
+	return seconds<<32 | fraction
 }

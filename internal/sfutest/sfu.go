@@ -1,15 +1,16 @@
 // Package sfutest is a small SFU made of pion, for tests and the demo: it offers tracks to the gateway over a real
 // peer connection on the loopback interface, as an SFU does to a subscriber, and sends clips of real media on them.
 //
-// An [SFU] has one subscriber, the gateway, and any number of participants that publish. [WHIPPublisher] is a publisher
-// that comes by itself.
+// An [SFU] has one subscriber, the gateway, and any number of participants that publish. It can do to the gateway what real SFUs
+// do: pause, rename and replace tracks ([SFU.Pause], [SFU.Rename], [SFU.Replace]), restart ICE, begin a new generation
+// ([SFU.Reconnect]), trickle, lose answers, vanish. [Network] is what lies between. [WHIPPublisher] is a publisher that comes by itself.
 package sfutest
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
+	"slices"
 	"sync"
 
 	penstockv1 "github.com/penstock-media/penstock/api/penstock/v1"
@@ -17,41 +18,42 @@ import (
 	"github.com/pion/webrtc/v4"
 )
 
-// Config is what an SFU needs.
-type Config struct {
-	// Signaller carries offers and events to the gateway. Required.
-	Signaller Signaller
-	// MSID is how tracks are named in the offers.
-	MSID MSID
-	// Generation is which of the SFU's peer connections this is; 0 is 1.
-	Generation uint64
-}
-
 // SFU is the SFU's side of one subscriber. All methods are safe for concurrent use; they run one after another.
 type SFU struct {
-	cfg  Config
-	peer *peer
+	cfg    Config
+	ctx    context.Context // ends when Close begins
+	cancel context.CancelFunc
 
 	mu     sync.Mutex // held through whole operations: negotiations are one after another
-	tracks map[*Track]struct{}
+	peer   *peer      // the current generation
+	tracks []*Track   // offered ones, in the order in which they came
 	// pending is an offer that is applied here and was not answered. pion cannot take it back, so it is offered again.
-	pending string
+	pending *pending
+	lose    bool // the next answer
 	closed  bool
+
+	peersMu sync.Mutex
+	peers   []*peer // of all generations, oldest first
+}
+
+// pending is an offer, and what sends its candidates, if they are not in it.
+type pending struct {
+	sdp     string
+	trickle func(context.Context) error
 }
 
 // New makes an SFU. Nothing is sent before the first Publish or Add. Close must be called.
 func New(cfg Config) (*SFU, error) {
-	if cfg.Signaller == nil {
-		return nil, fmt.Errorf("%w: Signaller", ErrConfig)
+	if err := cfg.complete(); err != nil {
+		return nil, err
 	}
-	if cfg.Generation == 0 {
-		cfg.Generation = 1
-	}
-	p, err := newPeer()
+	p, err := newPeer(cfg.Network, cfg.Generation, cfg.ICELite)
 	if err != nil {
 		return nil, err
 	}
-	return &SFU{cfg: cfg, peer: p, tracks: map[*Track]struct{}{}}, nil
+	s := &SFU{cfg: cfg, peer: p, peers: []*peer{p}}
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	return s, nil
 }
 
 // NewTrack makes a track that is neither announced nor sent yet.
@@ -69,56 +71,52 @@ func (s *SFU) Publish(ctx context.Context, tracks ...*Track) error {
 
 // Announce tells the gateway that tracks are published, whether or not they are offered.
 func (s *SFU) Announce(ctx context.Context, tracks ...*Track) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	events := make([]*penstockv1.CallEvent, 0, len(tracks))
 	for _, t := range tracks {
 		published := &penstockv1.TrackPublished{Publication: t.Publication()}
 		events = append(events, &penstockv1.CallEvent{Event: &penstockv1.CallEvent_TrackPublished{TrackPublished: published}})
 	}
-	return s.cfg.Signaller.ReportEvents(ctx, events...)
+	return s.Report(ctx, events...)
 }
 
 // Add offers tracks in one negotiation and starts to send them.
 func (s *SFU) Add(ctx context.Context, tracks ...*Track) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closed {
-		return ErrClosed
-	}
-	for _, t := range tracks {
-		if _, present := s.tracks[t]; present {
-			return fmt.Errorf("%w: it is offered already", ErrUnknownTrack)
+	return s.change(ctx, func() error {
+		for _, t := range tracks {
+			if slices.Contains(s.tracks, t) {
+				return fmt.Errorf("%w: it is offered already", ErrUnknownTrack)
+			}
+			sender, err := s.peer.add(t.pacer.local)
+			if err != nil {
+				return fmt.Errorf("add %v: %w", t, err)
+			}
+			t.sender = sender
+			s.tracks = append(s.tracks, t)
 		}
-		sender, err := s.peer.add(t.pacer.local)
-		if err != nil {
-			return fmt.Errorf("add the %v of %s: %w", t.Source, t.Participant.ParticipantID, err)
-		}
-		t.sender = sender
-		s.tracks[t] = struct{}{}
-	}
-	return s.negotiate(ctx, nil)
+		return nil
+	})
 }
 
 // Remove takes tracks out of the offer, in one negotiation, without telling that they are unpublished.
 func (s *SFU) Remove(ctx context.Context, tracks ...*Track) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closed {
-		return ErrClosed
-	}
-	for _, t := range tracks {
-		if _, present := s.tracks[t]; !present {
-			return ErrUnknownTrack
+	return s.change(ctx, func() error {
+		for _, t := range tracks {
+			if !slices.Contains(s.tracks, t) {
+				return ErrUnknownTrack
+			}
+			t.pacer.stop()
+			if err := s.peer.pc.RemoveTrack(t.sender); err != nil {
+				return fmt.Errorf("remove %v: %w", t, err)
+			}
+			s.forget(t)
 		}
-		if err := s.peer.pc.RemoveTrack(t.sender); err != nil {
-			return fmt.Errorf("remove the %v of %s: %w", t.Source, t.Participant.ParticipantID, err)
-		}
-		t.pacer.stop()
-		t.sender = nil
-		delete(s.tracks, t)
-	}
-	return s.negotiate(ctx, nil)
+		return nil
+	})
+}
+
+func (s *SFU) forget(t *Track) {
+	t.sender = nil
+	s.tracks = slices.DeleteFunc(s.tracks, func(other *Track) bool { return other == t })
 }
 
 // Unpublish tells that tracks are unpublished and takes them out of the offer.
@@ -138,17 +136,14 @@ func (s *SFU) Unpublish(ctx context.Context, tracks ...*Track) error {
 func (s *SFU) Mute(ctx context.Context, t *Track, muted bool) error {
 	id := t.Participant.ParticipantID
 	event := &penstockv1.CallEvent{Event: &penstockv1.CallEvent_TrackUnmuted{TrackUnmuted: &penstockv1.TrackUnmuted{ParticipantId: id, Source: t.Source}}}
-	if muted {
-		event.Event = &penstockv1.CallEvent_TrackMuted{TrackMuted: &penstockv1.TrackMuted{ParticipantId: id, Source: t.Source}}
-	}
 	// A publisher falls silent before the call hears of it, and speaks after.
 	if muted {
-		t.pacer.muted.Store(true)
+		event.Event = &penstockv1.CallEvent_TrackMuted{TrackMuted: &penstockv1.TrackMuted{ParticipantId: id, Source: t.Source}}
+		t.pacer.setSilent(silentMuted, true)
 	}
 	err := s.Report(ctx, event)
 	if !muted {
-		t.pacer.keyFrame.Store(true)
-		t.pacer.muted.Store(false)
+		t.pacer.setSilent(silentMuted, false)
 	}
 	return err
 }
@@ -170,70 +165,44 @@ func (s *SFU) Renegotiate(ctx context.Context, restart bool) error {
 	return s.negotiate(ctx, &webrtc.OfferOptions{ICERestart: restart})
 }
 
-// Connected is closed when media can flow for the first time.
-func (s *SFU) Connected() <-chan struct{} { return s.peer.connected }
+// Connected is closed when media of the current generation can flow for the first time.
+func (s *SFU) Connected() <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.peer.connected
+}
 
-// Close ends the peer connection and waits for every goroutine. It is idempotent.
+// Network is what lies between the SFU and the gateway.
+func (s *SFU) Network() *Network { return s.cfg.Network }
+
+// Close ends the peer connections and waits for every goroutine. It is idempotent.
 func (s *SFU) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.close()
+}
+
+func (s *SFU) close() error {
 	if s.closed {
 		return nil
 	}
 	s.closed = true
-	if err := s.peer.close(); err != nil && !errors.Is(err, webrtc.ErrConnectionClosed) {
-		return fmt.Errorf("close the peer connection: %w", err)
+	s.cancel()
+	for _, t := range s.tracks {
+		t.pacer.stop()
 	}
-	return nil
+	s.peersMu.Lock()
+	peers := s.peers
+	s.peersMu.Unlock()
+	return closePeers(peers)
 }
 
-// negotiate makes one round of offer and answer, and starts what has not started yet. The caller holds mu.
-func (s *SFU) negotiate(ctx context.Context, options *webrtc.OfferOptions) error {
-	if s.pending != "" {
-		if err := s.exchange(ctx); err != nil {
-			return err
+func closePeers(peers []*peer) error {
+	var errs []error
+	for _, p := range peers {
+		if err := p.close(); err != nil && !errors.Is(err, webrtc.ErrConnectionClosed) {
+			errs = append(errs, fmt.Errorf("close the peer connection of generation %d: %w", p.generation, err))
 		}
 	}
-	offer, err := s.peer.offer(ctx, options)
-	if err != nil {
-		return err
-	}
-	if s.cfg.MSID == MSIDNone {
-		offer = withoutMSID(offer)
-	}
-	s.pending = offer
-	if err := s.exchange(ctx); err != nil {
-		return err
-	}
-	for t := range s.tracks {
-		t.pacer.start(s.peer, t.sender)
-	}
-	return nil
-}
-
-// exchange brings the pending offer to the gateway and applies the answer.
-func (s *SFU) exchange(ctx context.Context) error {
-	answer, err := s.cfg.Signaller.Negotiate(ctx, s.cfg.Generation, s.pending)
-	if err != nil {
-		return err
-	}
-	if err := s.peer.answer(answer); err != nil {
-		return err
-	}
-	s.pending = ""
-	return nil
-}
-
-// withoutMSID leaves out every line that tells stream and track ids.
-func withoutMSID(sdp string) string {
-	lines := strings.SplitAfter(sdp, "\n")
-	kept := lines[:0]
-	for _, line := range lines {
-		isMSID := strings.HasPrefix(line, "a=msid:") ||
-			strings.HasPrefix(line, "a=ssrc:") && (strings.Contains(line, " msid:") || strings.Contains(line, " mslabel:") || strings.Contains(line, " label:"))
-		if !isMSID {
-			kept = append(kept, line)
-		}
-	}
-	return strings.Join(kept, "")
+	return errors.Join(errs...)
 }

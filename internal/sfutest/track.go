@@ -2,6 +2,7 @@ package sfutest
 
 import (
 	"crypto/rand"
+	"fmt"
 
 	penstockv1 "github.com/penstock-media/penstock/api/penstock/v1"
 	"github.com/penstock-media/penstock/internal/sfutest/clips"
@@ -54,7 +55,30 @@ type Track struct {
 
 	publication *penstockv1.Publication
 	pacer       *pacer
-	sender      *webrtc.RTPSender // nil while it has no media; guarded by the SFU
+	sender      *webrtc.RTPSender // nil while it has no media; guarded by the SFU, as what follows
+	heard       *webrtc.RTPSender // whose RTCP is read
+	form        form
+}
+
+// form is how offers tell of a track otherwise than pion does.
+type form struct {
+	inactive, stripped bool
+	renamed            bool
+	streamID, trackID  string
+}
+
+// edit brings the track's media description into its form.
+func (t *Track) edit(m *section) {
+	if t.form.renamed {
+		m.setMSID(t.form.streamID, t.form.trackID)
+	}
+	if t.form.inactive {
+		m.setDirection("inactive")
+	}
+	if t.form.stripped {
+		m.setMSID("", "")
+		m.withoutSources()
+	}
 }
 
 // newTrack makes a track that writes its msid in the given way.
@@ -77,6 +101,26 @@ func newTrack(p Participant, source penstockv1.Source, clip clips.Clip, msid MSI
 
 // Packets counts the RTP packets sent.
 func (t *Track) Packets() uint64 { return t.pacer.packets.Load() }
+
+// String names it for messages.
+func (t *Track) String() string {
+	return fmt.Sprintf("the %v of %s", t.Source, t.Participant.ParticipantID)
+}
+
+// MSID returns the ids that pion gives it: what offers say unless it is renamed, or the SFU's MSID is MSIDNone.
+func (t *Track) MSID() (streamID, trackID string) { return t.pacer.local.streamID, t.pacer.local.id }
+
+// FirstTimestamp returns the RTP timestamp of the first packet ever sent; false before.
+func (t *Track) FirstTimestamp() (timestamp uint32, ok bool) {
+	_, first, started := t.pacer.state()
+	return first, started
+}
+
+// LastSequence returns the sequence number of the last packet.
+func (t *Track) LastSequence() uint16 {
+	n, _, _ := t.pacer.state()
+	return n.sequence
+}
 
 // KeyFrameRequests counts the PLI and FIR received.
 func (t *Track) KeyFrameRequests() uint64 { return t.pacer.keyRequests.Load() }

@@ -40,7 +40,7 @@ func PublishWHIP(ctx context.Context, cfg WHIPConfig) (*WHIPPublisher, error) {
 	if cfg.URL == "" || cfg.Client == nil || len(cfg.Clips) == 0 {
 		return nil, fmt.Errorf("%w: URL, Client and Clips", ErrConfig)
 	}
-	p, err := newPeer()
+	p, err := newPeer(NewNetwork(0), 1, false)
 	if err != nil {
 		return nil, err
 	}
@@ -65,7 +65,10 @@ func (w *WHIPPublisher) publish(ctx context.Context) error {
 			return fmt.Errorf("add %s: %w", clip.Name, err)
 		}
 		w.pacers = append(w.pacers, pacer)
-		starts = append(starts, func() { pacer.start(w.peer, sender) })
+		starts = append(starts, func() {
+			pacer.start(w.peer.ctx, w.peer.connected)
+			w.peer.work.Go(func() { pacer.readRTCP(sender) })
+		})
 	}
 	offer, err := w.peer.offer(ctx, nil)
 	if err != nil {
@@ -156,6 +159,9 @@ func (w *WHIPPublisher) Close(ctx context.Context) error {
 	got, err := w.do(ctx, http.MethodDelete, w.resource, nil)
 	if err == nil && got.status != http.StatusOK && got.status != http.StatusNoContent {
 		err = fmt.Errorf("%w: DELETE: status %d: %s", ErrWHIP, got.status, got.body)
+	}
+	for _, p := range w.pacers {
+		p.stop()
 	}
 	if closeErr := w.peer.close(); err == nil && closeErr != nil {
 		err = fmt.Errorf("close the peer connection: %w", closeErr)

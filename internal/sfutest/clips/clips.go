@@ -22,11 +22,12 @@ const (
 	VP8  Codec = "VP8"
 	H264 Codec = "H264"
 	Opus Codec = "opus"
+	PCMU Codec = "PCMU" // ITU-T G.711
 )
 
 // Clip describes one clip. It is a value; the media is read by [Clip.Units] or [Clip.Open].
 type Clip struct {
-	// Name is the name of its file.
+	// Name is the name of its file, if it has one.
 	Name  string
 	Codec Codec
 	// ClockRate is in ticks a second of the RTP timestamp (RFC 7741, RFC 6184, RFC 7587).
@@ -46,7 +47,7 @@ type Clip struct {
 }
 
 // IsAudio tells audio from video.
-func (c Clip) IsAudio() bool { return c.Codec == Opus }
+func (c Clip) IsAudio() bool { return c.Codec == Opus || c.Codec == PCMU }
 
 // UnitsPerSecond is the number of pictures or packets in a second.
 func (c Clip) UnitsPerSecond() int {
@@ -89,7 +90,12 @@ func BobMicrophone() Clip {
 	return Clip{Name: "bob-microphone.ogg", Codec: Opus, ClockRate: 48000, Length: 5 * time.Second, Channels: 2, ToneHz: 1500}
 }
 
-// All returns every clip.
+// Telephone returns a microphone of a telephone. It is no file: it is made when it is opened, and has its tone only.
+func Telephone() Clip {
+	return Clip{Name: "telephone", Codec: PCMU, ClockRate: 8000, Length: time.Second, Channels: 1, ToneHz: 2200}
+}
+
+// All returns every clip that is a file.
 func All() []Clip {
 	return []Clip{AliceCamera(), BobCamera(), BobScreen(), AliceMicrophone(), BobMicrophone()}
 }

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
+	"math/bits"
 	"time"
 
 	"github.com/pion/webrtc/v4/pkg/media/h264reader"
@@ -27,6 +29,9 @@ type Unit struct {
 
 // Units returns one round of the clip.
 func (c Clip) Units() ([]Unit, error) {
+	if c.Codec == PCMU {
+		return c.toneUnits(), nil
+	}
 	file, err := c.Bytes()
 	if err != nil {
 		return nil, err
@@ -118,6 +123,33 @@ func (c Clip) oggUnits(file []byte) ([]Unit, error) {
 		units = append(units, Unit{Data: page, KeyFrame: true, Duration: c.unitDuration()})
 	}
 	return units, nil
+}
+
+// toneUnits makes a second of the tone, which has a whole number of waves.
+func (c Clip) toneUnits() []Unit {
+	units := make([]Unit, 0, c.UnitsPerSecond())
+	samples := int(c.ClockRate) / c.UnitsPerSecond()
+	for i := range c.UnitsPerSecond() {
+		data := make([]byte, samples)
+		for k := range data {
+			angle := 2 * math.Pi * float64(c.ToneHz) * float64(i*samples+k) / float64(c.ClockRate)
+			data[k] = muLaw(int(3000 * math.Sin(angle)))
+		}
+		units = append(units, Unit{Data: data, KeyFrame: true, Duration: c.unitDuration()})
+	}
+	return units
+}
+
+// muLaw encodes a sample of 16 bits (ITU-T G.711 section 3.2): sign, exponent and mantissa of the biased value, inverted.
+func muLaw(sample int) byte {
+	const bias, clip = 0x84, 32635
+	sign := byte(0)
+	if sample < 0 {
+		sample, sign = -sample, 0x80
+	}
+	biased := uint(min(sample, clip) + bias)
+	exponent := bits.Len(biased) - 8
+	return ^(sign | byte(exponent)<<4 | byte(biased>>(exponent+3))&0x0f)
 }
 
 func (c Clip) unitDuration() time.Duration { return time.Second / time.Duration(c.UnitsPerSecond()) }
