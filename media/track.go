@@ -35,6 +35,14 @@ const (
 	videoReorderPackets = 512
 )
 
+// DefaultPatience is how long packets wait for one that is missing, unless [Track.SetPatience] says otherwise.
+func DefaultPatience(k Kind) time.Duration {
+	if k == KindAudio {
+		return audioReorderWait
+	}
+	return videoReorderWait
+}
+
 // Track is one received media. The peer connection's reader writes packets into it; consumers read frames out.
 // All methods are safe for concurrent use.
 type Track struct {
@@ -74,14 +82,14 @@ func NewTrack(cfg TrackConfig) *Track {
 	t.keyFrames.send = cfg.RequestKeyFrame
 	t.faults.logger = cfg.Logger
 	t.assembler.emit = t.unit
-	wait, packets := videoReorderWait, videoReorderPackets
+	packets := videoReorderPackets
 	if cfg.Kind == KindAudio {
 		t.audio = newAudioPath(t)
-		wait, packets = audioReorderWait, audioReorderPackets
+		packets = audioReorderPackets
 	} else {
 		t.video = newVideoPath(t)
 	}
-	t.reorder = newReorderBuffer(wait, packets, t.assembler.push)
+	t.reorder = newReorderBuffer(DefaultPatience(cfg.Kind), packets, t.assembler.push)
 	return t
 }
 
@@ -246,6 +254,13 @@ func (t *Track) measure(u *unit) {
 		u.lost.Frames = uint32(max(1, (missing+t.spacing/2)/t.spacing))
 	}
 	u.span -= missing
+}
+
+// SetPatience sets how long packets wait for one that is missing: as long as it can still be sent again.
+func (t *Track) SetPatience(d time.Duration) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.reorder.maxWait = d
 }
 
 // WriteSenderReport gives the NTP and RTP time of an RTCP sender report (RFC 3550 section 6.4.1).

@@ -7,7 +7,6 @@ import (
 
 	"github.com/penstock-media/penstock/media"
 	"github.com/pion/sdp/v3"
-	"github.com/pion/webrtc/v4"
 )
 
 // buildAnswer makes the answer that is given out: pion's, completed by the media descriptions that it never saw, each
@@ -31,6 +30,7 @@ func buildAnswer(o *offer, local string) (string, []RejectedMedia, error) {
 		switch {
 		case s.accepted() && m != nil && m.MediaName.Port.Value != 0:
 			askForStereo(m)
+			promiseOneFeedback(m)
 			out = append(out, m)
 			continue
 		case s.accepted():
@@ -142,49 +142,4 @@ func codecParameters(m *sdp.MediaDescription) []media.CodecParameters {
 		})
 	}
 	return out
-}
-
-// receiveParameters reads from the answer what was negotiated, by mid; what it refuses is left out. pion's answer repeats the offer's format
-// parameters, and with them the sender's parameter sets.
-func receiveParameters(local *webrtc.SessionDescription) map[string]media.ReceiveParameters {
-	out := make(map[string]media.ReceiveParameters)
-	if local == nil {
-		return out
-	}
-	desc := &sdp.SessionDescription{}
-	if err := desc.UnmarshalString(local.SDP); err != nil {
-		return out
-	}
-	for _, m := range desc.MediaDescriptions {
-		if m.MediaName.Port.Value == 0 {
-			continue
-		}
-		mid, _ := m.Attribute(sdp.AttrKeyMID)
-		out[mid] = media.ReceiveParameters{Codecs: codecParameters(m), Extensions: headerExtensions(m)}
-	}
-	return out
-}
-
-func headerExtensions(m *sdp.MediaDescription) media.HeaderExtensions {
-	var x media.HeaderExtensions
-	for _, a := range m.Attributes {
-		if a.Key != sdp.AttrKeyExtMap {
-			continue
-		}
-		number, uri, _ := strings.Cut(a.Value, " ")
-		number, _, _ = strings.Cut(number, "/")
-		id, err := strconv.ParseUint(number, 10, 8)
-		if err != nil {
-			continue
-		}
-		switch strings.TrimSpace(uri) {
-		case extAudioLevel:
-			x.AudioLevel = uint8(id)
-		case extVideoOrientation:
-			x.VideoOrientation = uint8(id)
-		case extAbsCaptureTime:
-			x.AbsCaptureTime = uint8(id)
-		}
-	}
-	return x
 }

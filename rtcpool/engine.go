@@ -6,24 +6,15 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/penstock-media/penstock/media"
 	"github.com/pion/ice/v4"
 	"github.com/pion/interceptor"
-	"github.com/pion/interceptor/pkg/nack"
-	"github.com/pion/interceptor/pkg/report"
-	"github.com/pion/interceptor/pkg/twcc"
 	"github.com/pion/sdp/v3"
 	"github.com/pion/webrtc/v4"
 )
 
-const (
-	nackInterval = 20 * time.Millisecond
-	// nacksPerPacket bounds how often one packet is asked for: as long as the reader waits for it.
-	nacksPerPacket = uint16(holePatience / nackInterval)
-	receiveMTU     = 2048 // bytes of the largest packet that is read
-)
+const receiveMTU = 2048 // bytes of the largest packet that is read
 
 // The RTP header extensions (RFC 8285) that are read.
 const (
@@ -94,7 +85,7 @@ func takes(kind media.Kind, c sdp.Codec) bool {
 }
 
 // newAPI returns pion's API as the gateway uses it. One serves one peer connection: interceptors are built for each.
-func newAPI(cfg *Config) (*webrtc.API, error) {
+func newAPI(cfg *Config, repairs *retransmissions) (*webrtc.API, error) {
 	engine := &webrtc.MediaEngine{}
 	if err := registerCodecs(engine); err != nil {
 		return nil, fmt.Errorf("registering codecs: %w", err)
@@ -102,10 +93,8 @@ func newAPI(cfg *Config) (*webrtc.API, error) {
 	if err := registerExtensions(engine); err != nil {
 		return nil, fmt.Errorf("registering header extensions: %w", err)
 	}
-	registry, err := newInterceptors()
-	if err != nil {
-		return nil, fmt.Errorf("building interceptors: %w", err)
-	}
+	registry := &interceptor.Registry{}
+	registry.Add(repairs)
 	settings, err := newSettings(cfg)
 	if err != nil {
 		return nil, err
@@ -119,11 +108,12 @@ func newAPI(cfg *Config) (*webrtc.API, error) {
 func registerCodecs(engine *webrtc.MediaEngine) error {
 	next := webrtc.PayloadType(96)
 	for _, r := range receivables() {
-		typ, feedback := webrtc.RTPCodecTypeAudio, []webrtc.RTCPFeedback{{Type: "transport-cc"}}
+		typ := webrtc.RTPCodecTypeAudio
+		feedback := []webrtc.RTCPFeedback{{Type: "transport-cc"}, {Type: "goog-remb"}, {Type: "nack"}}
 		if r.codec.Kind() == media.KindVideo {
 			typ = webrtc.RTPCodecTypeVideo
 			feedback = append(feedback, webrtc.RTCPFeedback{Type: "ccm", Parameter: "fir"},
-				webrtc.RTCPFeedback{Type: "nack"}, webrtc.RTCPFeedback{Type: "nack", Parameter: "pli"})
+				webrtc.RTCPFeedback{Type: "nack", Parameter: "pli"})
 		}
 		for _, fmtp := range r.fmtps {
 			capability := webrtc.RTPCodecCapability{
@@ -154,6 +144,7 @@ func registerExtensions(engine *webrtc.MediaEngine) error {
 	for uri, kinds := range map[string][]webrtc.RTPCodecType{
 		sdp.SDESMidURI:               both,
 		sdp.TransportCCURI:           both,
+		sdp.ABSSendTimeURI:           both,
 		extAbsCaptureTime:            both,
 		extAudioLevel:                both[:1],
 		extVideoOrientation:          both[1:],
@@ -167,28 +158,6 @@ func registerExtensions(engine *webrtc.MediaEngine) error {
 		}
 	}
 	return nil
-}
-
-// newInterceptors builds the feedback that a receiver owes: NACK (RFC 4585), receiver reports (RFC 3550), transport-wide
-// congestion control.
-func newInterceptors() (*interceptor.Registry, error) {
-	generator, err := nack.NewGeneratorInterceptor(nack.GeneratorInterval(nackInterval), nack.GeneratorMaxNacksPerPacket(nacksPerPacket))
-	if err != nil {
-		return nil, err
-	}
-	reports, err := report.NewReceiverInterceptor()
-	if err != nil {
-		return nil, err
-	}
-	feedback, err := twcc.NewSenderInterceptor()
-	if err != nil {
-		return nil, err
-	}
-	registry := &interceptor.Registry{}
-	registry.Add(generator)
-	registry.Add(reports)
-	registry.Add(feedback)
-	return registry, nil
 }
 
 func newSettings(cfg *Config) (webrtc.SettingEngine, error) {

@@ -4,7 +4,6 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/penstock-media/penstock/media"
 )
@@ -23,6 +22,8 @@ type entry struct {
 
 	declared    atomic.Uint32 // the SSRC that the offer names first, to ask for a key frame before any packet
 	nextRequest atomic.Int64  // Unix nanoseconds before which no key frame is asked for again
+	terms       atomic.Pointer[terms]
+	fullIntra   atomic.Uint32 // how many FIR were sent
 }
 
 // snapshot is what is reported of an entry.
@@ -41,11 +42,11 @@ func (e *entry) snapshot() Media {
 // readFacts compares the media with the offer that was just applied: what goes on is left alone, what now belongs to
 // another sender ends and begins anew.
 func (s *Session) readFacts(p *peer) {
-	params := receiveParameters(p.pc.LocalDescription())
+	negotiated := readTerms(p.pc.LocalDescription())
 	var now []*section
 	for i := range p.last.sections {
 		f := &p.last.sections[i]
-		if _, taken := params[f.mid]; taken && f.accepted() && f.kind != media.KindUnknown {
+		if _, taken := negotiated[f.mid]; taken && f.accepted() && f.kind != media.KindUnknown {
 			now = append(now, f)
 		}
 	}
@@ -66,7 +67,7 @@ func (s *Session) readFacts(p *peer) {
 			continue // a media description that never sent announces nothing
 		}
 		if e != nil {
-			e.setParameters(params[f.mid])
+			e.setTerms(negotiated[f.mid])
 		}
 	}
 	for _, r := range p.readers {
@@ -112,12 +113,13 @@ func (e *entry) declare() {
 	}
 }
 
-func (e *entry) setParameters(p media.ReceiveParameters) {
+func (e *entry) setTerms(t *terms) {
 	e.codecs = [128]media.Codec{}
-	for _, c := range p.Codecs {
+	for _, c := range t.receive.Codecs {
 		e.codecs[c.PayloadType&0x7f] = c.Codec
 	}
-	e.track.SetParameters(p)
+	e.terms.Store(t)
+	e.track.SetParameters(t.receive)
 }
 
 func (s *Session) addEntry(p *peer, f *section) *entry {
@@ -184,29 +186,4 @@ func (s *Session) report() {
 	s.view = next
 	s.mu.Unlock()
 	s.observer.MediaChanged(d)
-}
-
-// keyFrameFloor is the shortest time between two requests for one media, whatever asks.
-const keyFrameFloor = 250 * time.Millisecond
-
-// requestKeyFrame asks the sender for a key frame. It is safe for concurrent use and never blocks; a request that
-// comes too soon, or before the source is known, is held back: media asks again while it has none.
-func (e *entry) requestKeyFrame() {
-	stats := &e.peer.session.pool.stats
-	ssrc := uint32(e.seen.Load() >> 8) //nolint:gosec // 32 bits were put in
-	if ssrc == 0 {
-		ssrc = e.declared.Load()
-	}
-	now := time.Now().UnixNano()
-	next := e.nextRequest.Load()
-	if ssrc == 0 || now < next || !e.nextRequest.CompareAndSwap(next, now+int64(keyFrameFloor)) {
-		stats.keyFrameRequestsHeld.Add(1)
-		return
-	}
-	select {
-	case e.peer.keyFrames <- ssrc:
-		stats.keyFrameRequests.Add(1)
-	default:
-		stats.keyFrameRequestsHeld.Add(1)
-	}
 }

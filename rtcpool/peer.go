@@ -10,7 +10,7 @@ import (
 )
 
 // peer is one generation: a peer connection, what was last negotiated on it, and the goroutines that read from it.
-// All fields but pc, ctx and keyFrames are owned by the session's goroutine.
+// All fields but pc, ctx and feedback are owned by the session's goroutine.
 type peer struct {
 	session    *Session
 	generation uint64
@@ -18,7 +18,7 @@ type peer struct {
 	ctx        context.Context
 	cancel     context.CancelFunc
 	work       sync.WaitGroup // readers
-	keyFrames  chan uint32    // ssrcs of which a key frame is wanted
+	feedback   *feedback
 
 	state      State
 	last       *offer  // applied; nil before the first
@@ -34,7 +34,8 @@ type peer struct {
 
 // newPeer makes the peer connection of a generation.
 func (s *Session) newPeer(generation uint64) (*peer, error) {
-	api, err := newAPI(&s.pool.cfg)
+	repairs := &retransmissions{}
+	api, err := newAPI(&s.pool.cfg, repairs)
 	if err != nil {
 		return nil, err
 	}
@@ -47,8 +48,10 @@ func (s *Session) newPeer(generation uint64) (*peer, error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	p := &peer{
 		session: s, generation: generation, pc: pc, ctx: ctx, cancel: cancel,
-		keyFrames: make(chan uint32, 64), usedUfrags: make(map[string]struct{}),
+		usedUfrags: make(map[string]struct{}),
 	}
+	p.feedback = newFeedback(p)
+	repairs.feedback.Store(p.feedback)
 	pc.OnConnectionStateChange(func(webrtc.PeerConnectionState) { s.changed() })
 	pc.OnICECandidate(func(c *webrtc.ICECandidate) {
 		p.gathered.add(c)
@@ -56,7 +59,7 @@ func (s *Session) newPeer(generation uint64) (*peer, error) {
 	})
 	pc.OnTrack(p.onTrack)
 	s.pool.stats.peers.Add(1)
-	p.work.Go(p.sendKeyFrameRequests)
+	p.work.Go(p.feedback.run)
 	return p, nil
 }
 
@@ -87,7 +90,7 @@ func (p *peer) renewServers() {
 
 // onTrack runs on a goroutine of pion's: it hands the track over and is gone.
 func (p *peer) onTrack(track *webrtc.TrackRemote, receiver *webrtc.RTPReceiver) {
-	r := &reader{peer: p, track: track, receiver: receiver}
+	r := newReader(p, track, receiver)
 	select {
 	case p.session.started <- r:
 	case <-p.ctx.Done():
@@ -243,3 +246,5 @@ func (s *Session) flowing(p *peer) int {
 	}
 	return n
 }
+
+func (p *peer) stats() *counters { return &p.session.pool.stats }

@@ -44,7 +44,7 @@ func New(cfg Config) (*Pool, error) {
 	cfg.GatherTimeout = orDefault(cfg.GatherTimeout, defaultGatherTimeout)
 	cfg.Grace = orDefault(cfg.Grace, defaultGrace)
 	cfg.MaxSDPBytes = orDefault(cfg.MaxSDPBytes, defaultMaxSDPBytes)
-	if _, err := newAPI(&cfg); err != nil {
+	if _, err := newAPI(&cfg, &retransmissions{}); err != nil {
 		return nil, err
 	}
 	return &Pool{cfg: cfg, sessions: make(map[string]*Session)}, nil

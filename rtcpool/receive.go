@@ -4,8 +4,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
-	"net"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -13,15 +13,30 @@ import (
 	"github.com/pion/webrtc/v4"
 )
 
-const rtpHeaderBytes = 12
-
 // reader reads one track of pion's into the media that it belongs to.
 type reader struct {
 	peer     *peer
 	track    *webrtc.TrackRemote
 	receiver *webrtc.RTPReceiver
+	kind     media.Kind
 	sink     atomic.Pointer[entry] // nil: read and throw away
 	ended    atomic.Bool
+	nackDue  atomic.Int64 // when the feedback looks for missing packets, since its start; 0: none is missing
+
+	mu          sync.Mutex // taken by the reader, by the one of retransmissions, and by the feedback
+	repair      repair
+	reception   reception
+	payloadType uint8
+	rate        uint32 // of payloadType's clock
+}
+
+func newReader(p *peer, track *webrtc.TrackRemote, receiver *webrtc.RTPReceiver) *reader {
+	r := &reader{peer: p, track: track, receiver: receiver, kind: media.KindAudio}
+	if track.Kind() == webrtc.RTPCodecTypeVideo {
+		r.kind = media.KindVideo
+	}
+	r.repair.patience = media.DefaultPatience(r.kind)
+	return r
 }
 
 // startReader binds a track that pion has begun to receive, and starts reading it.
@@ -32,21 +47,18 @@ func (s *Session) startReader(r *reader) {
 	}
 	r.sink.Store(s.sinkOf(r))
 	p.readers = append(p.readers, r)
+	p.feedback.add(r)
 	p.work.Go(r.run)
 	p.work.Go(r.runRTCP)
 }
 
 // sinkOf returns the media that a track belongs to, or nil while none is known. It never guesses between two.
 func (s *Session) sinkOf(r *reader) *entry {
-	kind := media.KindAudio
-	if r.track.Kind() == webrtc.RTPCodecTypeVideo {
-		kind = media.KindVideo
-	}
 	e := s.entryOf(r.peer, r.mid())
 	if e == nil {
 		e = s.onlyUndeclared(r.peer)
 	}
-	if e == nil || e.facts.kind != kind {
+	if e == nil || e.facts.kind != r.kind {
 		return nil
 	}
 	ssrc := uint32(r.track.SSRC())
@@ -90,61 +102,143 @@ func (p *peer) forgetReaders() {
 }
 
 // run reads until the track ends. A payload type that was not negotiated makes pion return an error beside the packet;
-// only the end of the stream ends the loop. pion hands out a retransmission only when Read is called: while packets are
-// missing, Read returns every repairPoll.
+// only the end of the stream ends the loop. Retransmissions do not come this way: see retransmissions.
 func (r *reader) run() {
 	defer r.peer.session.changed()
 	defer r.ended.Store(true)
+	defer r.peer.feedback.remove(r)
 	buf := make([]byte, receiveMTU)
-	var lost missing
-	polling := false
 	for {
 		n, _, err := r.track.Read(buf)
-		now := time.Now()
 		if n >= rtpHeaderBytes && n <= len(buf) {
-			lost.received(binary.BigEndian.Uint16(buf[2:4]), now)
-			r.deliver(buf[:n], now)
+			r.packet(buf[:n], time.Now())
 		}
-		if err != nil && n == 0 && !timedOut(err) || endOfStream(err) {
+		if err != nil && n == 0 || endOfStream(err) {
 			return
 		}
-		if wait := lost.any(now) && r.track.HasRTX(); wait || polling {
-			polling = wait
-			r.setDeadline(wait, now)
-		}
 	}
-}
-
-// setDeadline makes Read return in time to look for retransmissions, or block.
-func (r *reader) setDeadline(wait bool, now time.Time) {
-	var deadline time.Time
-	if wait {
-		deadline = now.Add(repairPoll)
-	}
-	if err := r.track.SetReadDeadline(deadline); err != nil {
-		r.peer.session.log.Debug("setting a read deadline", "error", err)
-	}
-}
-
-func timedOut(err error) bool {
-	var timeout net.Error
-	return errors.As(err, &timeout) && timeout.Timeout()
 }
 
 func endOfStream(err error) bool {
 	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrClosedPipe)
 }
 
-func (r *reader) deliver(packet []byte, received time.Time) {
+// packet takes a packet of the source itself.
+func (r *reader) packet(raw []byte, received time.Time) {
 	e := r.sink.Load()
 	if e == nil {
-		r.peer.session.pool.stats.unboundPackets.Add(1)
+		r.peer.stats().unboundPackets.Add(1)
 		return
 	}
+	profile, extensions, _, ok := rtpParts(raw)
+	if ok {
+		r.account(e, raw, received)
+		r.tellArrival(e, raw, profile, extensions, received)
+	}
+	e.write(raw, received)
+	e.note(raw)
+}
+
+// account takes note of what was received, and of what is missing.
+func (r *reader) account(e *entry, raw []byte, received time.Time) {
+	f := r.peer.feedback
+	now := received.Sub(f.start)
+	seq := binary.BigEndian.Uint16(raw[2:4])
+	r.mu.Lock()
+	if pt := raw[1] & 0x7f; pt != r.payloadType || r.rate == 0 {
+		r.payloadType, r.rate = pt, e.clockRate(pt)
+	}
+	r.reception.packet(seq, binary.BigEndian.Uint32(raw[4:8]), r.rate, now)
+	opened, repaired := r.repair.received(seq, now)
+	opened = opened && e.feedback().nack
+	if due := r.nackDue.Load(); opened && (due == 0 || due > int64(now+reorderTolerance)) {
+		r.nackDue.Store(int64(now + reorderTolerance))
+	}
+	r.mu.Unlock()
+	if repaired {
+		r.peer.stats().repaired.Add(1)
+	}
+	if opened {
+		f.by(now + reorderTolerance)
+	}
+	f.heard(now)
+}
+
+// tellArrival takes note of when a packet came, for the sender's congestion control or for our own estimate.
+func (r *reader) tellArrival(e *entry, raw []byte, profile uint16, extensions []byte, received time.Time) {
+	f, terms := r.peer.feedback, e.feedback()
+	now := received.Sub(f.start)
+	if number := extension(profile, extensions, terms.transportCC); len(number) == 2 {
+		f.arrived(binary.BigEndian.Uint32(raw[8:12]), binary.BigEndian.Uint16(number), now)
+	}
+	if terms.remb {
+		f.estimate(extension(profile, extensions, terms.absSendTime), len(raw), now)
+	}
+}
+
+// retransmission takes a packet of the source's repair stream (RFC 4588), which it overwrites. What nobody waits for is not
+// handed on: senders probe the path with padding, and with packets that have come.
+func (r *reader) retransmission(raw []byte, received time.Time) {
+	e, f := r.sink.Load(), r.peer.feedback
+	profile, extensions, payload, ok := rtpParts(raw)
+	if e == nil || !ok {
+		r.peer.stats().unboundPackets.Add(1)
+		return
+	}
+	r.tellArrival(e, raw, profile, extensions, received)
+	original, known := e.feedback().original(raw[1])
+	if len(payload) < 2 || !known {
+		r.peer.stats().unwanted.Add(1)
+		return
+	}
+	seq := binary.BigEndian.Uint16(payload)
+	r.mu.Lock()
+	wanted, roundTrip := r.repair.retransmitted(seq, received.Sub(f.start))
+	r.mu.Unlock()
+	if !wanted {
+		r.peer.stats().unwanted.Add(1)
+		return
+	}
+	r.peer.stats().repaired.Add(1)
+	f.roundTrip.sample(roundTrip)
+	e.write(restore(raw, payload, original, seq, uint32(r.track.SSRC())), received)
+}
+
+// restore makes the original packet of a retransmission, in its place: header, then the payload without its first two bytes.
+func restore(raw, payload []byte, payloadType uint8, seq uint16, ssrc uint32) []byte {
+	header := cap(raw) - cap(payload) // both are cut from the same bytes
+	raw[0] &^= 0x20                   // padding is left out
+	raw[1] = raw[1]&0x80 | payloadType
+	binary.BigEndian.PutUint16(raw[2:], seq)
+	binary.BigEndian.PutUint32(raw[8:], ssrc)
+	return raw[:header+copy(raw[header:], payload[2:])]
+}
+
+// write hands a packet on. One reader writes at a time.
+func (e *entry) write(packet []byte, received time.Time) {
 	e.writing.Lock()
+	defer e.writing.Unlock()
 	e.track.WriteRTP(packet, received)
-	e.writing.Unlock()
-	e.note(packet)
+}
+
+// feedback returns what the sender understands; never nil.
+func (e *entry) feedback() *feedbackTerms {
+	if t := e.terms.Load(); t != nil {
+		return &t.feedback
+	}
+	return &noFeedback
+}
+
+// clockRate returns that of a payload type, 0 when it was not negotiated.
+func (e *entry) clockRate(payloadType uint8) uint32 {
+	if t := e.terms.Load(); t != nil {
+		for _, c := range t.receive.Codecs {
+			if c.PayloadType == payloadType {
+				return c.ClockRate
+			}
+		}
+	}
+	return 0
 }
 
 // note remembers the source and the payload type of a packet, and wakes the session when either is new.

@@ -3,7 +3,6 @@ package rtcpool
 import (
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/pion/interceptor"
 	"github.com/pion/interceptor/pkg/nack"
@@ -60,41 +59,5 @@ func TestS16_RetransmissionComesWithoutAFurtherPacket(t *testing.T) {
 	waitFor(t, "the lost packet", func() bool { return screen.Track.Stats().Packets == 6 })
 	if !lossy.lost.Load() {
 		t.Error("nothing was lost")
-	}
-}
-
-func TestMissing(t *testing.T) {
-	now := time.Unix(1, 0)
-	var m missing
-	m.received(65534, now)
-	if m.any(now) {
-		t.Error("nothing is missing of one packet")
-	}
-	m.received(1, now) // 65535 and 0 are missing
-	if !m.any(now) || m.n != 2 {
-		t.Errorf("%d missing", m.n)
-	}
-	m.received(0, now)
-	m.received(0, now)
-	if m.n != 1 {
-		t.Errorf("%d missing", m.n)
-	}
-	m.received(65535, now)
-	if m.any(now) {
-		t.Error("all have come")
-	}
-	m.received(3, now)
-	if m.any(now.Add(2 * holePatience)) {
-		t.Error("still waited for")
-	}
-	m.received(3+maxHoles+2, now)
-	if m.any(now) {
-		t.Error("a hole too long to be mended is waited for")
-	}
-	for seq := uint16(1000); seq < 3000; seq += 2 {
-		m.received(seq, now)
-	}
-	if m.n > maxHoles || !m.any(now) {
-		t.Errorf("%d missing", m.n)
 	}
 }

@@ -1,6 +1,9 @@
 package rtcpool
 
 import (
+	"slices"
+	"time"
+
 	"github.com/pion/rtcp"
 )
 
@@ -19,36 +22,48 @@ func (r *reader) runRTCP() {
 		if err != nil {
 			return
 		}
-		r.handleRTCP(buf[:n])
+		r.handleRTCP(buf[:n], time.Now())
 	}
 }
 
-func (r *reader) handleRTCP(compound []byte) {
+// handleRTCP takes a compound packet (RFC 3550 section 6.1). Packets that are of no use to a receiver are passed over; one that
+// cannot be read spoils the compound, as there is no telling where the next begins.
+func (r *reader) handleRTCP(compound []byte, received time.Time) {
 	packets, err := rtcp.Unmarshal(compound)
 	if err != nil {
+		r.peer.stats().badRTCP.Add(1)
 		return // a peer's fault; the next one may be better
 	}
-	e := r.sink.Load()
-	if e == nil {
-		return
-	}
+	ssrc := uint32(r.track.SSRC())
 	for _, packet := range packets {
-		if report, ok := packet.(*rtcp.SenderReport); ok && report.SSRC == uint32(r.track.SSRC()) {
-			e.track.WriteSenderReport(report.NTPTime, report.RTPTime)
-		}
-	}
-}
-
-// sendKeyFrameRequests sends a PLI (RFC 4585 section 6.3.1) for each that is asked for.
-func (p *peer) sendKeyFrameRequests() {
-	for {
-		select {
-		case <-p.ctx.Done():
-			return
-		case ssrc := <-p.keyFrames:
-			if err := p.pc.WriteRTCP([]rtcp.Packet{&rtcp.PictureLossIndication{MediaSSRC: ssrc}}); err != nil {
-				p.session.log.Debug("asking for a key frame", "ssrc", ssrc, "error", err)
+		switch p := packet.(type) {
+		case *rtcp.SenderReport:
+			if p.SSRC == ssrc {
+				r.senderReport(p, received)
+			}
+		case *rtcp.Goodbye:
+			if slices.Contains(p.Sources, ssrc) {
+				r.bye()
 			}
 		}
 	}
+}
+
+func (r *reader) senderReport(p *rtcp.SenderReport, received time.Time) {
+	r.mu.Lock()
+	r.reception.senderReport(p.NTPTime, received.Sub(r.peer.feedback.start))
+	r.mu.Unlock()
+	if e := r.sink.Load(); e != nil {
+		e.track.WriteSenderReport(p.NTPTime, p.RTPTime)
+	}
+}
+
+// bye handles a BYE (RFC 3550 section 6.6): the source has ended, and nothing of it is waited for or reported any more. The media
+// has not: only an offer ends that, another source may follow, and some senders say BYE when they pause.
+func (r *reader) bye() {
+	r.peer.stats().byes.Add(1)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.repair.forget()
+	r.reception = reception{}
 }

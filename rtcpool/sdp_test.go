@@ -227,7 +227,7 @@ func TestAnswerHasTheFeedbackThatWasOffered(t *testing.T) {
 func TestReceiveParametersAreRead(t *testing.T) {
 	text := "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111 0\r\na=mid:a\r\na=rtpmap:111 opus/48000/2\r\na=fmtp:111 stereo=1\r\n" +
 		"a=extmap:1 urn:ietf:params:rtp-hdrext:ssrc-audio-level\r\na=extmap:3/recvonly http://www.webrtc.org/experiments/rtp-hdrext/abs-capture-time\r\n"
-	got := receiveParameters(&webrtc.SessionDescription{SDP: text})["a"]
+	got := readTerms(&webrtc.SessionDescription{SDP: text})["a"].receive
 	if len(got.Codecs) != 2 || got.Codecs[0] != (media.CodecParameters{Codec: media.CodecOpus, PayloadType: 111, ClockRate: 48000, Channels: 2, Fmtp: "stereo=1"}) ||
 		got.Codecs[1].Codec != media.CodecPCMU || got.Codecs[1].ClockRate != 8000 {
 		t.Errorf("codecs: %+v", got.Codecs)

@@ -10,6 +10,12 @@ type Stats struct {
 	CandidatesAdded, CandidatesKept                        uint64
 	CandidatesIgnored, CandidatesDropped                   uint64
 	KeyFrameRequests, KeyFrameRequestsHeld, UnboundPackets uint64
+	KeyFrameRequestsUnknown                                uint64 // not sent: neither PLI nor FIR was negotiated
+	NACKs, NACKedPackets                                   uint64 // NACK packets sent, and how many packets they asked for
+	RepairedPackets                                        uint64 // that came after they were asked for
+	UnwantedRetransmissions                                uint64 // probes, and what came or was given up before
+	ReceiverReports, TransportCC, REMBs                    uint64 // RTCP packets sent
+	BadRTCP, Byes                                          uint64 // RTCP received: unreadable packets; sources that ended
 }
 
 type counters struct {
@@ -18,6 +24,9 @@ type counters struct {
 	droppedClosed, droppedStale, droppedSuperseded         atomic.Uint64
 	candidates                                             [CandidateDropped + 1]atomic.Uint64
 	keyFrameRequests, keyFrameRequestsHeld, unboundPackets atomic.Uint64
+	keyFrameRequestsUnknown                                atomic.Uint64
+	nacks, nackedPackets, repaired, unwanted               atomic.Uint64
+	receiverReports, transportCC, rembs, badRTCP, byes     atomic.Uint64
 }
 
 // Stats returns counters.
@@ -34,7 +43,11 @@ func (p *Pool) Stats() Stats {
 		CandidatesAdded:   c.candidates[CandidateAdded].Load(), CandidatesKept: c.candidates[CandidateKept].Load(),
 		CandidatesIgnored: c.candidates[CandidateIgnored].Load(), CandidatesDropped: c.candidates[CandidateDropped].Load(),
 		KeyFrameRequests: c.keyFrameRequests.Load(), KeyFrameRequestsHeld: c.keyFrameRequestsHeld.Load(),
-		UnboundPackets: c.unboundPackets.Load(),
+		UnboundPackets: c.unboundPackets.Load(), KeyFrameRequestsUnknown: c.keyFrameRequestsUnknown.Load(),
+		NACKs: c.nacks.Load(), NACKedPackets: c.nackedPackets.Load(),
+		RepairedPackets: c.repaired.Load(), UnwantedRetransmissions: c.unwanted.Load(),
+		ReceiverReports: c.receiverReports.Load(), TransportCC: c.transportCC.Load(), REMBs: c.rembs.Load(),
+		BadRTCP: c.badRTCP.Load(), Byes: c.byes.Load(),
 	}
 }
 

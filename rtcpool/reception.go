@@ -1,0 +1,75 @@
+package rtcpool
+
+import (
+	"time"
+
+	"github.com/pion/rtcp"
+)
+
+// reception is what a receiver report tells of one source (RFC 3550 section 6.4.1, appendix A.3 and A.8). Times are since an
+// arbitrary start. It is not safe for concurrent use.
+type reception struct {
+	started  bool
+	base     uint32 // the first sequence number
+	highest  uint32 // with its cycles above
+	received uint32
+	fresh    bool // something has come since the last report
+
+	expectedBefore, receivedBefore uint32 // at the last report
+
+	transit time.Duration // of the packet before
+	jitter  float64       // in seconds
+
+	lastReport   uint32 // the middle of the last sender report's NTP time
+	lastReportAt time.Duration
+}
+
+// packet takes note of a packet. rate is that of its clock.
+func (r *reception) packet(seq uint16, timestamp, rate uint32, now time.Duration) {
+	if !r.started {
+		r.started, r.base, r.highest, r.transit = true, uint32(seq), uint32(seq), 0
+	}
+	r.received++
+	r.fresh = true
+	if ahead := int16(seq - uint16(r.highest)); ahead > 0 { //nolint:gosec // the wrap is wanted
+		r.highest += uint32(ahead)
+	} else if ahead < -maxMisorder {
+		*r = reception{started: true, base: uint32(seq), highest: uint32(seq), received: 1, fresh: true}
+	}
+	if rate == 0 {
+		return
+	}
+	transit := now - time.Duration(uint64(timestamp)*uint64(time.Second)/uint64(rate))
+	if d := (transit - r.transit).Abs(); r.transit != 0 && d < time.Second { // a longer step is of the timestamps
+		r.jitter += (d.Seconds() - r.jitter) / 16
+	}
+	r.transit = transit
+}
+
+// senderReport takes note of a sender report's NTP time.
+func (r *reception) senderReport(ntp uint64, now time.Duration) {
+	r.lastReport, r.lastReportAt = uint32(ntp>>16), now //nolint:gosec // the middle 32 bits
+}
+
+// report returns the report block on a source. ok is false when nothing came since the last.
+func (r *reception) report(ssrc, rate uint32, now time.Duration) (block rtcp.ReceptionReport, ok bool) {
+	if !r.fresh {
+		return block, false
+	}
+	r.fresh = false
+	expected := r.highest - r.base + 1
+	lost := int64(expected) - int64(r.received)
+	interval, got := expected-r.expectedBefore, r.received-r.receivedBefore
+	r.expectedBefore, r.receivedBefore = expected, r.received
+	if interval > got {
+		block.FractionLost = uint8(min(uint64(interval-got)<<8/uint64(interval), 255)) //nolint:gosec // at most 255
+	}
+	block.SSRC, block.LastSequenceNumber = ssrc, r.highest
+	block.TotalLost = uint32(min(max(lost, 0), 0x7fffff)) //nolint:gosec // 24 bits, signed
+	block.Jitter = uint32(r.jitter * float64(rate))
+	if r.lastReport != 0 {
+		block.LastSenderReport = r.lastReport
+		block.Delay = uint32((now - r.lastReportAt).Seconds() * 65536)
+	}
+	return block, true
+}

@@ -1,0 +1,161 @@
+package rtcpool
+
+import (
+	"slices"
+	"time"
+)
+
+const (
+	// maxHoles is how many packets are waited for at once: more than that are mended sooner by a key frame.
+	maxHoles = 128
+	// reorderTolerance is how long a packet may be late before it is asked for.
+	reorderTolerance = 5 * time.Millisecond
+	// maxNacksPerPacket bounds how often one packet is asked for.
+	maxNacksPerPacket = 10
+	// nacksPerSecond and nackBurst bound how many packets of one source are asked for, whatever its sequence numbers do.
+	nacksPerSecond = 500
+	nackBurst      = maxHoles
+	// maxMisorder is how far behind a packet may be and still be a late one; media's reorder buffer has it too.
+	maxMisorder = 1000
+)
+
+// repair knows which packets of one source are missing, when to ask for each, and when to give it up: together with the
+// reorder buffer that waits for it. Times are since an arbitrary start. It is not safe for concurrent use.
+type repair struct {
+	patience time.Duration // how long the reorder buffer waits
+
+	started bool
+	highest uint16
+	restart uint16 // the number that would prove that the source began anew
+	holes   []hole // in the order of their numbers
+	tokens  float64
+	filled  time.Duration // when tokens was counted
+}
+
+// hole is a packet that has not come.
+type hole struct {
+	seq   uint16
+	asked uint8         // how often
+	since time.Duration // noticed
+	last  time.Duration // asked for
+	due   time.Duration // to be asked for
+}
+
+// received takes note of a packet (RFC 3550 section 5.1: numbers wrap). opened tells whether a hole was found that was not
+// there; repaired, whether the packet had been asked for.
+func (m *repair) received(seq uint16, now time.Duration) (opened, repaired bool) {
+	if !m.started {
+		m.started, m.highest = true, seq
+		return false, false
+	}
+	ahead := int(int16(seq - m.highest)) //nolint:gosec // the wrap is wanted
+	if ahead <= 0 {
+		return false, m.old(seq, ahead)
+	}
+	first := m.highest + 1
+	m.highest = seq
+	if ahead == 1 {
+		return false, false
+	}
+	if ahead-1+len(m.holes) > maxHoles {
+		m.holes = m.holes[:0]
+	}
+	if ahead-1 > maxHoles {
+		return false, false
+	}
+	for s := first; s != seq; s++ {
+		m.holes = append(m.holes, hole{seq: s, since: now, due: now + reorderTolerance})
+	}
+	return true, false
+}
+
+// old takes a packet that is not the newest. Two that follow each other far behind mean that the source began anew
+// (RFC 3550 appendix A.1).
+func (m *repair) old(seq uint16, ahead int) (repaired bool) {
+	if ahead < -maxMisorder {
+		if seq == m.restart {
+			m.highest, m.holes = seq, m.holes[:0]
+		}
+		m.restart = seq + 1
+		return false
+	}
+	h, found := m.fill(seq)
+	return found && h.asked > 0
+}
+
+// fill removes a hole. found is false when there was none.
+func (m *repair) fill(seq uint16) (h hole, found bool) {
+	i := slices.IndexFunc(m.holes, func(h hole) bool { return h.seq == seq })
+	if i < 0 {
+		return hole{}, false
+	}
+	h = m.holes[i]
+	m.holes = slices.Delete(m.holes, i, i+1)
+	return h, true
+}
+
+// retransmitted takes note of a packet that was sent again. wanted is false for one that has come, was given up or was never
+// asked for: senders probe the path with those. roundTrip is 0 unless it can be told: a packet that was asked for twice may
+// answer either.
+func (m *repair) retransmitted(seq uint16, now time.Duration) (wanted bool, roundTrip time.Duration) {
+	if !m.started {
+		return false, 0
+	}
+	if ahead := int16(seq - m.highest); ahead > 0 { //nolint:gosec // the wrap is wanted
+		if ahead <= maxHoles {
+			m.received(seq, now)
+		}
+		return ahead <= maxHoles, 0
+	}
+	h, found := m.fill(seq)
+	if found && h.asked == 1 {
+		roundTrip = now - h.last
+	}
+	return found, roundTrip
+}
+
+// wants appends the packets to be asked for now, and returns when to look again; 0 is when nothing is missing.
+func (m *repair) wants(seqs []uint16, now, smoothed, timeout time.Duration) (out []uint16, next time.Duration) {
+	m.holes = slices.DeleteFunc(m.holes, func(h hole) bool { return now-h.since >= m.patience })
+	m.refill(now)
+	for i := range m.holes {
+		h := &m.holes[i]
+		if h.due <= now {
+			seqs = m.ask(h, seqs, now, smoothed, timeout)
+		}
+		if next == 0 || h.due < next {
+			next = h.due
+		}
+	}
+	return seqs, next
+}
+
+// ask appends one packet, unless its answer would come too late or too much was asked for.
+func (m *repair) ask(h *hole, seqs []uint16, now, smoothed, timeout time.Duration) []uint16 {
+	switch {
+	case h.asked >= maxNacksPerPacket, now+smoothed > h.since+m.patience:
+		h.due = h.since + m.patience // to be forgotten
+		return seqs
+	case m.tokens < 1:
+		h.due = now + minRepairTimeout
+		return seqs
+	}
+	m.tokens--
+	if smoothed == 0 {
+		timeout = minRepairTimeout << min(h.asked, 4) // blind: back off
+	}
+	h.asked++
+	h.last, h.due = now, now+timeout
+	return append(seqs, h.seq)
+}
+
+func (m *repair) refill(now time.Duration) {
+	if m.filled == 0 {
+		m.tokens = nackBurst
+	}
+	m.tokens = min(m.tokens+(now-m.filled).Seconds()*nacksPerSecond, nackBurst)
+	m.filled = now
+}
+
+// forget gives up everything: the source has ended.
+func (m *repair) forget() { m.holes, m.started = m.holes[:0], false }

@@ -1,0 +1,148 @@
+package rtcpool
+
+import (
+	"slices"
+	"testing"
+	"time"
+)
+
+const ms = time.Millisecond
+
+func newRepair() *repair { return &repair{patience: 150 * ms} }
+
+// feed lets packets come, one a millisecond from a time on.
+func (m *repair) feed(from time.Duration, seqs ...uint16) (now time.Duration) {
+	for i, seq := range seqs {
+		now = from + time.Duration(i)*ms
+		m.received(seq, now)
+	}
+	return now
+}
+
+func TestRepairAsksForWhatIsMissing(t *testing.T) {
+	m := newRepair()
+	now := m.feed(ms, 65533, 65534, 1, 2) // 65535 and 0 are missing, over the wrap
+	if got, next := m.wants(nil, now, 0, minRepairTimeout); len(got) != 0 || next != 3*ms+reorderTolerance {
+		t.Fatalf("asked for %v at once, next at %v", got, next)
+	}
+	m.received(0, now) // it was only late
+	got, next := m.wants(nil, 10*ms, 0, minRepairTimeout)
+	if !slices.Equal(got, []uint16{65535}) || next != 30*ms {
+		t.Fatalf("asked for %v, next at %v", got, next)
+	}
+	if got, _ = m.wants(nil, 29*ms, 0, minRepairTimeout); len(got) != 0 {
+		t.Fatalf("asked for %v again too soon", got)
+	}
+	if got, _ = m.wants(nil, 30*ms, 0, minRepairTimeout); !slices.Equal(got, []uint16{65535}) {
+		t.Fatalf("asked for %v", got)
+	}
+	if wanted, _ := m.retransmitted(65535, 40*ms); !wanted {
+		t.Fatal("what was asked for is not wanted")
+	}
+	if wanted, _ := m.retransmitted(65535, 41*ms); wanted {
+		t.Fatal("it is wanted twice")
+	}
+	if got, next = m.wants(nil, 60*ms, 0, minRepairTimeout); len(got) != 0 || next != 0 {
+		t.Fatalf("asked for %v, next at %v, with nothing missing", got, next)
+	}
+}
+
+// On a path of 100 ms nothing is asked for twice before the answer can be there, nor when it would come too late.
+func TestRepairKnowsTheRoundTrip(t *testing.T) {
+	m := newRepair()
+	m.feed(0, 1, 3)
+	var asked []time.Duration
+	for now := time.Duration(0); now < time.Second; now += ms {
+		if got, _ := m.wants(nil, now, 100*ms, 120*ms); len(got) > 0 {
+			asked = append(asked, now)
+		}
+	}
+	if len(asked) != 1 || asked[0] != 6*ms {
+		t.Errorf("asked at %v, want once, at 6ms", asked)
+	}
+	if len(m.holes) != 0 {
+		t.Errorf("%d packets are waited for after the reorder buffer gave them up", len(m.holes))
+	}
+	var path roundTrip
+	if s, timeout := path.estimate(); s != 0 || timeout != minRepairTimeout {
+		t.Errorf("at first: %v, %v", s, timeout)
+	}
+	for range 50 {
+		path.sample(100 * ms)
+	}
+	path.sample(-1)
+	path.sample(time.Hour)
+	if s, timeout := path.estimate(); s != 100*ms || timeout < 100*ms || timeout > 110*ms {
+		t.Errorf("%v, %v", s, timeout)
+	}
+}
+
+func TestRepairMeasuresOnlyWhatIsPlain(t *testing.T) {
+	m := newRepair()
+	m.feed(0, 1, 4)
+	m.wants(nil, 10*ms, 0, 20*ms)
+	if _, trip := m.retransmitted(2, 17*ms); trip != 7*ms {
+		t.Errorf("measured %v", trip)
+	}
+	m.wants(nil, 40*ms, 0, 20*ms)
+	if wanted, trip := m.retransmitted(3, 45*ms); !wanted || trip != 0 {
+		t.Errorf("measured %v of a packet that was asked for twice", trip)
+	}
+}
+
+func TestRepairIsBounded(t *testing.T) {
+	m := newRepair()
+	m.patience = time.Hour
+	var seq uint16
+	asked := 0
+	for now := ms; now < 4*time.Second; now += ms {
+		m.received(seq, now)
+		seq += 3
+		got, _ := m.wants(nil, now, 0, minRepairTimeout)
+		asked += len(got)
+		if len(m.holes) > maxHoles {
+			t.Fatalf("%d are waited for", len(m.holes))
+		}
+	}
+	if limit := nackBurst + 4*nacksPerSecond; asked > limit || asked < limit/2 {
+		t.Errorf("asked for %d in 4 s, want at most %d", asked, limit)
+	}
+	one := newRepair()
+	one.patience = time.Hour
+	one.feed(0, 1, 3)
+	asked = 0
+	for now := ms; now < time.Minute; now += 10 * ms {
+		got, _ := one.wants(nil, now, 0, minRepairTimeout)
+		asked += len(got)
+	}
+	if asked != maxNacksPerPacket {
+		t.Errorf("one packet was asked for %d times", asked)
+	}
+}
+
+func TestRepairSurvivesJumps(t *testing.T) {
+	m := newRepair()
+	m.feed(0, 10, 12)
+	if opened, _ := m.received(12+maxHoles+2, 0); opened || len(m.holes) != 0 {
+		t.Errorf("a hole too long to be mended is waited for: %d", len(m.holes))
+	}
+	m.received(40, 0) // far behind, but one alone proves nothing
+	if m.highest != 12+maxHoles+2 {
+		t.Error("one old packet restarts the source")
+	}
+	m.feed(0, 30000, 30002)
+	m.feed(0, 7, 8, 10)
+	if m.highest != 10 || len(m.holes) != 1 || m.holes[0].seq != 9 {
+		t.Errorf("the source began anew at 7; highest %d, holes %v", m.highest, m.holes)
+	}
+	if wanted, _ := m.retransmitted(11, 0); !wanted || m.highest != 11 {
+		t.Error("a retransmission that is ahead of its source is a packet like another")
+	}
+	if wanted, _ := m.retransmitted(11+maxHoles+1, 0); wanted {
+		t.Error("one far ahead is wanted")
+	}
+	m.forget()
+	if wanted, _ := m.retransmitted(9, 0); wanted || len(m.holes) != 0 {
+		t.Error("a source that has ended is waited for")
+	}
+}

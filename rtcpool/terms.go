@@ -1,0 +1,151 @@
+package rtcpool
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/penstock-media/penstock/media"
+	"github.com/pion/sdp/v3"
+	"github.com/pion/webrtc/v4"
+)
+
+// terms is what was negotiated for one media description. It is read-only.
+type terms struct {
+	receive  media.ReceiveParameters
+	feedback feedbackTerms
+}
+
+// feedbackTerms is what the sender of a media description understands of RTCP feedback (RFC 4585) and what it sends along with
+// its packets for it. The zero value is nothing.
+type feedbackTerms struct {
+	nack, pli, fir bool
+	transportCC    uint8      // id of the header extension; 0 unless transport-cc was negotiated with it
+	remb           bool       // goog-remb, and no transport-cc
+	absSendTime    uint8      // id of the header extension, or 0
+	repairs        [128]uint8 // by payload type of a retransmission (RFC 4588): that of the original | 0x80, or 0
+}
+
+// noFeedback is what a sender understands of which nothing is known. Nobody writes to it.
+var noFeedback feedbackTerms
+
+// original returns the payload type that a retransmission's stands for.
+func (f *feedbackTerms) original(payloadType uint8) (uint8, bool) {
+	pt := f.repairs[payloadType&0x7f]
+	return pt & 0x7f, pt != 0
+}
+
+// readTerms reads from the answer what was negotiated, by mid; what it refuses is left out. pion's answer repeats the
+// offer's format parameters, and with them the sender's parameter sets.
+func readTerms(local *webrtc.SessionDescription) map[string]*terms {
+	out := make(map[string]*terms)
+	if local == nil {
+		return out
+	}
+	desc := &sdp.SessionDescription{}
+	if err := desc.UnmarshalString(local.SDP); err != nil {
+		return out
+	}
+	for _, m := range desc.MediaDescriptions {
+		if m.MediaName.Port.Value == 0 {
+			continue
+		}
+		mid, _ := m.Attribute(sdp.AttrKeyMID)
+		t := &terms{receive: media.ReceiveParameters{Codecs: codecParameters(m)}}
+		t.readExtensions(m)
+		t.feedback.read(m)
+		out[mid] = t
+	}
+	return out
+}
+
+func (t *terms) readExtensions(m *sdp.MediaDescription) {
+	for _, a := range m.Attributes {
+		if a.Key != sdp.AttrKeyExtMap {
+			continue
+		}
+		number, uri, _ := strings.Cut(a.Value, " ")
+		number, _, _ = strings.Cut(number, "/")
+		id, err := strconv.ParseUint(number, 10, 8)
+		if err != nil {
+			continue
+		}
+		uri, _, _ = strings.Cut(strings.TrimSpace(uri), " ")
+		switch uri {
+		case extAudioLevel:
+			t.receive.Extensions.AudioLevel = uint8(id)
+		case extVideoOrientation:
+			t.receive.Extensions.VideoOrientation = uint8(id)
+		case extAbsCaptureTime:
+			t.receive.Extensions.AbsCaptureTime = uint8(id)
+		case sdp.TransportCCURI:
+			t.feedback.transportCC = uint8(id)
+		case sdp.ABSSendTimeURI:
+			t.feedback.absSendTime = uint8(id)
+		}
+	}
+}
+
+// read takes the a=rtcp-fb lines. What holds for one payload type is taken to hold for the media description: no sender
+// is known that means it otherwise.
+func (f *feedbackTerms) read(m *sdp.MediaDescription) {
+	transportCC, remb := false, false
+	for _, a := range m.Attributes {
+		words := strings.Fields(a.Value)
+		if a.Key == "fmtp" {
+			f.readRepair(words)
+		}
+		if a.Key != "rtcp-fb" || len(words) < 2 {
+			continue
+		}
+		switch strings.ToLower(strings.Join(words[1:], " ")) {
+		case "nack":
+			f.nack = true
+		case "nack pli":
+			f.pli = true
+		case "ccm fir":
+			f.fir = true
+		case "transport-cc":
+			transportCC = true
+		case "goog-remb":
+			remb = true
+		}
+	}
+	if !transportCC {
+		f.transportCC = 0
+	}
+	f.remb = remb && f.transportCC == 0
+}
+
+// readRepair takes "97 apt=96" (RFC 4588 section 8.6).
+func (f *feedbackTerms) readRepair(words []string) {
+	if len(words) < 2 {
+		return
+	}
+	repair, err := strconv.ParseUint(words[0], 10, 7)
+	if err != nil {
+		return
+	}
+	for _, p := range strings.Split(strings.Join(words[1:], ""), ";") {
+		key, value, _ := strings.Cut(p, "=")
+		if original, err := strconv.ParseUint(value, 10, 7); err == nil && strings.EqualFold(key, "apt") {
+			f.repairs[repair] = uint8(original) | 0x80
+		}
+	}
+}
+
+// promiseOneFeedback leaves in an answer the one kind of congestion feedback that will be sent: transport-cc if its header
+// extension was taken too, else goog-remb. A sender that waits for the other would never send more.
+func promiseOneFeedback(m *sdp.MediaDescription) {
+	var t terms
+	t.readExtensions(m)
+	t.feedback.read(m)
+	unkept := "transport-cc"
+	if t.feedback.transportCC != 0 {
+		unkept = "goog-remb"
+	}
+	m.Attributes = slices.DeleteFunc(m.Attributes, func(a sdp.Attribute) bool {
+		words := strings.Fields(a.Value)
+		return a.Key == "rtcp-fb" && len(words) == 2 && strings.EqualFold(words[1], unkept)
+	})
+}
