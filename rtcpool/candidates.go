@@ -66,7 +66,7 @@ func (s *Session) addCandidate(generation uint64, c Candidate) CandidateResult {
 	ufrag, ok := readCandidate(c)
 	p := s.current
 	switch {
-	case !ok:
+	case !ok || s.refuses(c):
 		return CandidateIgnored
 	case p != nil && generation < p.generation:
 		return CandidateDropped
@@ -100,6 +100,14 @@ func (s *Session) addKept(p *peer) {
 }
 
 func (p *peer) addCandidate(c Candidate) CandidateResult {
+	if r, ok := readRemote(c.Candidate); ok && r.name != "" {
+		if p.session.resolveNames(p.generation, p.last.ufrag, []string{c.Candidate}) == 0 {
+			return CandidateIgnored
+		}
+		return CandidateKept
+	} else if ok && !p.net.claim(r) {
+		return CandidateIgnored
+	}
 	if err := p.pc.AddICECandidate(webrtc.ICECandidateInit{Candidate: c.Candidate}); err != nil {
 		return CandidateIgnored
 	}
@@ -107,7 +115,7 @@ func (p *peer) addCandidate(c Candidate) CandidateResult {
 }
 
 // readCandidate tells whether ICE understands a candidate, and the username fragment that it names, if any. The empty
-// candidate is end-of-candidates. mDNS names are not resolved: the other side's checks reach us without.
+// candidate is end-of-candidates.
 func readCandidate(c Candidate) (ufrag string, ok bool) {
 	if c.UsernameFragment != nil {
 		ufrag = *c.UsernameFragment

@@ -2,13 +2,11 @@ package rtcpool
 
 import (
 	"fmt"
-	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/penstock-media/penstock/media"
-	"github.com/pion/ice/v4"
 	"github.com/pion/interceptor"
 	"github.com/pion/sdp/v3"
 	"github.com/pion/webrtc/v4"
@@ -85,7 +83,7 @@ func takes(kind media.Kind, c sdp.Codec) bool {
 }
 
 // newAPI returns pion's API as the gateway uses it. One serves one peer connection: interceptors are built for each.
-func newAPI(cfg *Config, repairs *retransmissions) (*webrtc.API, error) {
+func (w *network) newAPI(n *peerNet, repairs *retransmissions) (*webrtc.API, error) {
 	engine := &webrtc.MediaEngine{}
 	if err := registerCodecs(engine); err != nil {
 		return nil, fmt.Errorf("registering codecs: %w", err)
@@ -95,7 +93,7 @@ func newAPI(cfg *Config, repairs *retransmissions) (*webrtc.API, error) {
 	}
 	registry := &interceptor.Registry{}
 	registry.Add(repairs)
-	settings, err := newSettings(cfg)
+	settings, err := w.settings(n)
 	if err != nil {
 		return nil, err
 	}
@@ -158,30 +156,4 @@ func registerExtensions(engine *webrtc.MediaEngine) error {
 		}
 	}
 	return nil
-}
-
-func newSettings(cfg *Config) (webrtc.SettingEngine, error) {
-	settings := webrtc.SettingEngine{LoggerFactory: &pionLogs{log: cfg.Logger}}
-	settings.SetReceiveMTU(receiveMTU)
-	settings.SetIncludeLoopbackCandidate(cfg.Loopback)
-	settings.SetICEMulticastDNSMode(ice.MulticastDNSModeDisabled)
-	// The reader must see the very first packet: pion would give up a track whose first payload type it does not know.
-	settings.SetFireOnTrackBeforeFirstRTP(true)
-	if cfg.UDPPortMin != 0 || cfg.UDPPortMax != 0 {
-		if err := settings.SetEphemeralUDPPortRange(cfg.UDPPortMin, cfg.UDPPortMax); err != nil {
-			return settings, fmt.Errorf("%w: UDPPortMin %d, UDPPortMax %d: %w", ErrConfig, cfg.UDPPortMin, cfg.UDPPortMax, err)
-		}
-	}
-	for _, text := range cfg.AnnouncedIPs {
-		if ip, err := netip.ParseAddr(text); err != nil || ip.Zone() != "" || ip.IsUnspecified() || ip.IsMulticast() {
-			return settings, fmt.Errorf("%w: AnnouncedIPs: %q is not an address that others can reach", ErrConfig, text)
-		}
-	}
-	if len(cfg.AnnouncedIPs) > 0 {
-		rule := webrtc.ICEAddressRewriteRule{External: cfg.AnnouncedIPs, AsCandidateType: webrtc.ICECandidateTypeHost}
-		if err := settings.SetICEAddressRewriteRules(rule); err != nil {
-			return settings, fmt.Errorf("%w: AnnouncedIPs: %w", ErrConfig, err)
-		}
-	}
-	return settings, nil
 }

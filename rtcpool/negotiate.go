@@ -25,6 +25,7 @@ func (s *Session) Negotiate(ctx context.Context, o Offer) (Result, error) {
 		s.pool.stats.failed.Add(1)
 		return Result{}, err
 	}
+	s.pool.network.judgeOffer(parsed)
 	return s.submit(ctx, &negotiation{ctx: ctx, generation: o.Generation, offer: parsed, trickle: o.Trickle})
 }
 
@@ -34,13 +35,15 @@ func (s *Session) RestartICE(ctx context.Context, ufrag, pwd string, candidates 
 	if !validCredentials(ufrag, pwd) {
 		return Result{}, &SDPError{What: "ICE credentials need 4 to 256 and 22 to 256 ice-chars (RFC 8839 section 5.4)"}
 	}
-	r := &restart{ufrag: ufrag, pwd: pwd}
+	var values []string
 	for _, c := range candidates {
 		value := strings.TrimPrefix(c.Candidate, "candidate:")
-		if value != "" && usableCandidate(value) && len(r.candidates) < maxOfferCandidates {
-			r.candidates = append(r.candidates, value)
+		if value != "" && usableCandidate(value) && len(values) < maxOfferCandidates {
+			values = append(values, value)
 		}
 	}
+	r := &restart{ufrag: ufrag, pwd: pwd}
+	r.candidates, r.named, _ = s.pool.network.judgeValues(values)
 	return s.submit(ctx, &negotiation{ctx: ctx, restart: r})
 }
 
@@ -155,7 +158,7 @@ func (s *Session) beginRestart(n *negotiation) error {
 	if p == nil || p.last == nil || len(p.last.desc.MediaDescriptions) == 0 || p.state == StateClosed {
 		return ErrNoOffer
 	}
-	next, err := p.last.withCredentials(n.restart.ufrag, n.restart.pwd, n.restart.candidates)
+	next, err := p.last.withCredentials(n.restart.ufrag, n.restart.pwd, n.restart.candidates, n.restart.named)
 	if err != nil {
 		return err
 	}
@@ -203,9 +206,10 @@ func (s *Session) peerFor(n *negotiation) (*peer, error) {
 		if p.wedged {
 			return nil, errWedged
 		}
+		p.net.admit(n.offer)
 		return p, nil
 	}
-	return s.newPeer(n.generation)
+	return s.newPeer(n.generation, n.offer.remotes)
 }
 
 // fail answers with an error. What runs goes on.
@@ -254,6 +258,7 @@ func (s *Session) applied(n *negotiation, p *peer) {
 	p.last, p.answer = n.offer, nil
 	s.readFacts(p)
 	s.addKept(p)
+	s.resolveNames(p.generation, n.offer.ufrag, n.offer.named)
 	if s.current.state != StateConnected {
 		s.graceRuns = false
 		s.startGrace()

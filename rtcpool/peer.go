@@ -3,6 +3,7 @@ package rtcpool
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -15,6 +16,7 @@ type peer struct {
 	session    *Session
 	generation uint64
 	pc         *webrtc.PeerConnection
+	net        *peerNet
 	ctx        context.Context
 	cancel     context.CancelFunc
 	work       sync.WaitGroup // readers
@@ -33,21 +35,18 @@ type peer struct {
 }
 
 // newPeer makes the peer connection of a generation.
-func (s *Session) newPeer(generation uint64) (*peer, error) {
+func (s *Session) newPeer(generation uint64, remotes []netip.AddrPort) (*peer, error) {
 	repairs := &retransmissions{}
-	api, err := newAPI(&s.pool.cfg, repairs)
+	n := s.pool.network.newPeerNet(context.Background(), s.relayRefused)
+	s.pool.network.join(n, remotes)
+	pc, err := s.pool.network.newPeerConnection(n, repairs, &s.cfg)
 	if err != nil {
-		return nil, err
-	}
-	pc, err := api.NewPeerConnection(webrtc.Configuration{
-		BundlePolicy: webrtc.BundlePolicyMaxBundle, ICEServers: s.iceServers(),
-	})
-	if err != nil {
+		s.pool.network.leave(n)
 		return nil, fmt.Errorf("making a peer connection: %w", err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	p := &peer{
-		session: s, generation: generation, pc: pc, ctx: ctx, cancel: cancel,
+		session: s, generation: generation, pc: pc, net: n, ctx: ctx, cancel: cancel,
 		usedUfrags: make(map[string]struct{}),
 	}
 	p.feedback = newFeedback(p)
@@ -63,15 +62,6 @@ func (s *Session) newPeer(generation uint64) (*peer, error) {
 	return p, nil
 }
 
-// iceServers returns the session's servers for pion.
-func (s *Session) iceServers() []webrtc.ICEServer {
-	out := make([]webrtc.ICEServer, 0, len(s.cfg.ICEServers))
-	for _, server := range s.cfg.ICEServers {
-		out = append(out, webrtc.ICEServer{URLs: server.URLs, Username: server.Username, Credential: server.Credential})
-	}
-	return out
-}
-
 // renewServers lets an ICE restart gather from the servers that were set meanwhile. While the last gathering still runs
 // pion cannot take them: then the restart after this one does.
 func (p *peer) renewServers() {
@@ -80,8 +70,12 @@ func (p *peer) renewServers() {
 		return
 	}
 	cfg := p.pc.GetConfiguration()
-	cfg.ICEServers = s.iceServers()
-	if err := p.pc.SetConfiguration(cfg); err != nil {
+	var err error
+	if cfg.ICEServers, err = iceServers(s.cfg.ICEServers); err == nil {
+		p.net.setServers(s.cfg.ICEServers)
+		err = p.pc.SetConfiguration(cfg)
+	}
+	if err != nil {
 		s.log.Warn("ICE servers cannot be replaced", "generation", p.generation, "error", err)
 		return
 	}
@@ -121,8 +115,12 @@ func (s *Session) closePeer(p *peer) {
 func (p *peer) close() {
 	p.cancel()
 	closed := make(chan struct{})
+	p.net.cancel()
+	abort := time.AfterFunc(politeTimeout, p.net.abort)
 	go func() {
 		defer close(closed)
+		defer p.session.pool.network.leave(p.net)
+		defer abort.Stop()
 		defer p.session.pool.stats.peers.Add(-1)
 		if err := p.pc.GracefulClose(); err != nil {
 			p.session.log.Debug("closing the peer connection", "generation", p.generation, "error", err)

@@ -2,8 +2,10 @@ package rtcpool
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -20,6 +22,7 @@ const (
 // Pool holds all sessions of the process. All methods are safe for concurrent use.
 type Pool struct {
 	cfg     Config
+	network *network
 	mediaID atomic.Uint64
 	stats   counters
 
@@ -44,10 +47,15 @@ func New(cfg Config) (*Pool, error) {
 	cfg.GatherTimeout = orDefault(cfg.GatherTimeout, defaultGatherTimeout)
 	cfg.Grace = orDefault(cfg.Grace, defaultGrace)
 	cfg.MaxSDPBytes = orDefault(cfg.MaxSDPBytes, defaultMaxSDPBytes)
-	if _, err := newAPI(&cfg, &retransmissions{}); err != nil {
+	if err := cfg.Network.complete(); err != nil {
 		return nil, err
 	}
-	return &Pool{cfg: cfg, sessions: make(map[string]*Session)}, nil
+	p := &Pool{cfg: cfg, sessions: make(map[string]*Session)}
+	var err error
+	if p.network, err = newNetwork(&p.cfg); err != nil {
+		return nil, err
+	}
+	return p, nil
 }
 
 func orDefault[T comparable](v, otherwise T) T {
@@ -100,11 +108,15 @@ func (p *Pool) Close(ctx context.Context) error {
 		select {
 		case <-s.done:
 		case <-ctx.Done():
-			return fmt.Errorf("closing the pool: %w", ctx.Err())
+			return errors.Join(fmt.Errorf("closing the pool: %w", ctx.Err()), p.network.close())
 		}
 	}
-	return nil
+	return p.network.close()
 }
+
+// Protect names addresses on which this process itself serves: candidates that lead there are refused. The shared ports are
+// protected without it.
+func (p *Pool) Protect(addrs ...netip.AddrPort) { p.network.policy.protect(addrs...) }
 
 func (p *Pool) forget(s *Session) {
 	p.mu.Lock()

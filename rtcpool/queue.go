@@ -24,6 +24,7 @@ type negotiation struct {
 type restart struct {
 	ufrag, pwd string
 	candidates []string
+	named      []string // whose mDNS name must be resolved first
 }
 
 type outcome struct {

@@ -33,6 +33,8 @@ type Config struct {
 	AnnouncedIPs []string
 	// MaxPicturePixels is passed on to media.TrackConfig.
 	MaxPicturePixels int
+	// Network says which sockets are used, and which remote addresses. Its zero value is egress only.
+	Network NetworkConfig
 }
 
 // ICEServer is a STUN or TURN server (RFC 7064, RFC 7065).
@@ -49,7 +51,9 @@ type SessionConfig struct {
 	// EndOnRemoteClose ends the session as soon as the other side closes its peer connection (DTLS close_notify), as a
 	// WHIP publisher does who leaves. Otherwise an SFU may offer anew within the grace.
 	EndOnRemoteClose bool
-	Observer         Observer // required
+	// RelayOnly uses no local candidates but those of its TURN servers (RFC 8828: force-proxy).
+	RelayOnly bool
+	Observer  Observer // required
 }
 
 // Observer is told what a session receives. Its methods are called one at a time, in order, from the session's goroutine;

@@ -3,6 +3,7 @@ package rtcpool
 import (
 	"crypto/sha256"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -30,6 +31,8 @@ type offer struct {
 	sections []section               // every media description, in order
 	desc     *sdp.SessionDescription // the accepted ones only, for pion
 	ufrag    string
+	named    []string         // candidates whose mDNS name must be resolved first
+	remotes  []netip.AddrPort // of its UDP candidates
 }
 
 // sdp returns what is given to pion.
@@ -262,12 +265,12 @@ func usableCandidate(value string) bool {
 		return false
 	}
 	c, err := ice.UnmarshalCandidate(strings.TrimPrefix(value, "candidate:"))
-	return err == nil && !strings.HasSuffix(c.Address(), ".local")
+	return err == nil && c != nil
 }
 
 // withCredentials returns the offer with new ICE credentials and no candidates but those given: what a remote ICE
 // restart means (RFC 9725 section 4.3.3).
-func (o *offer) withCredentials(ufrag, pwd string, candidates []string) (*offer, error) {
+func (o *offer) withCredentials(ufrag, pwd string, candidates, named []string) (*offer, error) {
 	text, err := o.sdp()
 	if err != nil {
 		return nil, err
@@ -286,7 +289,7 @@ func (o *offer) withCredentials(ufrag, pwd string, candidates []string) (*offer,
 			m.WithValueAttribute(sdp.AttrKeyCandidate, c)
 		}
 	}
-	return &offer{origin: o.origin, sections: o.sections, desc: desc, ufrag: ufrag}, nil
+	return &offer{origin: o.origin, sections: o.sections, desc: desc, ufrag: ufrag, named: named}, nil
 }
 
 func replaceCredentials(in []sdp.Attribute, ufrag, pwd string) []sdp.Attribute {

@@ -12,6 +12,8 @@ const (
 	closeTimeout = 2 * time.Second         // of Session.Close
 	peerTimeout  = 1500 * time.Millisecond // of one peer connection; within closeTimeout
 	drainTimeout = 2 * time.Second         // of an older generation
+	// politeTimeout is how long a peer connection may take to say goodbye before its sockets are closed under it.
+	politeTimeout = 300 * time.Millisecond
 )
 
 // Session is one subscriber's view of one call. All methods are safe for concurrent use.
@@ -32,6 +34,8 @@ type Session struct {
 	started  chan *reader  // tracks that pion has begun to receive
 	wake     chan struct{} // something of a peer connection has changed; look
 
+	relayLost chan struct{} // a TURN server refused to refresh
+
 	actor // owned by the session's goroutine
 
 	mu   sync.RWMutex
@@ -45,6 +49,7 @@ type actor struct {
 	busy              *negotiation   // the one that gathers candidates
 	kept              keptCandidates
 	serversChanged    bool // since the current generation was made
+	asked             int  // mDNS names that were looked up
 	entries           []*entry
 	closing           sync.WaitGroup // of peer connections
 
@@ -62,7 +67,9 @@ func newSession(p *Pool, cfg SessionConfig) *Session {
 		commands: make(chan func()),
 		started:  make(chan *reader),
 		wake:     make(chan struct{}, 1),
-		view:     make(map[string]Media),
+
+		relayLost: make(chan struct{}, 1),
+		view:      make(map[string]Media),
 	}
 	s.kept = make(keptCandidates)
 	s.graceTimer, s.drainTimer, s.gatherTimer = stoppedTimer(), stoppedTimer(), stoppedTimer()
@@ -88,6 +95,8 @@ func (s *Session) run() {
 			s.startReader(r)
 		case <-s.wake:
 			s.refresh()
+		case <-s.relayLost:
+			s.tellRelayLost()
 		case <-s.busy.gathered():
 			s.finishNegotiation()
 		case <-s.gatherTimer.C:
@@ -175,8 +184,11 @@ func (s *Session) Media(id string) (Media, bool) {
 }
 
 // SetICEServers replaces the STUN and TURN servers of the session. They are used from the next generation, or the next
-// ICE restart of the current one, on. Errors: ctx's.
+// ICE restart of the current one, on. Errors: ErrConfig for a URL that cannot be used, and ctx's.
 func (s *Session) SetICEServers(ctx context.Context, servers []ICEServer) error {
+	if _, err := iceServers(servers); err != nil {
+		return err
+	}
 	_, err := s.do(ctx, func() {
 		s.cfg.ICEServers = servers
 		s.serversChanged = s.current != nil

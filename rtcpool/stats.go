@@ -16,6 +16,17 @@ type Stats struct {
 	UnwantedRetransmissions                                uint64 // probes, and what came or was given up before
 	ReceiverReports, TransportCC, REMBs                    uint64 // RTCP packets sent
 	BadRTCP, Byes                                          uint64 // RTCP received: unreadable packets; sources that ended
+	Network                                                NetworkStats
+}
+
+// NetworkStats counts what the sockets of the pool saw.
+type NetworkStats struct {
+	Refused              RefusedCandidates
+	SocketOverflows      uint64 // packets that the kernel dropped since nobody read in time (Linux only)
+	MuxSpilled           uint64 // peer connections that no shared UDP port could take
+	TCPConnections       int    // open now, at the shared TCP port
+	TCPRefused           uint64 // connections beyond MaxTCPConnections
+	RelayRefreshesFailed uint64 // refreshes of an allocation that a TURN server refused
 }
 
 type counters struct {
@@ -48,6 +59,7 @@ func (p *Pool) Stats() Stats {
 		RepairedPackets: c.repaired.Load(), UnwantedRetransmissions: c.unwanted.Load(),
 		ReceiverReports: c.receiverReports.Load(), TransportCC: c.transportCC.Load(), REMBs: c.rembs.Load(),
 		BadRTCP: c.badRTCP.Load(), Byes: c.byes.Load(),
+		Network: p.network.read(),
 	}
 }
 

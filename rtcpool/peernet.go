@@ -1,0 +1,216 @@
+package rtcpool
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/pion/stun/v4"
+	"github.com/pion/transport/v4"
+	"github.com/pion/transport/v4/stdnet"
+)
+
+const (
+	lookupTimeout = 3 * time.Second // of the name of a STUN or TURN server
+	dialTimeout   = 5 * time.Second // of a TURN server over TCP, TLS included
+)
+
+var errPeerClosed = errors.New("the peer connection is closing")
+
+// peerNet is the network as one peer connection sees it (transport.Net): what it opens belongs to it, so that nothing it
+// waits for outlives it. Its methods are safe for concurrent use.
+type peerNet struct {
+	transport.Net // interfaces, and what pion does not use
+	network       *network
+	ctx           context.Context // ends look-ups, dialing and the DTLS handshake
+	cancel        context.CancelFunc
+	refreshFailed func(code int) // a TURN server refused to refresh an allocation
+
+	mu     sync.Mutex
+	closed bool
+	open   map[io.Closer]*turnWatch // the watch is nil for all but TURN
+	tls    map[string]struct{}      // host:port of TURN servers over TLS
+	shared *sharedPort              // nil for sockets of its own
+}
+
+// setServers takes note of which servers are reached by TLS: pion's dialer is told no more than host and port.
+func (n *peerNet) setServers(servers []ICEServer) {
+	overTLS := make(map[string]struct{})
+	for _, s := range servers {
+		for _, text := range s.URLs {
+			uri, err := stun.ParseURI(text)
+			if err == nil && uri.Scheme == stun.SchemeTypeTURNS && uri.Proto == stun.ProtoTypeTCP {
+				overTLS[net.JoinHostPort(uri.Host, strconv.Itoa(uri.Port))] = struct{}{}
+			}
+		}
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.tls = overTLS
+}
+
+// own keeps what was opened, or closes it when the peer connection is closing.
+func (n *peerNet) own(c io.Closer, w *turnWatch) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.closed {
+		_ = c.Close()
+		return errPeerClosed
+	}
+	n.open[c] = w
+	return nil
+}
+
+func (n *peerNet) disown(c io.Closer) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	delete(n.open, c)
+}
+
+// abort closes everything that is open, so that whatever waits for it ends.
+func (n *peerNet) abort() {
+	n.cancel()
+	n.mu.Lock()
+	n.closed = true
+	open := n.open
+	n.open = make(map[io.Closer]*turnWatch)
+	n.mu.Unlock()
+	for c, w := range open {
+		if w != nil {
+			w.cancel()
+		}
+		_ = c.Close()
+	}
+}
+
+// ListenUDP opens the socket of a host or server-reflexive candidate.
+func (n *peerNet) ListenUDP(network string, at *net.UDPAddr) (transport.UDPConn, error) {
+	return n.listen(network, at, nil)
+}
+
+func (n *peerNet) listen(network string, at *net.UDPAddr, w *turnWatch) (*udpSocket, error) {
+	conn, err := net.ListenUDP(network, at)
+	if err != nil {
+		return nil, err
+	}
+	s := newUDPSocket(conn, n.network.cfg.Network.SocketReceiveBuffer, n.network.overflow, nil)
+	s.release = func() { n.disown(s) }
+	if err := n.own(s, w); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// ListenPacket opens the socket of a TURN client over UDP: pion uses it for nothing else.
+func (n *peerNet) ListenPacket(network, address string) (net.PacketConn, error) {
+	at, err := net.ResolveUDPAddr(network, address) // pion gives addresses, never names
+	if err != nil {
+		return nil, err
+	}
+	t := &turnSocket{watch: turnWatch{refused: n.refreshFailed}}
+	if t.udpSocket, err = n.listen(network, at, &t.watch); err != nil {
+		return nil, err
+	}
+	return t, nil
+}
+
+// DialUDP opens a connected socket.
+func (n *peerNet) DialUDP(network string, from, to *net.UDPAddr) (transport.UDPConn, error) {
+	conn, err := net.DialUDP(network, from, to)
+	if err != nil {
+		return nil, err
+	}
+	s := newUDPSocket(conn, n.network.cfg.Network.SocketReceiveBuffer, n.network.overflow, nil)
+	s.release = func() { n.disown(s) }
+	if err := n.own(s, nil); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// Dial connects to a TURN server over TCP, or TLS where its URL says so. It implements proxy.Dialer for pion, which
+// otherwise could be given no certificate authorities.
+func (n *peerNet) Dial(network, address string) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(n.ctx, dialTimeout)
+	defer cancel()
+	dialer := net.Dialer{Resolver: n.network.cfg.Network.Resolver}
+	conn, err := dialer.DialContext(ctx, network, address)
+	if err != nil {
+		return nil, err
+	}
+	n.mu.Lock()
+	_, overTLS := n.tls[address]
+	n.mu.Unlock()
+	if overTLS {
+		host, _, _ := net.SplitHostPort(address)
+		client := tls.Client(conn, &tls.Config{ServerName: host, RootCAs: n.network.cfg.Network.RootCAs, MinVersion: tls.VersionTLS12})
+		if err := client.HandshakeContext(ctx); err != nil {
+			_ = conn.Close()
+			return nil, fmt.Errorf("TLS with %s: %w", address, err)
+		}
+		conn = client
+	}
+	s := &turnStream{Conn: conn, watch: turnWatch{refused: n.refreshFailed}}
+	s.release = func() { n.disown(s) }
+	if err := n.own(s, &s.watch); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// ResolveUDPAddr looks up host:port, for as long as the peer connection lives.
+func (n *peerNet) ResolveUDPAddr(network, address string) (*net.UDPAddr, error) {
+	addr, err := n.resolve(strings.TrimPrefix(network, "udp"), address)
+	if err != nil {
+		return nil, err
+	}
+	return net.UDPAddrFromAddrPort(addr), nil
+}
+
+// ResolveTCPAddr does the same for TCP.
+func (n *peerNet) ResolveTCPAddr(network, address string) (*net.TCPAddr, error) {
+	addr, err := n.resolve(strings.TrimPrefix(network, "tcp"), address)
+	if err != nil {
+		return nil, err
+	}
+	return net.TCPAddrFromAddrPort(addr), nil
+}
+
+// resolve looks up host:port. The family is "4", "6", or empty for either, IPv4 before IPv6.
+func (n *peerNet) resolve(family, address string) (netip.AddrPort, error) {
+	host, text, err := net.SplitHostPort(address)
+	if err != nil {
+		return netip.AddrPort{}, err
+	}
+	port, err := strconv.ParseUint(text, 10, 16)
+	if err != nil {
+		return netip.AddrPort{}, fmt.Errorf("port of %s: %w", address, err)
+	}
+	ctx, cancel := context.WithTimeout(n.ctx, lookupTimeout)
+	defer cancel()
+	ips, err := n.network.resolver().LookupNetIP(ctx, "ip"+family, host)
+	if err != nil {
+		return netip.AddrPort{}, err
+	}
+	best := netip.Addr{}
+	for _, ip := range ips {
+		if ip = ip.Unmap(); !best.IsValid() || (ip.Is4() && !best.Is4()) {
+			best = ip
+		}
+	}
+	if !best.IsValid() {
+		return netip.AddrPort{}, &net.DNSError{Err: "no address", Name: host, IsNotFound: true}
+	}
+	return netip.AddrPortFrom(best, uint16(port)), nil
+}
+
+// interfaceNet is what a peerNet takes from stdnet: the interfaces of this machine.
+func interfaceNet() (*stdnet.Net, error) { return stdnet.NewNet() }
