@@ -95,6 +95,9 @@ func (a *assembler) video(p *packet) {
 	if p.ext.hasRotation { // senders put it on the last packet
 		a.cur.ext.hasRotation, a.cur.ext.rotation = true, p.ext.rotation
 	}
+	if a.cur.captured.IsZero() {
+		a.cur.captured = p.ext.captured
+	}
 	a.cur.received = p.received
 	data, ok := a.cur.data, len(a.cur.data)+len(p.payload) <= maxUnitBytes
 	if ok {

@@ -17,6 +17,9 @@ type mediaClock struct {
 
 	reportNTP time.Time
 	reportRTP uint32
+
+	captureNTP time.Time // of the last packet that told its capture time
+	captureRTP uint32
 }
 
 // at returns where a timestamp lies on the time line, and moves the clock on.
@@ -45,7 +48,7 @@ const maxClockJump = 10 * time.Second
 // sourceChanged makes the next timestamp start anew, at the place that its arrival gives.
 func (c *mediaClock) sourceChanged() {
 	c.started = false
-	c.reportNTP = time.Time{}
+	c.reportNTP, c.captureNTP = time.Time{}, time.Time{}
 }
 
 func (c *mediaClock) rebase(timestamp, rate uint32, arrival time.Time) {
@@ -54,7 +57,7 @@ func (c *mediaClock) rebase(timestamp, rate uint32, arrival time.Time) {
 	}
 	c.last, c.lastArrival = c.offset, arrival
 	if rate != c.rate {
-		c.reportNTP = time.Time{}
+		c.reportNTP, c.captureNTP = time.Time{}, time.Time{}
 	}
 	c.rate = rate
 	c.unwrap = unwrapper{bits: 32}
@@ -67,9 +70,27 @@ func (c *mediaClock) report(ntp uint64, timestamp uint32) {
 	c.reportNTP, c.reportRTP = ntpTime(ntp), timestamp
 }
 
-// captured returns the publisher's wall clock at a timestamp; zero while there was no report.
+// maxInterpolation is how far from a packet that told its capture time that of others is reckoned from it.
+const maxInterpolation = 5 * time.Second
+
+// capture takes the capture time that a packet told (abs-capture-time).
+func (c *mediaClock) capture(at time.Time, timestamp uint32) {
+	c.captureNTP, c.captureRTP = at, timestamp
+}
+
+// captured returns the publisher's wall clock at a timestamp; zero while nothing tells it. What packets say counts more than
+// sender reports, which a mixer or an SFU on the way may write by its own clock. Senders leave it out of packets for which it can be
+// reckoned from the RTP clock.
 func (c *mediaClock) captured(timestamp uint32) time.Time {
-	if c.reportNTP.IsZero() || c.rate == 0 {
+	if c.rate == 0 {
+		return time.Time{}
+	}
+	if !c.captureNTP.IsZero() {
+		if d := ticks(int64(int32(timestamp-c.captureRTP)), c.rate); d.Abs() <= maxInterpolation {
+			return c.captureNTP.Add(d)
+		}
+	}
+	if c.reportNTP.IsZero() {
 		return time.Time{}
 	}
 	return c.reportNTP.Add(ticks(int64(int32(timestamp-c.reportRTP)), c.rate))

@@ -24,6 +24,7 @@ type reorderBuffer struct {
 
 	started  bool
 	expected int64
+	highest  int64
 	waiting  map[int64]*packet
 	free     []*packet
 	gapSince time.Time
@@ -31,6 +32,10 @@ type reorderBuffer struct {
 
 	late, duplicate, lost uint64
 }
+
+// maxHole is the longest run of packets that is waited for: a longer one is mended sooner by a key frame, and nobody asks for
+// it to be sent again.
+const maxHole = 128
 
 // maxMisorder is how far behind a packet may be and still be a late one.
 const maxMisorder = 1000
@@ -42,8 +47,12 @@ func newReorderBuffer(maxWait time.Duration, maxPackets int, deliver func(*packe
 // push takes a packet. Its payload is copied only if it has to wait.
 func (b *reorderBuffer) push(p *packet) {
 	if !b.started {
-		b.started, b.expected = true, p.seq
+		b.started, b.expected, b.highest = true, p.seq, p.seq
 	}
+	if p.seq-b.highest > maxHole {
+		b.skipTo(p)
+	}
+	b.highest = max(b.highest, p.seq)
 	switch {
 	case p.seq < b.expected:
 		b.old(p)
@@ -68,7 +77,7 @@ func (b *reorderBuffer) old(p *packet) {
 		return
 	}
 	b.reset()
-	b.started, b.expected, b.restart = true, p.seq+1, 0
+	b.started, b.expected, b.highest, b.restart = true, p.seq+1, p.seq, 0
 	p.lost++
 	b.deliver(p)
 }
@@ -86,6 +95,17 @@ func (b *reorderBuffer) hold(p *packet) {
 	if len(b.waiting) > b.maxPackets {
 		b.giveUp()
 	}
+}
+
+// skipTo gives up everything that is missing before a packet.
+func (b *reorderBuffer) skipTo(p *packet) {
+	for len(b.waiting) > 0 {
+		b.giveUp()
+	}
+	missing := int(p.seq - b.expected)
+	b.lost += uint64(missing)
+	b.expected = p.seq
+	p.lost += missing
 }
 
 // deadline returns when expire has something to do; zero when nothing waits.

@@ -204,9 +204,10 @@ func (t *Track) expireReorder() {
 // unit takes a unit from the assembler. Called with t.mu.
 func (t *Track) unit(u *unit) {
 	u.time = t.clock.at(u.timestamp, u.codec.ClockRate, u.received)
-	if u.captured.IsZero() {
-		u.captured = t.clock.captured(u.timestamp)
+	if !u.captured.IsZero() {
+		t.clock.capture(u.captured, u.timestamp)
 	}
+	u.captured = t.clock.captured(u.timestamp)
 	t.stats.Units++
 	t.lastCodec = u.codec
 	if t.audio != nil {

@@ -108,7 +108,7 @@ func (v *videoPath) keep(u *unit) {
 		v.dropRun()
 	case len(v.run) == 0:
 		return
-	case u.gap, u.time-v.run[0].time > maxRunDuration, v.runBytes+len(u.data) > maxRunBytes, len(v.run) >= maxRunUnits:
+	case u.gap, u.codec.Codec != v.run[0].codec.Codec, u.time-v.run[0].time > maxRunDuration, v.runBytes+len(u.data) > maxRunBytes, len(v.run) >= maxRunUnits:
 		v.dropRun()
 		return
 	}
@@ -394,10 +394,11 @@ func (v *videoPath) frame(c *Consumer, pic picture.Picture, u *unit, out convert
 // deliverEncoded queues a unit as received. Called with t.mu.
 func (v *videoPath) deliverEncoded(c *Consumer, u *unit, replayed bool) {
 	c.addLoss(u.lost)
+	changed := c.known.codec != CodecUnknown && c.known.codec != u.codec.Codec
 	if c.done() || !c.accepts(u.codec.Codec, u.time) {
 		return
 	}
-	if u.gap && !u.key {
+	if (u.gap || changed) && !u.key { // another codec knows nothing of the pictures before
 		c.waitKey = true
 		v.t.keyFrames.want()
 	}
