@@ -7,6 +7,7 @@ import (
 
 	penstockv1 "github.com/penstock-media/penstock/api/penstock/v1"
 	"github.com/penstock-media/penstock/internal/sfutest/clips"
+	"github.com/pion/rtcp"
 	"github.com/pion/webrtc/v4"
 )
 
@@ -112,7 +113,7 @@ func (s *SFU) SwitchSource(ctx context.Context, t *Track) error {
 // ones too until CloseOlder.
 func (s *SFU) Reconnect(ctx context.Context) error {
 	return s.change(ctx, func() error {
-		p, err := newPeer(s.cfg.Network, s.peer.generation+1, s.cfg.ICELite)
+		p, err := newPeer(&s.cfg, s.peer.generation+1)
 		if err != nil {
 			return err
 		}
@@ -206,6 +207,20 @@ func (t *Track) SetPackets(p Packets) {
 	t.pacer.mu.Lock()
 	defer t.pacer.mu.Unlock()
 	t.pacer.settings = p
+}
+
+// Observe sets who is told of what the track sends and hears from now on.
+func (t *Track) Observe(o Observer) {
+	t.pacer.mu.Lock()
+	defer t.pacer.mu.Unlock()
+	t.pacer.observer = o
+}
+
+// WriteRTCP sends RTCP as it is, on the peer connection of the current generation.
+func (s *SFU) WriteRTCP(packets ...rtcp.Packet) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.peer.pc.WriteRTCP(packets)
 }
 
 // SetSSRC sends on another source from now on, which no offer tells; 0 is the negotiated one again. RTCP about it

@@ -1,6 +1,11 @@
 package sfutest
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/pion/interceptor"
+	"github.com/pion/webrtc/v4"
+)
 
 // Config is what an SFU needs.
 type Config struct {
@@ -22,6 +27,8 @@ type Config struct {
 	WithoutSources bool
 	// WithoutRTX, WithoutNACK, WithoutTransportCC and WithoutREMB leave that feedback out of offers.
 	WithoutRTX, WithoutNACK, WithoutTransportCC, WithoutREMB bool
+	// Interceptors adds to what pion does with packets, nearest to the network; nil adds nothing. It is called for each generation.
+	Interceptors func(*webrtc.MediaEngine, *interceptor.Registry) error
 	// Mangle has the last word on every offer; nil leaves it. What it makes of it is not known to the SFU, whose answers must still fit.
 	Mangle func(offer string) string
 }

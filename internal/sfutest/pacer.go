@@ -47,6 +47,7 @@ type pacer struct {
 	ssrc      uint32 // instead of the negotiated one; 0 is that
 	started   bool
 	first     uint32 // RTP timestamp of the first packet
+	observer  Observer
 
 	cancel context.CancelFunc // nil while not started; guarded by the owner
 	done   sync.WaitGroup
@@ -151,6 +152,9 @@ func (p *pacer) write(unit clips.Unit) {
 	if !p.started {
 		p.started, p.first = true, p.numbering.timestamp
 	}
+	if p.observer.Unit != nil {
+		p.observer.Unit(p.numbering.timestamp, unit)
+	}
 	size := uint16(mtu)
 	payloads := p.payloader.Payload(size, unit.Data)
 	for i, payload := range payloads {
@@ -217,6 +221,12 @@ func (p *pacer) readRTCP(sender *webrtc.RTPSender) {
 		if err != nil {
 			return
 		}
+		p.mu.Lock()
+		heard := p.observer.RTCP
+		p.mu.Unlock()
+		if heard != nil {
+			heard(reports)
+		}
 		for _, r := range reports {
 			switch r.(type) {
 			case *rtcp.PictureLossIndication, *rtcp.FullIntraRequest:
@@ -225,6 +235,15 @@ func (p *pacer) readRTCP(sender *webrtc.RTPSender) {
 			}
 		}
 	}
+}
+
+// Observer is told what a track sends and hears. Its functions may be nil; they are called one at a time each, must return soon, and
+// must not call the track.
+type Observer struct {
+	// Unit is told of each access unit or audio packet before it is sent.
+	Unit func(timestamp uint32, unit clips.Unit)
+	// RTCP is told of each compound packet that comes for the track.
+	RTCP func(packets []rtcp.Packet)
 }
 
 // Packets is how a track's packets are written. The zero value is plain.

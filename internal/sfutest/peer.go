@@ -28,13 +28,13 @@ type peer struct {
 	mux           io.Closer // the sockets
 }
 
-// newPeer returns a peer that has candidates on the loopback interface only, on a socket of the network.
-func newPeer(network *Network, generation uint64, lite bool) (*peer, error) {
-	engine, registry, err := newEngine()
+// newPeer returns a peer that has candidates on the loopback interface only, on a socket of its network.
+func newPeer(cfg *Config, generation uint64) (*peer, error) {
+	engine, registry, err := newEngine(cfg.Interceptors)
 	if err != nil {
 		return nil, err
 	}
-	conn, err := network.listen()
+	conn, err := cfg.Network.listen()
 	if err != nil {
 		return nil, err
 	}
@@ -47,7 +47,7 @@ func newPeer(network *Network, generation uint64, lite bool) (*peer, error) {
 	settings.SetIPFilter(func(ip net.IP) bool { return ip.IsLoopback() })
 	settings.SetNetworkTypes([]webrtc.NetworkType{webrtc.NetworkTypeUDP4})
 	settings.SetICEUDPMux(mux)
-	settings.SetLite(lite)
+	settings.SetLite(cfg.ICELite)
 	api := webrtc.NewAPI(webrtc.WithMediaEngine(engine), webrtc.WithInterceptorRegistry(registry), webrtc.WithSettingEngine(settings))
 	pc, err := api.NewPeerConnection(webrtc.Configuration{})
 	if err != nil {
@@ -65,7 +65,7 @@ func newPeer(network *Network, generation uint64, lite bool) (*peer, error) {
 }
 
 // newEngine returns codecs, header extensions and interceptors of a sender.
-func newEngine() (*webrtc.MediaEngine, *interceptor.Registry, error) {
+func newEngine(add func(*webrtc.MediaEngine, *interceptor.Registry) error) (*webrtc.MediaEngine, *interceptor.Registry, error) {
 	engine := &webrtc.MediaEngine{}
 	if err := engine.RegisterDefaultCodecs(); err != nil {
 		return nil, nil, fmt.Errorf("register codecs: %w", err)
@@ -85,6 +85,11 @@ func newEngine() (*webrtc.MediaEngine, *interceptor.Registry, error) {
 		}
 	}
 	registry := &interceptor.Registry{}
+	if add != nil {
+		if err := add(engine, registry); err != nil {
+			return nil, nil, fmt.Errorf("add interceptors: %w", err)
+		}
+	}
 	if err := webrtc.RegisterDefaultInterceptors(engine, registry); err != nil {
 		return nil, nil, fmt.Errorf("register interceptors: %w", err)
 	}

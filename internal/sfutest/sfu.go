@@ -47,7 +47,7 @@ func New(cfg Config) (*SFU, error) {
 	if err := cfg.complete(); err != nil {
 		return nil, err
 	}
-	p, err := newPeer(cfg.Network, cfg.Generation, cfg.ICELite)
+	p, err := newPeer(&cfg, cfg.Generation)
 	if err != nil {
 		return nil, err
 	}

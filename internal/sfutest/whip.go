@@ -40,7 +40,7 @@ func PublishWHIP(ctx context.Context, cfg WHIPConfig) (*WHIPPublisher, error) {
 	if cfg.URL == "" || cfg.Client == nil || len(cfg.Clips) == 0 {
 		return nil, fmt.Errorf("%w: URL, Client and Clips", ErrConfig)
 	}
-	p, err := newPeer(NewNetwork(0), 1, false)
+	p, err := newPeer(&Config{Network: NewNetwork(0)}, 1)
 	if err != nil {
 		return nil, err
 	}
