@@ -33,6 +33,7 @@ type network struct {
 	ports  []*sharedPort
 	tcp    *tcpMux // nil is none
 
+	closed              atomic.Bool
 	overflow            *atomic.Uint64
 	tcpOpen             atomic.Int64
 	tcpRefused, spilled atomic.Uint64
@@ -84,8 +85,11 @@ func (w *network) openShared() error {
 	return nil
 }
 
-// close closes what is shared. No peer connection may be open.
+// close closes what is shared. It is idempotent; no peer connection should be open.
 func (w *network) close() error {
+	if !w.closed.CompareAndSwap(false, true) {
+		return nil
+	}
 	var errs []error
 	for _, p := range w.ports {
 		errs = append(errs, p.mux.Close())
