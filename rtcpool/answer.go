@@ -29,6 +29,7 @@ func buildAnswer(o *offer, local string) (string, []RejectedMedia, error) {
 		m := byMID[s.mid]
 		switch {
 		case s.accepted() && m != nil && m.MediaName.Port.Value != 0:
+			o.forgetInvented(m)
 			askForStereo(m)
 			promiseOneFeedback(m)
 			out = append(out, m)

@@ -83,7 +83,7 @@ func takes(kind media.Kind, c sdp.Codec) bool {
 }
 
 // newAPI returns pion's API as the gateway uses it. One serves one peer connection: interceptors are built for each.
-func (w *network) newAPI(n *peerNet, repairs *retransmissions) (*webrtc.API, error) {
+func (w *network) newAPI(n *peerNet, interceptors ...interceptor.Factory) (*webrtc.API, error) {
 	engine := &webrtc.MediaEngine{}
 	if err := registerCodecs(engine); err != nil {
 		return nil, fmt.Errorf("registering codecs: %w", err)
@@ -92,7 +92,9 @@ func (w *network) newAPI(n *peerNet, repairs *retransmissions) (*webrtc.API, err
 		return nil, fmt.Errorf("registering header extensions: %w", err)
 	}
 	registry := &interceptor.Registry{}
-	registry.Add(repairs)
+	for _, factory := range interceptors {
+		registry.Add(factory)
+	}
 	settings, err := w.settings(n)
 	if err != nil {
 		return nil, err
@@ -146,7 +148,7 @@ func registerExtensions(engine *webrtc.MediaEngine) error {
 		extAbsCaptureTime:            both,
 		extAudioLevel:                both[:1],
 		extVideoOrientation:          both[1:],
-		sdp.SDESRTPStreamIDURI:       both[1:],
+		sdp.SDESRTPStreamIDURI:       both, // of audio too, so that strays are found
 		sdp.SDESRepairRTPStreamIDURI: both[1:],
 	} {
 		for _, kind := range kinds {

@@ -171,7 +171,7 @@ func (f *feedback) askForMissing(readers []*reader, now time.Duration) (next tim
 			f.missing, at = r.repair.wants(f.missing[:0], now, smoothed, timeout)
 			r.nackDue.Store(int64(at))
 			r.mu.Unlock()
-			f.nack(uint32(r.track.SSRC()), f.missing)
+			f.nack(uint32(r.source.SSRC()), f.missing)
 		}
 		next = earlier(next, at)
 	}
@@ -234,7 +234,7 @@ func (f *feedback) sendReports(readers []*reader, now time.Duration) (ok bool) {
 	var blocks []rtcp.ReceptionReport
 	for _, r := range readers {
 		r.mu.Lock()
-		if b, fresh := r.reception.report(uint32(r.track.SSRC()), r.rate, now); fresh {
+		if b, fresh := r.reception.report(uint32(r.source.SSRC()), r.rate, now); fresh {
 			blocks = append(blocks, b)
 		}
 		r.mu.Unlock()
@@ -251,7 +251,7 @@ func (f *feedback) measurePath(readers []*reader) {
 	if len(readers) == 0 {
 		return
 	}
-	if pair, ok := readers[0].receiver.Transport().ICETransport().GetSelectedCandidatePairStats(); ok {
+	if pair, ok := f.peer.pc.SCTP().Transport().ICETransport().GetSelectedCandidatePairStats(); ok {
 		f.roundTrip.sample(time.Duration(pair.CurrentRoundTripTime * float64(time.Second)))
 	}
 	_, timeout := f.roundTrip.estimate()

@@ -20,6 +20,9 @@ type entry struct {
 	writing sync.Mutex    // one reader writes at a time, also while one takes over from another
 	seen    atomic.Uint64 // the last packet's SSRC << 8 | payload type | 0x80; 0 before the first
 
+	voice atomic.Pointer[reader] // the stray that is heard; nil when it is a source that was declared
+	heard atomic.Int64           // when the last packet came, in Unix nanoseconds
+
 	declared    atomic.Uint32 // the SSRC that the offer names first, to ask for a key frame before any packet
 	nextRequest atomic.Int64  // Unix nanoseconds before which no key frame is asked for again
 	terms       atomic.Pointer[terms]
@@ -108,9 +111,11 @@ func (e *entry) update(f *section) {
 }
 
 func (e *entry) declare() {
+	ssrc := uint32(0)
 	if len(e.facts.ssrcs) > 0 {
-		e.declared.Store(e.facts.ssrcs[0])
+		ssrc = e.facts.ssrcs[0]
 	}
+	e.declared.Store(ssrc)
 }
 
 func (e *entry) setTerms(t *terms) {
@@ -151,6 +156,7 @@ func (s *Session) removeEntries(gone func(*entry) bool) {
 		for _, r := range e.peer.readers {
 			r.sink.CompareAndSwap(e, nil)
 		}
+		e.peer.retire(e.facts.ssrcs)
 		reason := media.EndMediaGone
 		if e.peer.ctx.Err() != nil || e.peer.state == StateClosed || s.ctx.Err() != nil {
 			reason = media.EndClosed

@@ -233,7 +233,11 @@ func (p *peer) apply(o *offer) (step string, err error) {
 		p.renewServers()
 		p.gathered.take()
 	}
+	before := p.strays.offered.Swap(o.sources)
 	defer func() {
+		if err != nil {
+			p.strays.offered.Store(before)
+		}
 		p.wedged = p.pc.SignalingState() == webrtc.SignalingStateHaveRemoteOffer
 	}()
 	if err := p.pc.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeOffer, SDP: text}); err != nil {

@@ -30,6 +30,8 @@ type peer struct {
 	wedged     bool    // pion is stuck with a half-applied offer
 	restart    Restart // what was asked for last; the zero value when all is well
 	readers    []*reader
+	strays     *strays
+	retired    []uint32 // sources of media that are gone; the last maxRetired
 	usedUfrags map[string]struct{}
 	flowWanted int // how many media must flow before the older generation is let go
 }
@@ -38,17 +40,19 @@ type peer struct {
 func (s *Session) newPeer(generation uint64, remotes []netip.AddrPort) (*peer, error) {
 	repairs := &retransmissions{}
 	n := s.pool.network.newPeerNet(context.Background(), s.relayRefused)
+	ctx, cancel := context.WithCancel(context.Background())
+	p := &peer{
+		session: s, generation: generation, net: n, ctx: ctx, cancel: cancel, usedUfrags: make(map[string]struct{}),
+	}
+	p.strays = newStrays(ctx, &s.pool.stats.sourcesRefused, func(st *stray) { p.found(newReader(p, st, st.kind)) })
 	s.pool.network.join(n, remotes)
-	pc, err := s.pool.network.newPeerConnection(n, repairs, &s.cfg)
+	pc, err := s.pool.network.newPeerConnection(n, &s.cfg, repairs, p.strays)
 	if err != nil {
+		cancel()
 		s.pool.network.leave(n)
 		return nil, fmt.Errorf("making a peer connection: %w", err)
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	p := &peer{
-		session: s, generation: generation, pc: pc, net: n, ctx: ctx, cancel: cancel,
-		usedUfrags: make(map[string]struct{}),
-	}
+	p.pc = pc
 	p.feedback = newFeedback(p)
 	repairs.feedback.Store(p.feedback)
 	pc.OnConnectionStateChange(func(webrtc.PeerConnectionState) { s.changed() })
@@ -56,7 +60,9 @@ func (s *Session) newPeer(generation uint64, remotes []netip.AddrPort) (*peer, e
 		p.gathered.add(c)
 		s.changed()
 	})
-	pc.OnTrack(p.onTrack)
+	pc.OnTrack(func(track *webrtc.TrackRemote, receiver *webrtc.RTPReceiver) {
+		p.found(newReader(p, &trackSource{TrackRemote: track, receiver: receiver}, kindOf(track.Kind().String()+"/")))
+	})
 	s.pool.stats.peers.Add(1)
 	p.work.Go(p.feedback.run)
 	return p, nil
@@ -82,9 +88,8 @@ func (p *peer) renewServers() {
 	s.serversChanged = false
 }
 
-// onTrack runs on a goroutine of pion's: it hands the track over and is gone.
-func (p *peer) onTrack(track *webrtc.TrackRemote, receiver *webrtc.RTPReceiver) {
-	r := newReader(p, track, receiver)
+// found runs on a goroutine of pion's: it hands a source over and is gone.
+func (p *peer) found(r *reader) {
 	select {
 	case p.session.started <- r:
 	case <-p.ctx.Done():

@@ -10,36 +10,36 @@ import (
 	"time"
 
 	"github.com/penstock-media/penstock/media"
-	"github.com/pion/webrtc/v4"
 )
 
-// reader reads one track of pion's into the media that it belongs to.
+// reader reads one source into the media that it belongs to.
 type reader struct {
-	peer     *peer
-	track    *webrtc.TrackRemote
-	receiver *webrtc.RTPReceiver
-	kind     media.Kind
-	sink     atomic.Pointer[entry] // nil: read and throw away
-	ended    atomic.Bool
-	nackDue  atomic.Int64 // when the feedback looks for missing packets, since its start; 0: none is missing
+	peer    *peer
+	source  source
+	kind    media.Kind
+	sink    atomic.Pointer[entry] // nil: read and throw away
+	ended   atomic.Bool
+	nackDue atomic.Int64 // when the feedback looks for missing packets, since its start; 0: none is missing
 
 	mu          sync.Mutex // taken by the reader, by the one of retransmissions, and by the feedback
 	repair      repair
 	reception   reception
 	payloadType uint8
 	rate        uint32 // of payloadType's clock
+
+	stray *stray // the source, when no offer declared it
+	owner string // id of the media that a stray belonged to first; owned by the session's goroutine
+	spoke bool   // a stray was written to its media; owned by the reader
 }
 
-func newReader(p *peer, track *webrtc.TrackRemote, receiver *webrtc.RTPReceiver) *reader {
-	r := &reader{peer: p, track: track, receiver: receiver, kind: media.KindAudio}
-	if track.Kind() == webrtc.RTPCodecTypeVideo {
-		r.kind = media.KindVideo
-	}
+func newReader(p *peer, from source, kind media.Kind) *reader {
+	r := &reader{peer: p, source: from, kind: kind}
+	r.stray, _ = from.(*stray)
 	r.repair.patience = media.DefaultPatience(r.kind)
 	return r
 }
 
-// startReader binds a track that pion has begun to receive, and starts reading it.
+// startReader binds a source that has begun to send, and starts reading it.
 func (s *Session) startReader(r *reader) {
 	p := r.peer
 	if p.ctx.Err() != nil {
@@ -47,50 +47,39 @@ func (s *Session) startReader(r *reader) {
 	}
 	r.sink.Store(s.sinkOf(r))
 	p.readers = append(p.readers, r)
-	p.feedback.add(r)
+	if r.stray == nil || !r.stray.repair { // nothing is asked of a stream of repairs
+		p.feedback.add(r)
+	}
 	p.work.Go(r.run)
 	p.work.Go(r.runRTCP)
 }
 
 // sinkOf returns the media that a track belongs to, or nil while none is known. It never guesses between two.
 func (s *Session) sinkOf(r *reader) *entry {
-	e := s.entryOf(r.peer, r.mid())
-	if e == nil {
-		e = s.onlyUndeclared(r.peer)
+	if r.stray != nil {
+		return s.sinkOfStray(r)
 	}
+	e := s.entryOf(r.peer, r.mid())
 	if e == nil || e.facts.kind != r.kind {
 		return nil
 	}
-	ssrc := uint32(r.track.SSRC())
-	if r.track.RID() == "" && len(e.facts.ssrcs) > 0 && !contains(e.facts.ssrcs, ssrc) {
+	ssrc := uint32(r.source.SSRC())
+	if r.source.RID() == "" && len(e.facts.ssrcs) > 0 && !contains(e.facts.ssrcs, ssrc) {
 		return nil // of the sender who had the media description before
 	}
 	for _, other := range r.peer.readers {
-		if other != r && other.track.RID() != r.track.RID() && other.sink.Load() == e && !other.ended.Load() {
+		if other != r && other.source.RID() != r.source.RID() && other.sink.Load() == e && !other.ended.Load() {
 			return nil // another layer of a simulcast is received already
 		}
 	}
 	return e
 }
 
-// onlyUndeclared returns the media of an offer with a single media description that names no source: pion then
-// reports packets on a transceiver without a mid.
-func (s *Session) onlyUndeclared(p *peer) *entry {
-	if p.last == nil || len(p.last.desc.MediaDescriptions) != 1 {
-		return nil
-	}
-	for _, e := range s.entries {
-		if e.peer == p && e.facts.sending && len(e.facts.ssrcs) == 0 {
-			return e
-		}
-	}
-	return nil
-}
-
 // mid is that of the transceiver which still has the receiver; a replaced receiver has none.
 func (r *reader) mid() string {
+	from, ok := r.source.(*trackSource)
 	for _, t := range r.peer.pc.GetTransceivers() {
-		if t.Receiver() == r.receiver {
+		if ok && t.Receiver() == from.receiver {
 			return t.Mid()
 		}
 	}
@@ -107,9 +96,12 @@ func (r *reader) run() {
 	defer r.peer.session.changed()
 	defer r.ended.Store(true)
 	defer r.peer.feedback.remove(r)
+	if r.stray != nil {
+		defer r.stray.end()
+	}
 	buf := make([]byte, receiveMTU)
 	for {
-		n, _, err := r.track.Read(buf)
+		n, err := r.source.read(buf)
 		if n >= rtpHeaderBytes && n <= len(buf) {
 			r.packet(buf[:n], time.Now())
 		}
@@ -126,7 +118,11 @@ func endOfStream(err error) bool {
 // packet takes a packet of the source itself.
 func (r *reader) packet(raw []byte, received time.Time) {
 	e := r.sink.Load()
-	if e == nil {
+	if r.stray != nil && r.stray.repair {
+		r.repairOf(e, raw, received)
+		return
+	}
+	if e == nil || !e.admits(r, received) {
 		r.peer.stats().unboundPackets.Add(1)
 		return
 	}
@@ -201,7 +197,7 @@ func (r *reader) retransmission(raw []byte, received time.Time) {
 	}
 	r.peer.stats().repaired.Add(1)
 	f.roundTrip.sample(roundTrip)
-	e.write(restore(raw, payload, original, seq, uint32(r.track.SSRC())), received)
+	e.write(restore(raw, payload, original, seq, uint32(r.source.SSRC())), received)
 }
 
 // restore makes the original packet of a retransmission, in its place: header, then the payload without its first two bytes.
@@ -218,6 +214,7 @@ func restore(raw, payload []byte, payloadType uint8, seq uint16, ssrc uint32) []
 func (e *entry) write(packet []byte, received time.Time) {
 	e.writing.Lock()
 	defer e.writing.Unlock()
+	e.heard.Store(received.UnixNano())
 	e.track.WriteRTP(packet, received)
 }
 

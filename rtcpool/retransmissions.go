@@ -43,7 +43,7 @@ func (t *retransmissions) take(raw []byte) (ok bool) {
 	}
 	ssrc := binary.BigEndian.Uint32(raw[8:12])
 	for _, r := range f.list() {
-		if uint32(r.track.RtxSSRC()) == ssrc {
+		if uint32(r.source.RtxSSRC()) == ssrc {
 			r.retransmission(raw, time.Now())
 			return true
 		}

@@ -10,15 +10,8 @@ import (
 // runRTCP reads the RTCP of a track: it must be drained, and its sender reports tell when packets were captured.
 func (r *reader) runRTCP() {
 	buf := make([]byte, receiveMTU)
-	rid := r.track.RID()
 	for {
-		var n int
-		var err error
-		if rid == "" {
-			n, _, err = r.receiver.Read(buf)
-		} else {
-			n, _, err = r.receiver.ReadSimulcast(buf, rid)
-		}
+		n, err := r.source.readRTCP(buf)
 		if err != nil {
 			return
 		}
@@ -34,7 +27,7 @@ func (r *reader) handleRTCP(compound []byte, received time.Time) {
 		r.peer.stats().badRTCP.Add(1)
 		return // a peer's fault; the next one may be better
 	}
-	ssrc := uint32(r.track.SSRC())
+	ssrc := uint32(r.source.SSRC())
 	for _, packet := range packets {
 		switch p := packet.(type) {
 		case *rtcp.SenderReport:

@@ -30,6 +30,8 @@ type offer struct {
 	origin   sdp.Origin
 	sections []section               // every media description, in order
 	desc     *sdp.SessionDescription // the accepted ones only, for pion
+	sources  *offeredSources
+	invented []string // what desc has of a=extmap lines that nobody offered
 	ufrag    string
 	named    []string         // candidates whose mDNS name must be resolved first
 	remotes  []netip.AddrPort // of its UDP candidates
@@ -37,7 +39,7 @@ type offer struct {
 
 // sdp returns what is given to pion.
 func (o *offer) sdp() (string, error) {
-	b, err := o.desc.Marshal()
+	b, err := notAlone(o.desc).Marshal()
 	return string(b), err
 }
 
@@ -233,6 +235,8 @@ func (o *offer) reduce() {
 	}
 	group := sdp.Attribute{Key: sdp.AttrKeyGroup, Value: "BUNDLE " + strings.Join(mids, " ")}
 	o.desc.Attributes = append(attributes, group)
+	o.readSources()
+	o.exposeStrays()
 }
 
 // takeCandidates removes the candidates from every media description and returns those that can be used, each once.
@@ -289,7 +293,9 @@ func (o *offer) withCredentials(ufrag, pwd string, candidates, named []string) (
 			m.WithValueAttribute(sdp.AttrKeyCandidate, c)
 		}
 	}
-	return &offer{origin: o.origin, sections: o.sections, desc: desc, ufrag: ufrag, named: named}, nil
+	return &offer{
+		origin: o.origin, sections: o.sections, desc: desc, sources: o.sources, invented: o.invented, ufrag: ufrag, named: named,
+	}, nil
 }
 
 func replaceCredentials(in []sdp.Attribute, ufrag, pwd string) []sdp.Attribute {

@@ -26,6 +26,7 @@ type section struct {
 
 	streamID, trackID string
 	ssrcs             []uint32 // declared by a=ssrc: one, or none
+	otherSSRCs        []uint32 // declared beside it; not received
 }
 
 // accepted tells whether the answer takes the media description.
@@ -51,7 +52,7 @@ func readSection(m *sdp.MediaDescription, index int, mid string) section {
 	default:
 		s.sending = sends(m)
 		s.streamID, s.trackID = readMSID(m)
-		s.ssrcs = readSSRCs(m)
+		s.ssrcs, s.otherSSRCs = readSSRCs(m)
 	}
 	for _, a := range m.Attributes {
 		if a.Key == "rtpmap" {
@@ -124,8 +125,8 @@ func readMSID(m *sdp.MediaDescription) (streamID, trackID string) {
 	return streamID, trackID
 }
 
-// readSSRCs returns the first declared source that does not only repair another (RFC 4588, RFC 5956).
-func readSSRCs(m *sdp.MediaDescription) []uint32 {
+// readSSRCs returns the first declared source that does not only repair another (RFC 4588, RFC 5956), and the rest.
+func readSSRCs(m *sdp.MediaDescription) (first, others []uint32) {
 	repairs := make(map[uint32]struct{})
 	for _, a := range m.Attributes {
 		words := strings.Fields(a.Value)
@@ -145,13 +146,20 @@ func readSSRCs(m *sdp.MediaDescription) []uint32 {
 		if err != nil {
 			continue
 		}
-		if _, repair := repairs[uint32(n)]; repair {
-			continue
+		_, repair := repairs[uint32(n)]
+		switch {
+		case repair:
+		case len(first) == 0:
+			first = []uint32{uint32(n)} // one source of a media description is received
+		case uint32(n) != first[0] && len(others) < maxOtherSSRCs && !contains(others, uint32(n)):
+			others = append(others, uint32(n))
 		}
-		return []uint32{uint32(n)} // one source of a media description is received
 	}
-	return nil
+	return first, others
 }
+
+// maxOtherSSRCs is more than a simulcast of three layers with their repairs has.
+const maxOtherSSRCs = 16
 
 func contains(list []uint32, n uint32) bool {
 	for _, v := range list {

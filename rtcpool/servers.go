@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/pion/interceptor"
 	"github.com/pion/stun/v4"
 	"github.com/pion/webrtc/v4"
 )
@@ -27,8 +28,10 @@ func iceServers(servers []ICEServer) ([]webrtc.ICEServer, error) {
 }
 
 // newPeerConnection makes a peer connection on its own part of the network.
-func (w *network) newPeerConnection(n *peerNet, repairs *retransmissions, cfg *SessionConfig) (*webrtc.PeerConnection, error) {
-	api, err := w.newAPI(n, repairs)
+func (w *network) newPeerConnection(
+	n *peerNet, cfg *SessionConfig, interceptors ...interceptor.Factory,
+) (*webrtc.PeerConnection, error) {
+	api, err := w.newAPI(n, interceptors...)
 	if err != nil {
 		return nil, err
 	}

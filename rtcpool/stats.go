@@ -10,6 +10,7 @@ type Stats struct {
 	CandidatesAdded, CandidatesKept                        uint64
 	CandidatesIgnored, CandidatesDropped                   uint64
 	KeyFrameRequests, KeyFrameRequestsHeld, UnboundPackets uint64
+	SourcesRefused                                         uint64 // that no offer declares, beyond what one peer connection may have
 	KeyFrameRequestsUnknown                                uint64 // not sent: neither PLI nor FIR was negotiated
 	NACKs, NACKedPackets                                   uint64 // NACK packets sent, and how many packets they asked for
 	RepairedPackets                                        uint64 // that came after they were asked for
@@ -35,6 +36,7 @@ type counters struct {
 	droppedClosed, droppedStale, droppedSuperseded         atomic.Uint64
 	candidates                                             [CandidateDropped + 1]atomic.Uint64
 	keyFrameRequests, keyFrameRequestsHeld, unboundPackets atomic.Uint64
+	sourcesRefused                                         atomic.Uint64
 	keyFrameRequestsUnknown                                atomic.Uint64
 	nacks, nackedPackets, repaired, unwanted               atomic.Uint64
 	receiverReports, transportCC, rembs, badRTCP, byes     atomic.Uint64
@@ -54,7 +56,8 @@ func (p *Pool) Stats() Stats {
 		CandidatesAdded:   c.candidates[CandidateAdded].Load(), CandidatesKept: c.candidates[CandidateKept].Load(),
 		CandidatesIgnored: c.candidates[CandidateIgnored].Load(), CandidatesDropped: c.candidates[CandidateDropped].Load(),
 		KeyFrameRequests: c.keyFrameRequests.Load(), KeyFrameRequestsHeld: c.keyFrameRequestsHeld.Load(),
-		UnboundPackets: c.unboundPackets.Load(), KeyFrameRequestsUnknown: c.keyFrameRequestsUnknown.Load(),
+		UnboundPackets: c.unboundPackets.Load(),
+		SourcesRefused: c.sourcesRefused.Load(), KeyFrameRequestsUnknown: c.keyFrameRequestsUnknown.Load(),
 		NACKs: c.nacks.Load(), NACKedPackets: c.nackedPackets.Load(),
 		RepairedPackets: c.repaired.Load(), UnwantedRetransmissions: c.unwanted.Load(),
 		ReceiverReports: c.receiverReports.Load(), TransportCC: c.transportCC.Load(), REMBs: c.rembs.Load(),

@@ -1,0 +1,299 @@
+package rtcpool
+
+import (
+	"context"
+	"io"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/penstock-media/penstock/media"
+	"github.com/pion/interceptor"
+	"github.com/pion/webrtc/v4"
+)
+
+const (
+	// maxStrays bounds the sources of one peer connection that no offer has declared: each costs two goroutines.
+	maxStrays = 1024
+	// probePackets is how many packets of a source are looked at for a mid. pion gives a source up after 10.
+	probePackets = 8
+	// sourceSilence is how long a source must have been silent for another to take its place, where that is in doubt.
+	sourceSilence = 500 * time.Millisecond
+)
+
+// strays finds the sources (RFC 3550 section 3) that send without being declared by an a=ssrc line, and takes them from
+// pion, which knows only those of a simulcast. Which media description each belongs to its packets say by
+// the mid header extension (RFC 9143 section 15), or its payload type when only one description has it.
+//
+// It is pion's interceptor factory and the interceptor of one peer connection. pion binds the RTP and then the
+// RTCP of a source, on one goroutine: the slot keeps the two together.
+type strays struct {
+	interceptor.NoOp
+	ctx     context.Context // the peer connection's
+	found   func(*stray)    // hands over; called from pion's goroutines
+	offered atomic.Pointer[offeredSources]
+	refused *atomic.Uint64
+
+	slot    chan struct{} // taken from one BindRemoteStream to the BindRTCPReader that follows
+	binding *stray        // of the slot's holder; nil for a source that is declared
+
+	mu   sync.Mutex
+	live map[uint32]*stray // taken over and still read, by SSRC
+}
+
+// offeredSources is what an offer says of sources. It is read-only.
+type offeredSources struct {
+	declared map[uint32]struct{}
+	layers   bool // some are told apart by a rid (RFC 8852)
+	mid      uint8
+	rids     [2]uint8 // the header extensions of a rid, and of one that is repaired
+}
+
+func newStrays(ctx context.Context, refused *atomic.Uint64, found func(*stray)) *strays {
+	s := &strays{
+		ctx: ctx, found: found, refused: refused, slot: make(chan struct{}, 1), live: make(map[uint32]*stray),
+	}
+	s.offered.Store(&offeredSources{})
+	return s
+}
+
+// NewInterceptor implements interceptor.Factory.
+func (s *strays) NewInterceptor(string) (interceptor.Interceptor, error) { return s, nil }
+
+// BindRemoteStream implements interceptor.Interceptor.
+func (s *strays) BindRemoteStream(info *interceptor.StreamInfo, reader interceptor.RTPReader) interceptor.RTPReader {
+	select {
+	case s.slot <- struct{}{}:
+	case <-s.ctx.Done():
+		return reader
+	}
+	s.binding = nil
+	_, declared := s.offered.Load().declared[info.SSRC]
+	switch looked := info.PayloadType != 0; { // pion has looked at a packet, or (PCMU) none is declared
+	case info.SSRC == 0: // nothing is sent on it but padding that probes the path
+		return reader
+	case declared && looked: // it was declared meanwhile, and is received as such
+		return interceptor.RTPReaderFunc(noPackets)
+	case declared:
+		return s.yielded(info.SSRC, reader)
+	}
+	st := &stray{
+		of: s, ssrc: info.SSRC, kind: kindOf(info.MimeType), repair: strings.EqualFold(info.MimeType, webrtc.MimeTypeRTX),
+		rtp: reader, handover: make(chan [][]byte), done: make(chan struct{}),
+	}
+	if !s.take(st) {
+		return interceptor.RTPReaderFunc(noPackets)
+	}
+	s.binding = st
+	return interceptor.RTPReaderFunc(st.probe)
+}
+
+// yielded returns the reader of a source that is declared. If it was a stray before, its reader hands over the packet that
+// it waits for, and ends.
+func (s *strays) yielded(ssrc uint32, reader interceptor.RTPReader) interceptor.RTPReader {
+	s.mu.Lock()
+	st := s.live[ssrc]
+	s.mu.Unlock()
+	if st == nil {
+		return reader
+	}
+	st.yields.Store(true)
+	var packets [][]byte
+	over := false
+	return interceptor.RTPReaderFunc(func(b []byte, a interceptor.Attributes) (int, interceptor.Attributes, error) {
+		if !over {
+			select {
+			case packets = <-st.handover:
+			case <-st.done:
+			case <-s.ctx.Done():
+				return noPackets(b, a)
+			}
+			over = true
+		}
+		if len(packets) > 0 {
+			n := copy(b, packets[0])
+			packets = packets[1:]
+			return n, a, nil
+		}
+		return reader.Read(b, a)
+	})
+}
+
+// noPackets is a reader that has ended.
+func noPackets([]byte, interceptor.Attributes) (int, interceptor.Attributes, error) {
+	return 0, nil, io.EOF
+}
+
+// BindRTCPReader implements interceptor.Interceptor.
+func (s *strays) BindRTCPReader(reader interceptor.RTCPReader) interceptor.RTCPReader {
+	if s.binding != nil {
+		s.binding.rtcp = reader
+		s.binding = nil
+	}
+	select {
+	case <-s.slot:
+	default: // after the end of the peer connection nobody takes it
+	}
+	return reader
+}
+
+// stray is a source that was taken from pion. Until it is handed over it is pion's goroutine's, then its fields do not
+// change but by the methods of source.
+type stray struct {
+	of     *strays
+	ssrc   uint32
+	kind   media.Kind
+	repair bool // it sends again what another sends (RFC 4588)
+	rtp    interceptor.RTPReader
+	rtcp   interceptor.RTCPReader
+
+	mid         string // empty when its packets do not tell
+	payloadType uint8
+	first       [][]byte // packets that were read to learn it
+	passed      bool     // it is pion's after all
+
+	yields   atomic.Bool   // it has been declared: the next packet is pion's
+	handover chan [][]byte // for what was read and not delivered
+	done     chan struct{} // closed when nothing reads it any more
+}
+
+// probe is what pion reads from. It ends for a source that is taken over; one that names its layer is left to pion.
+func (st *stray) probe(b []byte, a interceptor.Attributes) (int, interceptor.Attributes, error) {
+	for {
+		n, a, err := st.rtp.Read(b, a)
+		if st.passed {
+			return n, a, err
+		}
+		if err != nil {
+			st.end()
+			return n, a, err
+		}
+		offered := st.of.offered.Load()
+		if n > len(b) || n < rtpHeaderBytes {
+			continue
+		}
+		st.look(b[:n], offered)
+		switch {
+		case st.passed:
+			st.end()
+			return n, a, nil
+		case st.yields.Load():
+			st.handOver()
+			st.end()
+			return noPackets(b, a)
+		case st.mid == "" && len(st.first) < probePackets:
+			if offered.layers { // it may be pion's: let it see the packet
+				return n, a, nil
+			}
+		default:
+			st.of.found(st)
+			return noPackets(b, a)
+		}
+	}
+}
+
+// handOver gives away what was read and not delivered.
+func (st *stray) handOver() {
+	select {
+	case st.handover <- st.first:
+	case <-st.of.ctx.Done():
+	}
+}
+
+// take notes a source as taken over, if there are not too many.
+func (s *strays) take(st *stray) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.live) >= maxStrays {
+		s.refused.Add(1)
+		return false
+	}
+	s.live[st.ssrc] = st
+	return true
+}
+
+// end notes that nothing reads the source any more.
+func (st *stray) end() {
+	st.of.mu.Lock()
+	defer st.of.mu.Unlock()
+	if st.of.live[st.ssrc] == st {
+		delete(st.of.live, st.ssrc)
+	}
+	close(st.done)
+}
+
+// look takes a packet, and what it tells of its source.
+func (st *stray) look(packet []byte, offered *offeredSources) {
+	profile, extensions, _, ok := rtpParts(packet)
+	if !ok {
+		return
+	}
+	for _, id := range offered.rids {
+		if offered.layers && len(extension(profile, extensions, id)) > 0 {
+			st.passed = true
+			return
+		}
+	}
+	if mid := extension(profile, extensions, offered.mid); len(mid) > 0 {
+		st.mid = string(mid)
+	}
+	st.payloadType = packet[1] & 0x7f
+	st.first = append(st.first, append([]byte(nil), packet...))
+}
+
+// source is where a reader reads from.
+type source interface {
+	SSRC() webrtc.SSRC
+	RtxSSRC() webrtc.SSRC
+	RID() string
+	read(b []byte) (int, error)
+	readRTCP(b []byte) (int, error)
+}
+
+// SSRC implements source.
+func (st *stray) SSRC() webrtc.SSRC { return webrtc.SSRC(st.ssrc) }
+
+// RtxSSRC implements source: a source that repairs it is a stray of its own.
+func (st *stray) RtxSSRC() webrtc.SSRC { return 0 }
+
+// RID implements source.
+func (st *stray) RID() string { return "" }
+
+func (st *stray) read(b []byte) (int, error) {
+	if st.yields.Load() && len(st.first) > 0 {
+		st.handOver()
+		return 0, io.EOF
+	}
+	if len(st.first) > 0 {
+		n := copy(b, st.first[0])
+		st.first = st.first[1:]
+		return n, nil
+	}
+	n, _, err := st.rtp.Read(b, nil)
+	if err == nil && n <= len(b) && st.yields.Load() {
+		st.first = [][]byte{b[:n]}
+		st.handOver()
+		return 0, io.EOF
+	}
+	return n, err
+}
+
+func (st *stray) readRTCP(b []byte) (int, error) {
+	if st.rtcp == nil {
+		return 0, io.EOF
+	}
+	n, _, err := st.rtcp.Read(b, nil)
+	if st.yields.Load() {
+		return 0, io.EOF // reports come often
+	}
+	return n, err
+}
+
+// kindOf returns the kind of media of a codec's name for pion.
+func kindOf(mimeType string) media.Kind {
+	if strings.HasPrefix(strings.ToLower(mimeType), "video/") {
+		return media.KindVideo
+	}
+	return media.KindAudio
+}
