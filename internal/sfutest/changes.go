@@ -60,7 +60,8 @@ type Sources uint8
 const (
 	// NewSource is another SSRC.
 	NewSource Sources = iota
-	// SameSource is the SSRC of the track before, with numbers of its own.
+	// SameSource is the SSRC of the track before, with timestamps of its own. Sequence numbers leap forward: SRTP (RFC 3711
+	// section 3.3.1) takes no others on a source.
 	SameSource
 	// SameSourceContinued is the SSRC of the track before, whose sequence numbers and timestamps it continues.
 	SameSourceContinued
@@ -84,8 +85,8 @@ func (s *SFU) Replace(ctx context.Context, old, next *Track, sources Sources) er
 		} else if err := sender.ReplaceTrack(next.pacer.local); err != nil {
 			return fmt.Errorf("replace %v: %w", old, err)
 		}
-		if sources == SameSourceContinued {
-			next.pacer.continueFrom(old.pacer)
+		if sources != NewSource {
+			next.pacer.continueFrom(old.pacer, sources == SameSource)
 		}
 		next.sender, old.sender = sender, nil
 		s.tracks[i] = next
@@ -240,10 +241,14 @@ func (t *Track) SetMSID(streamID, trackID string) {
 	t.form.renamed, t.form.streamID, t.form.trackID = true, streamID, trackID
 }
 
-// continueFrom takes the numbering over. The pacer before must have been stopped.
-func (p *pacer) continueFrom(before *pacer) {
+// continueFrom takes the numbering over, or leaps ahead of it. The pacer before must have been stopped.
+func (p *pacer) continueFrom(before *pacer, leap bool) {
+	const ahead = 5000
 	n, _, _ := before.state()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.numbering = n
+	p.numbering.sequence = n.sequence + ahead
+	if !leap {
+		p.numbering = n
+	}
 }

@@ -98,7 +98,10 @@ func (s *section) setMSID(streamID, trackID string) {
 	if streamID == "" {
 		streamID = "-"
 	}
-	s.lines = append(s.lines, strings.TrimRight("a=msid:"+streamID+" "+trackID, " "))
+	line := strings.TrimRight("a=msid:"+streamID+" "+trackID, " ")
+	// Before the a=ssrc lines, which pion reads with what it has read, and after all that is no attribute.
+	first := slices.IndexFunc(s.lines, func(l string) bool { return strings.HasPrefix(l, "a=") })
+	s.lines = slices.Insert(s.lines, max(first, 1), line)
 }
 
 // withoutSources leaves out every line about ssrcs.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -22,10 +23,15 @@ const hangLimit = 40 * time.Second
 
 // receiver is a plain pion peer that answers, and a Signaller that brings the offers to it.
 type receiver struct {
-	pc     *webrtc.PeerConnection
+	t      *testing.T
+	pc     *webrtc.PeerConnection // of the first generation
 	tracks chan *webrtc.TrackRemote
+	told   func(generation uint64, c webrtc.ICECandidateInit) error // its candidates, if it trickles
 
 	mu     sync.Mutex
+	pcs    map[uint64]*webrtc.PeerConnection
+	early  []webrtc.ICECandidateInit
+	heard  []string // candidates and offers, in order
 	offers []string
 	events []*penstockv1.CallEvent
 	refuse error // what the next Negotiate gives
@@ -33,48 +39,107 @@ type receiver struct {
 
 func newReceiver(t *testing.T) *receiver {
 	t.Helper()
+	r := &receiver{t: t, tracks: make(chan *webrtc.TrackRemote, 16), pcs: map[uint64]*webrtc.PeerConnection{}}
+	r.pc = r.connection()
+	r.pcs[1] = r.pc
+	return r
+}
+
+// connection makes a peer connection that ends with the test.
+func (r *receiver) connection() *webrtc.PeerConnection {
+	t := r.t
+	t.Helper()
 	settings := webrtc.SettingEngine{}
 	settings.SetIncludeLoopbackCandidate(true)
 	settings.SetIPFilter(func(ip net.IP) bool { return ip.IsLoopback() })
-	pc, err := webrtc.NewAPI(webrtc.WithSettingEngine(settings)).NewPeerConnection(webrtc.Configuration{})
+	engine := &webrtc.MediaEngine{}
+	if err := engine.RegisterDefaultCodecs(); err != nil {
+		t.Fatal(err)
+	}
+	for _, uri := range []string{mid, level, captured} {
+		if err := engine.RegisterHeaderExtension(webrtc.RTPHeaderExtensionCapability{URI: uri}, webrtc.RTPCodecTypeAudio); err != nil {
+			t.Fatal(err)
+		}
+	}
+	api := webrtc.NewAPI(webrtc.WithSettingEngine(settings), webrtc.WithMediaEngine(engine))
+	pc, err := api.NewPeerConnection(webrtc.Configuration{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &receiver{pc: pc, tracks: make(chan *webrtc.TrackRemote, 16)}
 	pc.OnTrack(func(track *webrtc.TrackRemote, _ *webrtc.RTPReceiver) { r.tracks <- track })
 	t.Cleanup(func() {
 		if err := pc.GracefulClose(); err != nil {
 			t.Error(err)
 		}
 	})
-	return r
+	return pc
 }
 
-func (r *receiver) Negotiate(_ context.Context, _ uint64, offer string) (string, error) {
+// Header extensions that the receiver takes.
+const (
+	mid      = "urn:ietf:params:rtp-hdrext:sdes:mid"
+	level    = "urn:ietf:params:rtp-hdrext:ssrc-audio-level"
+	captured = "http://www.webrtc.org/experiments/rtp-hdrext/abs-capture-time"
+)
+
+func (r *receiver) Negotiate(_ context.Context, generation uint64, offer string) (string, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.offers = append(r.offers, offer)
+	r.offers, r.heard = append(r.offers, offer), append(r.heard, "offer")
+	if r.pcs[generation] == nil {
+		r.pcs[generation] = r.connection()
+	}
 	if err := r.refuse; err != nil {
 		r.refuse = nil
 		return "", err
 	}
-	return r.answer(offer)
+	return r.answer(generation, r.pcs[generation], offer)
 }
 
-func (r *receiver) answer(offer string) (string, error) {
-	if err := r.pc.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeOffer, SDP: offer}); err != nil {
+func (r *receiver) answer(generation uint64, pc *webrtc.PeerConnection, offer string) (string, error) {
+	if err := pc.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeOffer, SDP: offer}); err != nil {
 		return "", err
 	}
-	answer, err := r.pc.CreateAnswer(nil)
+	for _, c := range r.early {
+		if err := pc.AddICECandidate(c); err != nil {
+			return "", err
+		}
+	}
+	r.early = nil
+	answer, err := pc.CreateAnswer(nil)
 	if err != nil {
 		return "", err
 	}
-	gathered := webrtc.GatheringCompletePromise(r.pc)
-	if err := r.pc.SetLocalDescription(answer); err != nil {
+	gathered := webrtc.GatheringCompletePromise(pc)
+	if err := pc.SetLocalDescription(answer); err != nil {
 		return "", err
 	}
 	<-gathered
-	return r.pc.LocalDescription().SDP, nil
+	complete := pc.LocalDescription().SDP
+	if r.told == nil {
+		return complete, nil
+	}
+	for line := range strings.Lines(complete) { // each candidate before the answer that it belongs to
+		if c, ok := strings.CutPrefix(strings.TrimSpace(line), "a=candidate:"); ok {
+			if err := r.told(generation, webrtc.ICECandidateInit{Candidate: "candidate:" + c}); err != nil {
+				return "", err
+			}
+		}
+	}
+	return answer.SDP, nil
+}
+
+// AddCandidate implements sfutest.Trickler.
+func (r *receiver) AddCandidate(_ context.Context, generation uint64, c webrtc.ICECandidateInit) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.heard = append(r.heard, c.Candidate)
+	pc := r.pcs[generation]
+	if pc.RemoteDescription() == nil {
+		r.early = append(r.early, c)
+		return nil
+	}
+	return pc.AddICECandidate(c)
 }
 
 func (r *receiver) ReportEvents(_ context.Context, events ...*penstockv1.CallEvent) error {

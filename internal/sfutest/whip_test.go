@@ -21,7 +21,7 @@ func TestWHIPPublisher(t *testing.T) {
 			http.Error(w, "not as RFC 9725 has it", http.StatusBadRequest)
 			return
 		}
-		answer, err := r.answer(string(offer))
+		answer, err := r.answer(1, r.pc, string(offer))
 		if err != nil {
 			http.Error(w, err.Error(), http.StatusInternalServerError)
 			return

@@ -1,0 +1,473 @@
+package sfutest_test
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/penstock-media/penstock/internal/sfutest"
+	"github.com/penstock-media/penstock/internal/sfutest/clips"
+	"github.com/pion/rtp"
+	"github.com/pion/webrtc/v4"
+)
+
+// build makes an SFU of a configuration, for a receiver.
+func build(t *testing.T, r *receiver, cfg sfutest.Config) *sfutest.SFU {
+	t.Helper()
+	cfg.Signaller = r
+	sfu, err := sfutest.New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := sfu.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	r.told = nil
+	if cfg.Trickle != sfutest.TrickleOff {
+		r.told = sfu.AddCandidate
+	}
+	return sfu
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestTrickle(t *testing.T) {
+	for name, trickle := range map[string]sfutest.Trickle{"with": sfutest.TrickleWith, "before": sfutest.TrickleBefore} {
+		t.Run(name, func(t *testing.T) {
+			r := newReceiver(t)
+			sfu := build(t, r, sfutest.Config{Trickle: trickle})
+			must(t, sfu.Add(testContext(t), newTrack(t, sfu, alice(), microphone, clips.AliceMicrophone())))
+			track := r.next(t)
+			read(t, track, 5)
+			if strings.Contains(r.lastOffer(), "candidate") {
+				t.Errorf("candidates in the offer:\n%s", r.lastOffer())
+			}
+			offer := slices.Index(r.heard, "offer")
+			if len(r.heard) < 3 || !slices.Contains(r.heard, "") || (trickle == sfutest.TrickleBefore && offer != len(r.heard)-1) {
+				t.Errorf("heard %q", r.heard)
+			}
+			// A restart has candidates of its own, which come while the old ones are in use.
+			must(t, sfu.Renegotiate(testContext(t), true))
+			read(t, track, 60)
+		})
+	}
+	if _, err := sfutest.New(sfutest.Config{Trickle: sfutest.TrickleWith, Signaller: sfutest.GRPCSignaller{}}); !errors.Is(err, sfutest.ErrConfig) {
+		t.Errorf("trickling without a Trickler: %v", err)
+	}
+}
+
+func TestReconnectCarriesTheSameTracks(t *testing.T) {
+	r := newReceiver(t)
+	sfu := build(t, r, sfutest.Config{Generation: 1})
+	ctx := testContext(t)
+	mic := newTrack(t, sfu, alice(), microphone, clips.AliceMicrophone())
+	must(t, sfu.Add(ctx, mic))
+	old := r.next(t)
+	must(t, sfu.Reconnect(ctx))
+	fresh := r.next(t)
+	read(t, fresh, 20)
+	read(t, old, 20) // it goes on
+	if old.ID() != fresh.ID() || old.SSRC() == fresh.SSRC() || sfu.Generation() != 2 || len(r.pcs) != 2 {
+		t.Errorf("old %s %d, new %s %d, generation %d", old.ID(), old.SSRC(), fresh.ID(), fresh.SSRC(), sfu.Generation())
+	}
+	must(t, sfu.CloseOlder())
+	drained(t, old)
+	read(t, fresh, 20)
+	other := newTrack(t, sfu, bob(), microphone, clips.BobMicrophone())
+	must(t, sfu.Add(ctx, other))
+	read(t, r.next(t), 5)
+}
+
+// drained reads a track to its end.
+func drained(t *testing.T, track *webrtc.TrackRemote) {
+	t.Helper()
+	must(t, track.SetReadDeadline(time.Now().Add(hangLimit)))
+	for {
+		_, _, err := track.ReadRTP()
+		if err == nil {
+			continue
+		}
+		if strings.Contains(err.Error(), "timeout") {
+			t.Error("it does not end")
+		}
+		return
+	}
+}
+
+func TestPauseAndResume(t *testing.T) {
+	for name, strip := range map[string]bool{"lines kept": false, "lines stripped": true} {
+		t.Run(name, func(t *testing.T) {
+			r := newReceiver(t)
+			sfu := build(t, r, sfutest.Config{})
+			ctx := testContext(t)
+			cam, mic := newTrack(t, sfu, alice(), camera, clips.AliceCamera()), newTrack(t, sfu, alice(), microphone, clips.AliceMicrophone())
+			must(t, sfu.Add(ctx, cam, mic))
+			first, other := r.next(t), r.next(t)
+			if first.Kind() != webrtc.RTPCodecTypeVideo {
+				first, other = other, first
+			}
+			read(t, first, 10)
+			must(t, sfu.Pause(ctx, strip, cam))
+			sent := cam.Packets()
+			offer := r.lastOffer()
+			if strings.Count(offer, "a=inactive") != 1 || strings.Contains(offer, cam.Participant.Prefix+":TRACK_TYPE_VIDEO") == strip {
+				t.Errorf("offer:\n%s", offer)
+			}
+			read(t, other, 30)
+			if now := cam.Packets(); now != sent {
+				t.Errorf("%d packets sent while paused", now-sent)
+			}
+			must(t, sfu.Resume(ctx, cam))
+			again := r.next(t) // pion makes another track of it
+			if again.SSRC() != first.SSRC() || strings.Contains(r.lastOffer(), "a=inactive") {
+				t.Errorf("ssrc %d, was %d", again.SSRC(), first.SSRC())
+			}
+			if found, err := mark(again); err != nil || found != cam.Clip.Watermark {
+				t.Errorf("mark %d, %v", found, err)
+			}
+			if stranger := newTrack(t, sfu, bob(), camera, clips.BobCamera()); !errors.Is(sfu.Pause(ctx, strip, stranger), sfutest.ErrUnknownTrack) ||
+				!errors.Is(sfu.Resume(ctx, stranger), sfutest.ErrUnknownTrack) {
+				t.Error("a track that is not offered is paused")
+			}
+		})
+	}
+}
+
+func TestRenameInPlace(t *testing.T) {
+	r := newReceiver(t)
+	sfu := build(t, r, sfutest.Config{})
+	ctx := testContext(t)
+	mic := newTrack(t, sfu, alice(), microphone, clips.AliceMicrophone())
+	must(t, sfu.Add(ctx, mic))
+	track := r.next(t)
+	if streamID, trackID := mic.MSID(); track.StreamID() != streamID || track.ID() != trackID {
+		t.Errorf("it is %q %q", track.StreamID(), track.ID())
+	}
+	must(t, sfu.Rename(ctx, mic, "other", "name"))
+	if track.StreamID() != "other" || track.ID() != "name" {
+		t.Errorf("renamed to %q %q", track.StreamID(), track.ID())
+	}
+	read(t, track, 10)
+	phantom := newTrack(t, sfu, bob(), microphone, clips.BobMicrophone())
+	phantom.SetMSID("", "")
+	must(t, sfu.Add(ctx, phantom))
+	if offer := r.lastOffer(); strings.Count(offer, "a=msid:") != 1 {
+		t.Errorf("a phantom has a name:\n%s", offer)
+	}
+	streamID, trackID := phantom.MSID()
+	must(t, sfu.Rename(ctx, phantom, streamID, trackID))
+	if !strings.Contains(r.lastOffer(), "a=msid:"+streamID+" "+trackID) {
+		t.Errorf("not identified:\n%s", r.lastOffer())
+	}
+}
+
+func TestReplaceOnTheSameLine(t *testing.T) {
+	for name, sources := range map[string]sfutest.Sources{
+		"new source": sfutest.NewSource, "same source": sfutest.SameSource, "continued": sfutest.SameSourceContinued,
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newReceiver(t)
+			sfu := build(t, r, sfutest.Config{})
+			ctx := testContext(t)
+			old, next := newTrack(t, sfu, alice(), microphone, clips.AliceMicrophone()), newTrack(t, sfu, bob(), microphone, clips.BobMicrophone())
+			must(t, sfu.Add(ctx, old))
+			track := r.next(t)
+			before := track.SSRC()
+			packets := read(t, track, 10)
+			must(t, sfu.Replace(ctx, old, next, sources))
+			last := old.LastSequence()
+			if n := strings.Count(r.lastOffer(), "m=audio"); n != 1 || !strings.Contains(r.lastOffer(), "bob-1:TRACK_TYPE_AUDIO") {
+				t.Errorf("%d audio lines:\n%s", n, r.lastOffer())
+			}
+			if sources == sfutest.NewSource {
+				drained(t, track)
+				track = r.next(t)
+			}
+			if (track.SSRC() == before) == (sources == sfutest.NewSource) {
+				t.Errorf("ssrc %d after %d", track.SSRC(), before)
+			}
+			for packets[len(packets)-1].SequenceNumber != last && sources != sfutest.NewSource {
+				packets = append(packets, read(t, track, 1)...)
+			}
+			first := read(t, track, 1)[0]
+			if continued := first.SequenceNumber == last+1; continued != (sources == sfutest.SameSourceContinued) {
+				t.Errorf("packet %d after %d", first.SequenceNumber, last)
+			}
+			if found, err := mark(track); err != nil || found != next.Clip.ToneHz {
+				t.Errorf("mark %d, %v", found, err)
+			}
+			if err := sfu.Replace(ctx, old, next, sources); !errors.Is(err, sfutest.ErrUnknownTrack) {
+				t.Errorf("replaced twice: %v", err)
+			}
+		})
+	}
+}
+
+func TestSwitchSource(t *testing.T) {
+	r := newReceiver(t)
+	sfu := build(t, r, sfutest.Config{})
+	ctx := testContext(t)
+	mic := newTrack(t, sfu, alice(), microphone, clips.AliceMicrophone())
+	must(t, sfu.Add(ctx, mic))
+	before := r.next(t)
+	read(t, before, 5)
+	must(t, sfu.SwitchSource(ctx, mic))
+	after := r.next(t)
+	read(t, after, 5)
+	if before.SSRC() == after.SSRC() || before.ID() != after.ID() || strings.Count(r.lastOffer(), "m=audio") != 1 {
+		t.Errorf("before %d %s, after %d %s", before.SSRC(), before.ID(), after.SSRC(), after.ID())
+	}
+}
+
+func TestLostAnswerIsOfferedAgain(t *testing.T) {
+	r := newReceiver(t)
+	sfu := build(t, r, sfutest.Config{})
+	ctx := testContext(t)
+	must(t, sfu.Add(ctx, newTrack(t, sfu, alice(), microphone, clips.AliceMicrophone())))
+	sfu.LoseAnswer()
+	if err := sfu.Add(ctx, newTrack(t, sfu, bob(), microphone, clips.BobMicrophone())); !errors.Is(err, sfutest.ErrAnswerLost) {
+		t.Fatalf("got %v", err)
+	}
+	lost := r.lastOffer()
+	pending, err := sfu.Offer(ctx)
+	must(t, err)
+	if pending != lost {
+		t.Error("the pending offer is another")
+	}
+	must(t, sfu.Renegotiate(ctx, false))
+	if n := len(r.offers); n != 4 || r.offers[2] != lost || Version(r.offers[3]) <= Version(lost) {
+		t.Errorf("%d offers", n)
+	}
+	read(t, r.next(t), 5)
+	read(t, r.next(t), 5)
+}
+
+// Version is short for the tests.
+func Version(sdp string) uint64 { return sfutest.Version(sdp) }
+
+func TestOfferByHand(t *testing.T) {
+	r := newReceiver(t)
+	mangled := 0
+	sfu := build(t, r, sfutest.Config{Mangle: func(offer string) string {
+		mangled++
+		return strings.Replace(offer, "s=-", "s=mangled", 1)
+	}})
+	ctx := testContext(t)
+	offer, err := sfu.Offer(ctx)
+	must(t, err)
+	again, err := sfu.Offer(ctx)
+	must(t, err)
+	if offer != again || !strings.Contains(offer, "s=mangled") || mangled != 1 {
+		t.Errorf("mangled %d times, the same %v", mangled, offer == again)
+	}
+	must(t, sfu.Close())
+	if _, err := sfu.Offer(ctx); !errors.Is(err, sfutest.ErrClosed) {
+		t.Errorf("offer after the end: %v", err)
+	}
+	if err := sfu.Accept(""); !errors.Is(err, sfutest.ErrClosed) {
+		t.Errorf("answer after the end: %v", err)
+	}
+}
+
+func TestRolesAndFingerprints(t *testing.T) {
+	for name, cfg := range map[string]sfutest.Config{
+		"active": {Setup: "active"}, "passive": {Setup: "passive"}, "lite": {ICELite: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newReceiver(t)
+			sfu := build(t, r, cfg)
+			must(t, sfu.Add(testContext(t), newTrack(t, sfu, alice(), microphone, clips.AliceMicrophone())))
+			read(t, r.next(t), 5)
+			if offer := r.lastOffer(); cfg.ICELite != strings.Contains(offer, "a=ice-lite") || cfg.Setup != "" && !strings.Contains(offer, "a=setup:"+cfg.Setup) {
+				t.Errorf("offer:\n%s", offer)
+			}
+		})
+	}
+	r := newReceiver(t)
+	failed := make(chan struct{})
+	r.pc.OnConnectionStateChange(func(s webrtc.PeerConnectionState) {
+		if s == webrtc.PeerConnectionStateFailed || s == webrtc.PeerConnectionStateClosed {
+			select {
+			case failed <- struct{}{}:
+			case <-t.Context().Done():
+			}
+		}
+	})
+	sfu := build(t, r, sfutest.Config{Mangle: sfutest.WithWrongFingerprint})
+	must(t, sfu.Add(testContext(t), newTrack(t, sfu, alice(), microphone, clips.AliceMicrophone())))
+	select {
+	case <-failed:
+	case <-time.After(hangLimit):
+		t.Error("a wrong fingerprint connects")
+	}
+}
+
+func TestVanishSaysNothing(t *testing.T) {
+	r := newReceiver(t)
+	sfu := build(t, r, sfutest.Config{})
+	must(t, sfu.Add(testContext(t), newTrack(t, sfu, alice(), microphone, clips.AliceMicrophone())))
+	read(t, r.next(t), 5)
+	must(t, sfu.Vanish())
+	if s := r.pc.ConnectionState(); s != webrtc.PeerConnectionStateConnected {
+		t.Errorf("the receiver is %v", s)
+	}
+	if n := sfu.Network().Out(); n.Lost == 0 {
+		t.Errorf("nothing was held back: %+v", n)
+	}
+}
+
+// TestNetworkLiesBetween loses a tenth of the media packets: the receiver misses those, and only those.
+func TestNetworkLiesBetween(t *testing.T) {
+	r := newReceiver(t)
+	network := sfutest.NewNetwork(9)
+	sfu := build(t, r, sfutest.Config{Network: network, WithoutNACK: true})
+	mic := newTrack(t, sfu, alice(), microphone, clips.AliceMicrophone())
+	must(t, sfu.Add(testContext(t), mic))
+	track := r.next(t)
+	read(t, track, 5)
+	network.SetOut(sfutest.Link{Match: sfutest.IsRTP, Loss: 0.1})
+	packets := read(t, track, 100)
+	holes := 0
+	for i, p := range packets[1:] {
+		holes += int(p.SequenceNumber-packets[i].SequenceNumber) - 1
+	}
+	if lost := int(network.Out().Lost); holes == 0 || holes > lost {
+		t.Errorf("%d missing, %d lost", holes, lost)
+	}
+	network.SetIn(sfutest.Link{Loss: 1}) // half-closed: it hears nothing and goes on to send
+	network.SetOut(sfutest.Link{})
+	read(t, track, 20)
+}
+
+func TestPacketsAsAsked(t *testing.T) {
+	r := newReceiver(t)
+	sfu := build(t, r, sfutest.Config{WithoutSources: true})
+	mic := newTrack(t, sfu, alice(), microphone, clips.AliceMicrophone())
+	mic.SetPackets(sfutest.Packets{MID: true, AudioLevel: 31, Voice: true, CaptureTime: true, TwoByte: true})
+	must(t, sfu.Add(testContext(t), mic))
+	track := r.next(t)
+	p := read(t, track, 1)[0]
+	got := map[string][]byte{}
+	for _, line := range strings.Split(r.lastOffer(), "\r\n") {
+		var id uint8
+		var uri string
+		if rest, ok := strings.CutPrefix(line, "a=extmap:"); ok {
+			number, name, _ := strings.Cut(rest, " ")
+			for _, digit := range number {
+				id = id*10 + uint8(digit-'0')
+			}
+			uri = name
+			got[uri] = p.GetExtension(id)
+		}
+	}
+	if string(got[mid]) != "0" || !slices.Equal(got[level], []byte{0x80 | 30}) || len(got[captured]) != 8 || p.ExtensionProfile != rtp.ExtensionProfileTwoByte {
+		t.Errorf("extensions %v, profile %x", got, p.ExtensionProfile)
+	}
+	if strings.Contains(r.lastOffer(), "a=ssrc") {
+		t.Errorf("offer:\n%s", r.lastOffer())
+	}
+	mic.SetPackets(sfutest.Packets{})
+	for p = read(t, track, 1)[0]; p.Extension && p.GetExtension(1) != nil; {
+		p = read(t, track, 1)[0]
+	}
+	// Padding takes sequence numbers and holds nothing.
+	mic.Probe(3)
+	for p = read(t, track, 1)[0]; !p.Padding; {
+		p = read(t, track, 1)[0]
+	}
+	if len(p.Payload) != 0 || p.PaddingSize != 200 {
+		t.Errorf("%d bytes, %d of padding", len(p.Payload), p.PaddingSize)
+	}
+}
+
+func TestSwitchOfCodecInMidStream(t *testing.T) {
+	r := newReceiver(t)
+	sfu := build(t, r, sfutest.Config{})
+	mic := newTrack(t, sfu, alice(), microphone, clips.AliceMicrophone())
+	must(t, sfu.Add(testContext(t), mic))
+	track := r.next(t)
+	before := read(t, track, 5)[4]
+	must(t, mic.Switch(clips.Telephone()))
+	after := read(t, track, 10)[9]
+	if before.PayloadType == after.PayloadType || after.PayloadType != 0 || len(after.Payload) != 160 || before.SSRC != after.SSRC {
+		t.Errorf("before %v, after %v", before.Header, after.Header)
+	}
+	if err := mic.Switch(clips.AliceCamera()); !errors.Is(err, sfutest.ErrUnknownTrack) {
+		t.Errorf("video on a microphone: %v", err)
+	}
+	must(t, mic.Switch(clips.AliceMicrophone()))
+	mic.SetPackets(sfutest.Packets{PayloadType: 77})
+	var err error
+	for err == nil {
+		_, _, err = track.ReadRTP()
+	}
+	if !strings.Contains(err.Error(), "codec not found") {
+		t.Errorf("a payload type that was not negotiated: %v", err)
+	}
+}
+
+func TestHeldTrackSendsNothingAndBeginsWithAKeyFrame(t *testing.T) {
+	r := newReceiver(t)
+	sfu := build(t, r, sfutest.Config{})
+	ctx := testContext(t)
+	cam, mic := newTrack(t, sfu, alice(), camera, clips.AliceCamera()), newTrack(t, sfu, alice(), microphone, clips.AliceMicrophone())
+	cam.Hold(true)
+	must(t, sfu.Add(ctx, cam, mic))
+	read(t, r.next(t), 50)
+	if _, ok := cam.FirstTimestamp(); ok || cam.Packets() != 0 {
+		t.Errorf("%d packets sent while held", cam.Packets())
+	}
+	cam.Hold(false)
+	video := r.next(t)
+	at := nextKeyFrame(t, video)
+	if first, ok := cam.FirstTimestamp(); !ok || first != at {
+		t.Errorf("the first key frame is at %d, the first packet at %d %v", at, first, ok)
+	}
+}
+
+func TestUnannouncedSource(t *testing.T) {
+	r := newReceiver(t)
+	sfu := build(t, r, sfutest.Config{WithoutSources: true})
+	mic := newTrack(t, sfu, alice(), microphone, clips.AliceMicrophone())
+	must(t, sfu.Add(testContext(t), mic))
+	track := r.next(t)
+	read(t, track, 5)
+	mic.SetSSRC(4711)
+	seen := make(chan struct{})
+	r.pc.OnTrack(func(other *webrtc.TrackRemote, _ *webrtc.RTPReceiver) {
+		if other.SSRC() == 4711 {
+			close(seen)
+		}
+	})
+	select {
+	case <-seen: // pion makes something of it
+	case <-time.After(hangLimit):
+		t.Error("nothing came from the other source")
+	}
+	mic.SetSSRC(0)
+	read(t, track, 5)
+}
+
+func TestLeaveTakesAllTracksAway(t *testing.T) {
+	r := newReceiver(t)
+	sfu := build(t, r, sfutest.Config{})
+	ctx := testContext(t)
+	must(t, sfu.Publish(ctx, newTrack(t, sfu, alice(), camera, clips.AliceCamera()), newTrack(t, sfu, alice(), microphone, clips.AliceMicrophone()),
+		newTrack(t, sfu, bob(), microphone, clips.BobMicrophone())))
+	must(t, sfu.Leave(ctx, "alice-1"))
+	if n := strings.Count(r.lastOffer(), "a=inactive"); n != 2 || r.events[3].GetParticipantLeft().GetParticipantId() != "alice-1" {
+		t.Errorf("%d inactive, events %v", n, r.events)
+	}
+	if s := sfu.State(); s == webrtc.PeerConnectionStateClosed {
+		t.Errorf("state %v", s)
+	}
+}
