@@ -1,0 +1,126 @@
+package rtcpool
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"strings"
+	"testing"
+
+	"github.com/pion/mdns/v2"
+	"github.com/pion/webrtc/v4"
+	"golang.org/x/net/ipv4"
+)
+
+// respond answers for mDNS names with 127.0.0.1, as a browser does that hides its addresses.
+func respond(t *testing.T, names ...string) {
+	t.Helper()
+	conn, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(224, 0, 0, 0), Port: 5353})
+	if err != nil {
+		t.Fatal(err)
+	}
+	server, err := mdns.Server(ipv4.NewPacketConn(conn), nil, &mdns.Config{
+		LocalNames: names, LocalAddress: net.IPv4(127, 0, 0, 1), IncludeLoopback: true,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = server.Close() })
+}
+
+// named hides the address of candidates behind a name.
+func named(candidates []Candidate, name string) []Candidate {
+	var out []Candidate
+	for _, c := range candidates {
+		out = append(out, Candidate{Candidate: strings.Replace(c.Candidate, "127.0.0.1", name, 1)})
+	}
+	return out
+}
+
+// The SFU learns nothing of us, so that only its named candidates lead to it.
+func TestS22_NamedCandidatesAreResolved(t *testing.T) {
+	const name = "6f7d8e1a-2f0c-4c41-9d8e-0c6b8f1f2a3b.local"
+	respond(t, name)
+	for how, inOffer := range map[string]bool{"in the offer": true, "trickled": false} {
+		t.Run(how, func(t *testing.T) {
+			p := newTestPool(t, func(cfg *Config) { cfg.Network.MDNS = true })
+			s, r := open(t, p, "s")
+			f := newTestSFU(t, sfuOn(webrtc.NetworkTypeUDP4))
+			f.add(opus, "mic", "alice")
+			bare, candidates := withoutCandidates(f.offer(nil))
+			if inOffer {
+				for _, c := range named(candidates, name) {
+					bare += "a=" + c.Candidate + "\r\n"
+				}
+			}
+			ours, _ := withoutCandidates(mustAnswer(t, s, bare))
+			f.accept(ours)
+			if !inOffer {
+				for _, c := range named(candidates, name) {
+					if got := give(t, s, 0, c); got != CandidateKept {
+						t.Errorf("%s: %v", c.Candidate, got)
+					}
+				}
+			}
+			r.flowing(t, "mic")
+			if got := p.Stats().Network.Refused.MDNS; got != 0 {
+				t.Errorf("%d refused", got)
+			}
+		})
+	}
+}
+
+func TestS22_NamesAreIgnoredByDefault(t *testing.T) {
+	p := newTestPool(t, nil)
+	s, _ := open(t, p, "s")
+	const c = "candidate:1 1 udp 2130706431 0a1b2c3d-0000-4000-8000-000000000000.local 9 typ host"
+	mustAnswer(t, s, offerOf(audioSection)+"a="+c+"\r\n")
+	if got := give(t, s, 0, Candidate{Candidate: c}); got != CandidateIgnored {
+		t.Error(got)
+	}
+	if got := p.Stats().Network.Refused.MDNS; got != 2 {
+		t.Errorf("%d counted, want 2", got)
+	}
+	if p.network.names != nil {
+		t.Error("a socket for mDNS is open")
+	}
+}
+
+// Of one session only so many names are looked up, and what a name says is judged like any address.
+func TestS22_NamesAreBoundedAndJudged(t *testing.T) {
+	const metadata = "metadata-00000000.local"
+	conn, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(224, 0, 0, 0), Port: 5353})
+	if err != nil {
+		t.Fatal(err)
+	}
+	server, err := mdns.Server(ipv4.NewPacketConn(conn), nil, &mdns.Config{
+		LocalNames: []string{metadata}, LocalAddress: net.IPv4(169, 254, 169, 254), IncludeLoopback: true,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Close()
+	p := newTestPool(t, func(cfg *Config) { cfg.Network.MDNS = true })
+	s, _ := open(t, p, "s")
+	mustAnswer(t, s, offerOf(audioSection)+"a=candidate:1 1 udp 2130706431 "+metadata+" 80 typ host\r\n")
+	waitFor(t, "the metadata service to be refused", func() bool { return p.Stats().Network.Refused.Metadata == 1 })
+	for i := range 50 {
+		want := CandidateKept
+		if i >= namesPerSession-1 {
+			want = CandidateIgnored
+		}
+		c := fmt.Sprintf("candidate:1 1 udp 2130706431 nobody-%08d.local 9 typ host", i)
+		if got := give(t, s, 0, Candidate{Candidate: c}); got != want {
+			t.Errorf("name %d: %v", i, got)
+		}
+	}
+	// Nobody answers: all are given up in bounded time.
+	waitFor(t, "all to be given up", func() bool { return p.Stats().Network.Refused.MDNS == 50 })
+}
+
+func TestWithAddress(t *testing.T) {
+	got := withAddress("candidate:1 1 udp 2130706431 x.local 9 typ host ufrag a", netip.MustParseAddr("fe80::1%eth0"))
+	if want := "candidate:1 1 udp 2130706431 fe80::1 9 typ host ufrag a"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
