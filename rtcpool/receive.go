@@ -141,21 +141,23 @@ func (r *reader) account(e *entry, raw []byte, received time.Time) {
 	now := received.Sub(f.start)
 	seq := binary.BigEndian.Uint16(raw[2:4])
 	r.mu.Lock()
+	r.repair.separate = e.feedback().separate
 	if pt := raw[1] & 0x7f; pt != r.payloadType || r.rate == 0 {
 		r.payloadType, r.rate = pt, e.clockRate(pt)
 	}
 	r.reception.packet(seq, binary.BigEndian.Uint32(raw[4:8]), r.rate, now)
 	opened, repaired := r.repair.received(seq, now)
 	opened = opened && e.feedback().nack
-	if due := r.nackDue.Load(); opened && (due == 0 || due > int64(now+reorderTolerance)) {
-		r.nackDue.Store(int64(now + reorderTolerance))
+	ask := now + r.repair.tolerance()
+	if due := r.nackDue.Load(); opened && (due == 0 || due > int64(ask)) {
+		r.nackDue.Store(int64(ask))
 	}
 	r.mu.Unlock()
 	if repaired {
 		r.peer.stats().repaired.Add(1)
 	}
 	if opened {
-		f.by(now + reorderTolerance)
+		f.by(ask)
 	}
 	f.heard(now)
 }

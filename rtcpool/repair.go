@@ -8,8 +8,10 @@ import (
 const (
 	// maxHoles is how many packets are waited for at once: more than that are mended sooner by a key frame.
 	maxHoles = 128
-	// reorderTolerance is how long a packet may be late before it is asked for.
-	reorderTolerance = 5 * time.Millisecond
+	// reorderTolerance is how long a packet may be late before it is asked for; where packets overtake each other by more,
+	// up to maxReorderTolerance.
+	reorderTolerance    = 5 * time.Millisecond
+	maxReorderTolerance = 40 * time.Millisecond
 	// maxNacksPerPacket bounds how often one packet is asked for.
 	maxNacksPerPacket = 10
 	// nacksPerSecond and nackBurst bound how many packets of one source are asked for, whatever its sequence numbers do.
@@ -23,6 +25,10 @@ const (
 // reorder buffer that waits for it. Times are since an arbitrary start. It is not safe for concurrent use.
 type repair struct {
 	patience time.Duration // how long the reorder buffer waits
+	separate bool          // retransmissions come in a stream of their own
+
+	lateness time.Duration // of packets that were overtaken, at the most, lately
+	smoothed time.Duration // the round-trip time, 0 while it is not known
 
 	started bool
 	highest uint16
@@ -50,7 +56,7 @@ func (m *repair) received(seq uint16, now time.Duration) (opened, repaired bool)
 	}
 	ahead := int(int16(seq - m.highest)) //nolint:gosec // the wrap is wanted
 	if ahead <= 0 {
-		return false, m.old(seq, ahead)
+		return false, m.old(seq, ahead, now)
 	}
 	first := m.highest + 1
 	m.highest = seq
@@ -64,14 +70,14 @@ func (m *repair) received(seq uint16, now time.Duration) (opened, repaired bool)
 		return false, false
 	}
 	for s := first; s != seq; s++ {
-		m.holes = append(m.holes, hole{seq: s, since: now, due: now + reorderTolerance})
+		m.holes = append(m.holes, hole{seq: s, since: now, due: now + m.tolerance()})
 	}
 	return true, false
 }
 
 // old takes a packet that is not the newest. Two that follow each other far behind mean that the source began anew
 // (RFC 3550 appendix A.1).
-func (m *repair) old(seq uint16, ahead int) (repaired bool) {
+func (m *repair) old(seq uint16, ahead int, now time.Duration) (repaired bool) {
 	if ahead < -maxMisorder {
 		if seq == m.restart {
 			m.highest, m.holes = seq, m.holes[:0]
@@ -80,7 +86,22 @@ func (m *repair) old(seq uint16, ahead int) (repaired bool) {
 		return false
 	}
 	h, found := m.fill(seq)
-	return found && h.asked > 0
+	if original := m.separate || h.asked == 0 || now-h.last < m.smoothed/2; found && original {
+		m.overtaken(now - h.since)
+		return false
+	}
+	return found
+}
+
+// overtaken learns from a packet that was only late.
+func (m *repair) overtaken(by time.Duration) {
+	m.lateness -= m.lateness / 32
+	m.lateness = max(m.lateness, by)
+}
+
+// tolerance is how long a packet may be late before it is asked for.
+func (m *repair) tolerance() time.Duration {
+	return min(max(reorderTolerance, m.lateness+m.lateness/8), maxReorderTolerance)
 }
 
 // fill removes a hole. found is false when there was none.
@@ -117,6 +138,7 @@ func (m *repair) retransmitted(seq uint16, now time.Duration) (wanted bool, roun
 // wants appends the packets to be asked for now, and returns when to look again; 0 is when nothing is missing.
 func (m *repair) wants(seqs []uint16, now, smoothed, timeout time.Duration) (out []uint16, next time.Duration) {
 	m.holes = slices.DeleteFunc(m.holes, func(h hole) bool { return now-h.since >= m.patience })
+	m.smoothed = smoothed
 	m.refill(now)
 	for i := range m.holes {
 		h := &m.holes[i]

@@ -25,7 +25,9 @@ func TestRepairAsksForWhatIsMissing(t *testing.T) {
 	if got, next := m.wants(nil, now, 0, minRepairTimeout); len(got) != 0 || next != 3*ms+reorderTolerance {
 		t.Fatalf("asked for %v at once, next at %v", got, next)
 	}
-	m.received(0, now) // it was only late
+	if _, repaired := m.received(0, now); repaired { // it was only late
+		t.Error("a late packet counts as repaired")
+	}
 	got, next := m.wants(nil, 10*ms, 0, minRepairTimeout)
 	if !slices.Equal(got, []uint16{65535}) || next != 30*ms {
 		t.Fatalf("asked for %v, next at %v", got, next)
@@ -144,5 +146,34 @@ func TestRepairSurvivesJumps(t *testing.T) {
 	m.forget()
 	if wanted, _ := m.retransmitted(9, 0); wanted || len(m.holes) != 0 {
 		t.Error("a source that has ended is waited for")
+	}
+}
+
+// Where packets overtake each other, none is asked for before it can be there; that is forgotten when they no longer do.
+func TestRepairLearnsHowLatePacketsAre(t *testing.T) {
+	m := newRepair()
+	m.separate = true
+	asked := 0
+	pass := func(from uint16, n int, late time.Duration) {
+		for i := range n {
+			seq, now := from+uint16(2*i), time.Duration(int(from)+2*i)*10*ms
+			m.received(seq+1, now)
+			got, _ := m.wants(nil, now+late-ms, 30*ms, 50*ms)
+			asked += len(got)
+			m.received(seq, now+late)
+		}
+	}
+	m.feed(0, 0)
+	pass(1, 20, 25*ms)
+	if asked != 1 || m.tolerance() < 25*ms {
+		t.Errorf("asked for %d, tolerance %v: the first should teach it", asked, m.tolerance())
+	}
+	pass(41, 200, ms)
+	if m.tolerance() != reorderTolerance {
+		t.Errorf("tolerance %v long after", m.tolerance())
+	}
+	m.overtaken(time.Hour)
+	if m.tolerance() != maxReorderTolerance {
+		t.Errorf("tolerance %v", m.tolerance())
 	}
 }

@@ -23,6 +23,7 @@ type feedbackTerms struct {
 	transportCC    uint8      // id of the header extension; 0 unless transport-cc was negotiated with it
 	remb           bool       // goog-remb, and no transport-cc
 	absSendTime    uint8      // id of the header extension, or 0
+	separate       bool       // retransmissions come in a stream of their own (RFC 4588)
 	repairs        [128]uint8 // by payload type of a retransmission (RFC 4588): that of the original | 0x80, or 0
 }
 
@@ -129,7 +130,7 @@ func (f *feedbackTerms) readRepair(words []string) {
 	for _, p := range strings.Split(strings.Join(words[1:], ""), ";") {
 		key, value, _ := strings.Cut(p, "=")
 		if original, err := strconv.ParseUint(value, 10, 7); err == nil && strings.EqualFold(key, "apt") {
-			f.repairs[repair] = uint8(original) | 0x80
+			f.repairs[repair], f.separate = uint8(original)|0x80, true
 		}
 	}
 }

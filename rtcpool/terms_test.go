@@ -30,7 +30,7 @@ func TestTermsOfFeedback(t *testing.T) {
 		{"a=rtcp-fb:96\r\na=rtcp-fb:96 nack sli\r\n", feedbackTerms{}, []string{"96", "96 nack sli"}},
 	} {
 		got := readTerms(&webrtc.SessionDescription{SDP: termsHead + c.lines})["a"]
-		c.want.repairs = repairs
+		c.want.repairs, c.want.separate = repairs, true
 		if got.feedback != c.want {
 			t.Errorf("%q: %+v", c.lines, got.feedback)
 		}

@@ -1,0 +1,200 @@
+package rtcpool_test
+
+import (
+	"fmt"
+	"math"
+	"testing"
+	"time"
+
+	"github.com/penstock-media/penstock/internal/sfutest"
+	"github.com/penstock-media/penstock/internal/sfutest/clips"
+	"github.com/penstock-media/penstock/media"
+	"github.com/penstock-media/penstock/rtcpool"
+	"github.com/pion/rtcp"
+)
+
+// rough is 5 % loss and a jitter of 30 ms, by which packets overtake each other.
+func rough(of func([]byte) bool) sfutest.Link {
+	return sfutest.Link{Match: of, Loss: 0.05, Jitter: 30 * time.Millisecond}
+}
+
+// Every picture that is delivered is, to the bit, what the clip decodes to without loss; nearly all come, because packets are
+// sent again within the time that the reorder buffer waits.
+func TestS16_LossReorderingAndJitter(t *testing.T) {
+	for _, clip := range []clips.Clip{clips.AliceCamera(), clips.BobCamera()} {
+		ref := newReference(t, clip)
+		for _, withoutRTX := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s/rtx=%v", clip.Codec, !withoutRTX), func(t *testing.T) {
+				t.Parallel()
+				testRough(t, clip, ref, withoutRTX)
+			})
+		}
+	}
+}
+
+func testRough(t *testing.T, clip clips.Clip, ref *reference, withoutRTX bool) {
+	const pictures = 150
+	l := newLab(t)
+	network := sfutest.NewNetwork(uint64(len(clip.Name)))
+	c := l.call("s", func(cfg *sfutest.Config) { cfg.Network, cfg.WithoutRTX = network, withoutRTX })
+	track := c.track("p", camera, clip)
+	w := watch(track, ref.units)
+	m := c.add(track)[0]
+	v := view(t, m.Track, ref, w)
+	v.next()
+	network.SetOut(rough(sfutest.IsRTP))
+	network.SetIn(rough(sfutest.IsRTCP))
+	w.more(t, pictures)
+	lost := network.Out().Lost
+	network.SetOut(sfutest.Link{})
+	network.SetIn(sfutest.Link{})
+	w.more(t, 20) // to tell of all losses before
+	if err := c.sfu.Remove(l.ctx, track); err != nil {
+		t.Fatal(err)
+	}
+	c.session.Close()
+	v.drain()
+	s, told := m.Track.Stats(), l.pool.Stats()
+	t.Logf("network lost %d; %d repaired of %d asked for by %d NACKs, %d unwanted; track gave up %d; %d pictures of %d, %d lost; %d PLI",
+		lost, told.RepairedPackets, told.NACKedPackets, told.NACKs, told.UnwantedRetransmissions, s.Lost, v.pictures, w.sent, v.lost, s.KeyFrameAsks)
+	switch {
+	case lost < 10:
+		t.Errorf("the network lost only %d packets", lost)
+	case told.RepairedPackets < lost*8/10:
+		t.Errorf("%d packets were repaired of %d that the network lost", told.RepairedPackets, lost)
+	case s.Lost > lost/10+1:
+		t.Errorf("the track gave up %d packets of %d that the network lost", s.Lost, lost)
+	case v.pictures < pictures*85/100:
+		t.Errorf("%d pictures of %d", v.pictures, pictures)
+	case s.Lost > 0 && s.KeyFrameAsks == 0:
+		t.Error("something was given up and no key frame was asked for")
+	case told.NACKedPackets > 5*lost:
+		t.Errorf("%d packets were asked for, of %d that were lost", told.NACKedPackets, lost)
+	}
+	if unwanted := told.UnwantedRetransmissions + s.Late + s.Duplicate; unwanted > told.NACKedPackets {
+		t.Errorf("%d packets came in vain", unwanted)
+	}
+}
+
+// Half a second without a packet: what is missing is sent again if it is not too much, and not one picture is lost.
+func TestS16_BurstIsRepaired(t *testing.T) {
+	t.Parallel()
+	v, w, network, track, pool := burst(t, 0)
+	_ = track
+	for range 40 {
+		if f := v.next(); f.Lost.Frames != 0 {
+			t.Errorf("%+v lost", f.Lost)
+		}
+	}
+	if s := pool.Stats(); s.RepairedPackets == 0 || s.RepairedPackets < network.Out().Lost-5 || count[*rtcp.PictureLossIndication](w) > 1 {
+		t.Errorf("%+v; the network lost %d", s, network.Out().Lost)
+	}
+}
+
+// Too much is missing to be sent again: a key frame is asked for, and what is delivered next is one.
+func TestS16_LongBurstEndsWithAKeyFrame(t *testing.T) {
+	t.Parallel()
+	v, w, _, _, pool := burst(t, 200)
+	w.until(t, "a PLI", func() bool {
+		n := 0
+		for _, p := range w.heard {
+			if _, ok := p.(*rtcp.PictureLossIndication); ok {
+				n++
+			}
+		}
+		return n > 1 // the first was for the consumer
+	})
+	var after *media.Frame
+	for after == nil || after.Lost.Frames == 0 {
+		after = v.next()
+	}
+	if !after.KeyFrame || after.Lost.Duration < 400*time.Millisecond {
+		t.Errorf("after the burst: key frame %v, lost %+v", after.KeyFrame, after.Lost)
+	}
+	for range 20 {
+		if f := v.next(); f.Lost.Frames != 0 {
+			t.Errorf("still %+v lost", f.Lost)
+		}
+	}
+	if s := pool.Stats(); s.NACKedPackets != 0 {
+		t.Errorf("%d packets were asked for in vain", s.NACKedPackets)
+	}
+}
+
+// burst loses all packets of half a second, and as many of padding.
+func burst(t *testing.T, padding int) (*viewer, *witness, *sfutest.Network, *sfutest.Track, *rtcpool.Pool) {
+	t.Helper()
+	clip := clips.AliceCamera()
+	ref := newReference(t, clip)
+	l := newLab(t)
+	network := sfutest.NewNetwork(1)
+	c := l.call("s", func(cfg *sfutest.Config) { cfg.Network = network })
+	track := c.track("p", camera, clip)
+	w := watch(track, ref.units)
+	m := c.add(track)[0]
+	v := view(t, m.Track, ref, w)
+	for range 10 {
+		v.next()
+	}
+	network.SetOut(sfutest.Link{Match: sfutest.IsRTP, Loss: 1})
+	w.more(t, 15)
+	track.Probe(padding)
+	network.SetOut(sfutest.Link{})
+	return v, w, network, track, l.pool
+}
+
+// Sound that is lost is made up, in its place and marked, or recovered from the packet after it.
+func TestS16_Audio(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	network := sfutest.NewNetwork(3)
+	c := l.call("s", func(cfg *sfutest.Config) { cfg.Network = network })
+	track := c.track("p", microphone, clips.AliceMicrophone())
+	m := c.add(track)[0]
+	consumer, err := m.Track.Subscribe(media.Request{Audio: &media.AudioFormat{Rate: 16000}, Queue: patient})
+	must(t, err)
+	defer consumer.Close()
+	network.SetOut(rough(sfutest.IsRTP))
+	var pcm []int16
+	concealed, lost := 0, 0
+	end := time.Duration(-1)
+	for range 300 { // six seconds
+		f := nextSound(t, consumer)
+		if d := f.Time - end; end >= 0 && (d < -time.Millisecond || d > time.Millisecond) {
+			t.Errorf("a hole of %v at %v", d, f.Time)
+		}
+		end = f.Time + f.Duration
+		if f.Concealed {
+			concealed++
+		}
+		lost += int(f.Lost.Frames)
+		for _, part := range f.Payload.Parts() {
+			for i := 0; i+1 < len(part); i += 2 {
+				pcm = append(pcm, int16(part[i])|int16(part[i+1])<<8)
+			}
+		}
+		f.Payload.Release()
+	}
+	if lost == 0 || concealed == 0 || concealed > 2*lost+2 || math.Abs(float64(lost-int(network.Out().Lost))) > 3 {
+		t.Errorf("the network lost %d, told %d, concealed %d", network.Out().Lost, lost, concealed)
+	}
+	for at := 0; at+16000 <= len(pcm); at += 16000 {
+		if hz, _ := clips.ToneAt(pcm[at:at+16000], 16000); hz != clips.AliceMicrophone().ToneHz {
+			t.Errorf("%d Hz is heard in second %d", hz, at/16000)
+		}
+	}
+	if s := l.pool.Stats(); s.NACKs != 0 {
+		t.Errorf("%d NACKs for sound, which nobody negotiated", s.NACKs)
+	}
+}
+
+func nextSound(t *testing.T, c *media.Consumer) *media.Frame {
+	t.Helper()
+	for {
+		item, err := c.Next(t.Context())
+		must(t, err)
+		if item.Frame != nil {
+			return item.Frame
+		}
+	}
+}
