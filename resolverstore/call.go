@@ -19,7 +19,7 @@ type call struct {
 	tracks       map[string]*track // those that have not ended
 	tombstones   tombstones
 	dead         *deadMedia
-	removals     *ring[removal] // tracks that ended
+	removals     *history[removal] // tracks that ended
 	proposed     map[proposal]time.Time
 
 	generation uint64 // the newest
@@ -90,7 +90,7 @@ func newCall(cfg *Config, revision uint64) *call {
 	return &call{
 		cfg: cfg, participants: map[string]*participant{}, publications: map[PublicationRef]*publication{},
 		media: map[string]*medium{}, tracks: map[string]*track{}, tombstones: tombstones{left: map[string]tombstone{}},
-		dead: newDeadMedia(cfg.MaxMedia), removals: newRing[removal](cfg.MaxTombstones),
+		dead: newDeadMedia(cfg.MaxMedia), removals: newHistory[removal](cfg.MaxTombstones),
 		proposed: map[proposal]time.Time{}, revision: revision, floor: revision,
 	}
 }
@@ -180,7 +180,7 @@ func (c *call) endTrack(t *track, reason TrackEndReason, now time.Time) {
 	}
 	end := t.shown
 	end.State, end.EndReason, end.Revision = TrackEnded, reason, c.revision+1
-	if old, dropped := c.removals.add(removal{end, c.revision + 1}); dropped {
+	if old, dropped := c.removals.add(removal{end, c.revision + 1}, now); dropped {
 		c.floor = old.revision
 	}
 }

@@ -26,6 +26,9 @@ type Config struct {
 	TombstoneTTL time.Duration
 	// HoldTTL is how long media from before a leave stay out of the running after the participant came back. Default 3 s.
 	HoldTTL time.Duration
+	// HistoryTTL is how long it is remembered which media were removed, and which tracks ended: a watcher that comes back
+	// later gets a snapshot. Default 10 min.
+	HistoryTTL time.Duration
 	// EndedTTL is how long an ended session stays readable. Default 30 s.
 	EndedTTL time.Duration
 
@@ -57,6 +60,7 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.RepublishTTL, 5*time.Second)
 	setDefault(&c.TombstoneTTL, 10*time.Second)
 	setDefault(&c.HoldTTL, 3*time.Second)
+	setDefault(&c.HistoryTTL, 10*time.Minute)
 	setDefault(&c.EndedTTL, 30*time.Second)
 	setDefault(&c.MaxSessions, 10_000)
 	setDefault(&c.MaxParticipants, 2_000)

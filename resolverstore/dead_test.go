@@ -3,6 +3,7 @@ package resolverstore
 import (
 	"fmt"
 	"testing"
+	"time"
 )
 
 // A removal may overtake the fact that it takes back: what was removed is dead, whatever comes after.
@@ -45,18 +46,18 @@ func TestR18_EveryRemovedMediaStaysDead(t *testing.T) {
 
 // The memory of removed media has bounds, and an id that is removed twice takes one place.
 func TestDeadMediaHasBounds(t *testing.T) {
-	d := newDeadMedia(2)
+	d, now := newDeadMedia(2), time.Now()
 	for range 3 * lateDead {
-		d.add("twice")
+		d.add("twice", now)
 	}
 	for i := range lateDead + 1 {
-		d.add(fmt.Sprint(i))
+		d.add(fmt.Sprint(i), now)
 	}
 	if !d.has("twice") || !d.has("0") {
 		t.Error("forgotten early")
 	}
 	for i := range 10 * lateDead {
-		d.add(fmt.Sprint("more", i))
+		d.add(fmt.Sprint("more", i), now)
 	}
 	if len(d.ids) != lateDead+2 || len(d.order.items) != lateDead+2 || d.has("twice") {
 		t.Errorf("%d ids, %d in order", len(d.ids), len(d.order.items))

@@ -44,6 +44,10 @@ func (c *call) expire(now time.Time) {
 			delete(c.tombstones.left, id)
 		}
 	}
+	c.dead.expire(now.Add(-c.cfg.HistoryTTL))
+	for at, some := c.removals.oldest(); some && !now.Before(at.Add(c.cfg.HistoryTTL)); at, some = c.removals.oldest() {
+		c.floor = c.removals.drop().revision
+	}
 	for _, t := range c.tracks {
 		if t.pub == nil && t.media != nil && !now.Before(t.lingerUntil) {
 			c.endTrack(t, t.lingerEnd, now)
@@ -72,6 +76,11 @@ func (c *call) due(now time.Time) time.Time {
 	}
 	for _, ts := range c.tombstones.left {
 		at(ts.until)
+	}
+	for _, oldest := range []func() (time.Time, bool){c.dead.order.oldest, c.removals.oldest} {
+		if t, some := oldest(); some {
+			at(t.Add(c.cfg.HistoryTTL))
+		}
 	}
 	for _, since := range c.proposed {
 		at(since.Add(c.cfg.Settle))

@@ -21,7 +21,7 @@ func (c *call) applyMedia(d MediaDiff, now time.Time) error {
 }
 
 func (c *call) removeMedia(id string, now time.Time) {
-	c.dead.add(id) // also one that is not known here: its Put may still be on its way
+	c.dead.add(id, now) // also one that is not known here: its Put may still be on its way
 	m := c.media[id]
 	if m == nil {
 		return

@@ -60,7 +60,7 @@ func (m *Memory) CreateSession(ctx context.Context, s Session) (Session, bool, e
 			}
 			return Session{}, false, fmt.Errorf("create session %q: %w", s.Key.ID, ErrSessionExists)
 		}
-		old.retire()
+		old.retire(ErrSessionEnded)
 		revision = max(revision, known.Revision)
 	}
 	fresh := newMemorySession(m, s, revision)
@@ -143,17 +143,7 @@ func (m *Memory) UpdateSession(ctx context.Context, key SessionKey, f Fence, u S
 		if err := s.fenced(f); err != nil {
 			return err
 		}
-		if u.State != nil && *u.State != SessionEnded { // EndSession ends
-			s.record.State = *u.State
-		}
-		if u.Generation != nil {
-			s.record.Generation = max(s.record.Generation, *u.Generation)
-			s.call.generation = max(s.call.generation, *u.Generation)
-			s.call.unmatched = true
-		}
-		if u.Expires != nil {
-			s.record.Expires = *u.Expires
-		}
+		s.update(u)
 		return nil
 	})
 	if err != nil {
@@ -187,11 +177,7 @@ func (m *Memory) ApplyEvents(ctx context.Context, key SessionKey, events []Event
 	}
 	var applied Applied
 	err = s.change(func(now time.Time) error {
-		for i := range events {
-			if reason := s.call.apply(&events[i], now); reason != "" {
-				applied.Ignored = append(applied.Ignored, Ignored{Index: i, Reason: reason})
-			}
-		}
+		applied.Ignored = s.applyEvents(events, now)
 		return nil
 	})
 	if err != nil {
@@ -241,15 +227,8 @@ func (m *Memory) ListTracks(ctx context.Context, key SessionKey, after string, l
 	if err != nil {
 		return nil, 0, err
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	var out []Track
-	for _, t := range s.call.sortedTracks() {
-		if t.id > after && len(out) < limit {
-			out = append(out, t.shown.clone())
-		}
-	}
-	return out, s.call.revision, nil
+	tracks, revision := s.listTracks(after, limit)
+	return tracks, revision, nil
 }
 
 // Watch implements Store. An ended session can be watched: the watcher tells what ended, and then ErrSessionEnded.
@@ -258,7 +237,7 @@ func (m *Memory) Watch(ctx context.Context, key SessionKey, afterRevision uint64
 	if err != nil {
 		return nil, err
 	}
-	return &memoryWatcher{session: s, store: m, told: afterRevision, closed: make(chan struct{})}, nil
+	return newWatcher(&s.room, afterRevision, m.done, func() {}), nil
 }
 
 // Close implements Store.
@@ -274,7 +253,7 @@ func (m *Memory) Close() error {
 	clear(m.sessions)
 	m.mu.Unlock()
 	for _, s := range all {
-		s.retire()
+		s.retire(ErrClosed)
 	}
 	m.timers.Wait()
 	return nil

@@ -7,71 +7,86 @@ import (
 	"sync"
 )
 
-// memoryWatcher watches one session. It keeps no queue: it knows the revision that it told last, and derives the next change
+// watcher watches one session. It keeps no queue: it knows the revision that it told last, and derives the next change
 // from the state.
-type memoryWatcher struct {
-	session *memorySession
-	store   *Memory
+type watcher struct {
+	room *room
+	done <-chan struct{} // closed when the store is
+	free func()          // called once by Close
 
 	mu     sync.Mutex // Next is one at a time
 	told   uint64
+	era    uint64
 	opened bool // the first change was told
 
 	closing sync.Once
 	closed  chan struct{}
 }
 
+func newWatcher(r *room, after uint64, done <-chan struct{}, free func()) *watcher {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return &watcher{room: r, done: done, free: free, told: after, era: r.era, closed: make(chan struct{})}
+}
+
 // Next implements Watcher.
-func (w *memoryWatcher) Next(ctx context.Context) (Change, error) {
+func (w *watcher) Next(ctx context.Context) (Change, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for {
 		change, changed, err := w.look()
-		if err != nil || changed != nil && change != nil {
-			return deref(change), err
+		if err != nil {
+			return Change{}, err
+		}
+		if change != nil {
+			return *change, nil
 		}
 		select {
 		case <-ctx.Done():
 			return Change{}, ctx.Err()
 		case <-w.closed:
 			return Change{}, ErrClosed
-		case <-w.store.done:
+		case <-w.done:
 			return Change{}, ErrClosed
 		case <-changed:
 		}
 	}
 }
 
-func deref(c *Change) Change {
-	if c == nil {
-		return Change{}
-	}
-	return *c
-}
-
 // look returns the change since what was told last, or nil and a channel that is closed at the next one.
-func (w *memoryWatcher) look() (*Change, <-chan struct{}, error) {
+func (w *watcher) look() (*Change, <-chan struct{}, error) {
 	select {
 	case <-w.closed:
 		return nil, nil, ErrClosed
 	default:
 	}
-	s := w.session
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	change := s.call.since(w.told, w.opened)
-	if change != nil {
+	r := w.room
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	change := r.call.since(w.told, w.opened)
+	if w.era != r.era {
+		w.era = r.era
+		change = r.call.snapshotChange()
+	}
+	switch {
+	case change != nil:
 		w.told, w.opened = change.Revision, true
-		return change, s.revised, nil
-	}
-	if s.record.State == SessionEnded {
+		return change, nil, nil
+	case r.record.State == SessionEnded:
 		return nil, nil, ErrSessionEnded
+	case r.over != nil:
+		return nil, nil, r.over
 	}
-	return nil, s.revised, nil
+	return nil, r.revised, nil
 }
 
 // Close implements Watcher. It wakes Next.
-func (w *memoryWatcher) Close() { w.closing.Do(func() { close(w.closed) }) }
+func (w *watcher) Close() {
+	w.closing.Do(func() {
+		close(w.closed)
+		w.free()
+	})
+}
 
 // since returns what changed after a revision, nil if nothing did. A revision that is 0, too old or of the future gives a
 // snapshot, except that a watcher that has begun needs none while there is nothing.

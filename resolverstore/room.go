@@ -1,0 +1,170 @@
+package resolverstore
+
+import (
+	"context"
+	"maps"
+	"sync"
+	"time"
+)
+
+// room is what this process knows of one session, and who waits for changes of it. What keeps it up to date is a store's affair.
+type room struct {
+	mu      sync.Mutex
+	state   // guarded by mu
+	waiters waiters
+	revised chan struct{} // closed and replaced at each new revision
+	era     uint64        // grows when the state was replaced by one to which revisions do not lead
+	over    error         // why nothing will ever change here again, for those who watch; nil while it may
+}
+
+func (r *room) init(s state) {
+	r.state, r.waiters, r.revised = s, waiters{}, make(chan struct{})
+}
+
+// newRecord fills in what a new session's record needs.
+func newRecord(s Session, now time.Time) Session {
+	s.Labels = maps.Clone(s.Labels)
+	if s.State == 0 {
+		s.State = SessionAwaitingOffer
+	}
+	if s.Created.IsZero() {
+		s.Created = now
+	}
+	return s
+}
+
+// newState returns the state of a new session, whose revisions begin after one.
+func newState(cfg *Config, s Session, revision uint64, now time.Time) state {
+	st := state{record: newRecord(s, now), call: newCall(cfg, revision)}
+	st.call.generation = s.Generation
+	return st
+}
+
+// snapshot returns the record.
+func (r *room) snapshot() Session {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.state.snapshot()
+}
+
+func (s *state) snapshot() Session {
+	rec := s.record
+	rec.Labels, rec.Revision = maps.Clone(rec.Labels), s.call.revision
+	return rec
+}
+
+// fenced tells whether the writer may write.
+func (s *state) fenced(f Fence) error {
+	if f != s.record.Fence {
+		return ErrFenced
+	}
+	return nil
+}
+
+// update changes the record.
+func (s *state) update(u SessionUpdate) {
+	if u.State != nil && *u.State != SessionEnded { // EndSession ends
+		s.record.State = *u.State
+	}
+	if u.Generation != nil {
+		s.record.Generation = max(s.record.Generation, *u.Generation)
+		s.call.generation = max(s.call.generation, *u.Generation)
+		s.call.unmatched = true
+	}
+	if u.Expires != nil {
+		s.record.Expires = *u.Expires
+	}
+}
+
+// end ends the session and its tracks.
+func (s *state) end(reason SessionEndReason, now time.Time) {
+	s.record.State, s.record.EndReason, s.record.Expires = SessionEnded, reason, time.Time{}
+	s.call.end(reason.ofTracks(), now)
+}
+
+// ofTracks returns the reason that the session's tracks get.
+func (r SessionEndReason) ofTracks() TrackEndReason {
+	switch r {
+	case SessionSignallingLost, SessionMediaLost:
+		return TrackSessionExpired
+	case SessionRemoteClosed:
+		return TrackMediaEnded
+	default:
+		return TrackSessionDeleted
+	}
+}
+
+// find looks for a track; the session's end decides first.
+func (r *room) find(sel Selector) (Track, bool, error) {
+	switch {
+	case r.record.State == SessionEnded:
+		return Track{}, false, ErrSessionEnded
+	case r.over != nil:
+		return Track{}, false, r.over
+	}
+	return r.call.find(sel)
+}
+
+// wake tells those who wait that the state has changed, or that it is over. The caller holds the lock.
+func (r *room) wake() {
+	r.waiters.wake(r.find)
+	close(r.revised)
+	r.revised = make(chan struct{})
+}
+
+// finish ends all waiting with an error. The caller holds the lock.
+func (r *room) finish(err error) {
+	if r.over == nil {
+		r.over = err
+		r.wake()
+	}
+}
+
+// resolve waits for the selected track. done is closed when the store is.
+func (r *room) resolve(ctx context.Context, sel Selector, done <-chan struct{}) (Track, error) {
+	r.mu.Lock()
+	if t, found, err := r.find(sel); found || err != nil {
+		r.mu.Unlock()
+		return t, err
+	}
+	one := r.waiters.add(sel)
+	r.mu.Unlock()
+	defer func() {
+		r.mu.Lock()
+		r.waiters.remove(sel, one)
+		r.mu.Unlock()
+	}()
+	select {
+	case out := <-one.result:
+		return out.track.clone(), out.err
+	case <-ctx.Done():
+		return Track{}, ctx.Err()
+	case <-done:
+		return Track{}, ErrClosed
+	}
+}
+
+// listTracks returns a page of the tracks.
+func (r *room) listTracks(after string, limit int) ([]Track, uint64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var out []Track
+	for _, t := range r.call.sortedTracks() {
+		if len(out) >= limit {
+			break
+		}
+		if t.id > after {
+			out = append(out, t.shown.clone())
+		}
+	}
+	return out, r.call.revision
+}
+
+func (s *state) applyEvents(events []Event, now time.Time) (ignored []Ignored) {
+	for i := range events {
+		if reason := s.call.apply(&events[i], now); reason != "" {
+			ignored = append(ignored, Ignored{Index: i, Reason: reason})
+		}
+	}
+	return ignored
+}
