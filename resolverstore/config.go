@@ -32,7 +32,21 @@ type Config struct {
 	// EndedTTL is how long an ended session stays readable. Default 30 s.
 	EndedTTL time.Duration
 
-	// MaxSessions bounds the sessions of the store. Default 10,000.
+	// Owner is this process's incarnation: the one in the Fence of sessions that it owns. Only the Redis store uses this and
+	// what follows. Default: random.
+	Owner string
+	// OwnerAddress is where other pods reach this one; it is in its lease.
+	OwnerAddress string
+	// Heartbeat is how often the lease is renewed. Default 1 s.
+	Heartbeat time.Duration
+	// LeaseTTL is how long a pod's lease lasts without. Default 3 s.
+	LeaseTTL time.Duration
+	// SessionTTL is how long a session stays stored that no pod renews. Default 1 h.
+	SessionTTL time.Duration
+	// IdleTTL is how long the state of another pod's session is kept here after its last use. Default 10 s.
+	IdleTTL time.Duration
+
+	// MaxSessions bounds the sessions of the store; of a Redis store, those that this process owns. Default 10,000.
 	MaxSessions int
 	// MaxParticipants bounds the participants of a session. Default 2,000.
 	MaxParticipants int
@@ -62,6 +76,10 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.HoldTTL, 3*time.Second)
 	setDefault(&c.HistoryTTL, 10*time.Minute)
 	setDefault(&c.EndedTTL, 30*time.Second)
+	setDefault(&c.Heartbeat, time.Second)
+	setDefault(&c.LeaseTTL, 3*time.Second)
+	setDefault(&c.SessionTTL, time.Hour)
+	setDefault(&c.IdleTTL, 10*time.Second)
 	setDefault(&c.MaxSessions, 10_000)
 	setDefault(&c.MaxParticipants, 2_000)
 	setDefault(&c.MaxPublications, 4_000)

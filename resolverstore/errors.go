@@ -22,6 +22,12 @@ var (
 	ErrLimitReached = errors.New("a limit of the store is reached")
 	// ErrInvalidSession says that a session's key is empty or too long.
 	ErrInvalidSession = errors.New("the session's id is empty, too long or not UTF-8")
+	// ErrUnavailable says that the store that pods share cannot be reached or written at the moment. Trying again helps.
+	ErrUnavailable = errors.New("the shared store is not available")
+	// ErrCorrupt says that what the shared store holds of the session cannot be read, and that this process cannot mend it.
+	ErrCorrupt = errors.New("what is stored of the session cannot be read")
+	// ErrUnsuitable says that the Redis server or the way to it cannot be used: its version is too old, or an option is wrong.
+	ErrUnsuitable = errors.New("the redis server or its options cannot be used")
 	// ErrClosed says that the store, or the watcher, was closed.
 	ErrClosed = errors.New("the store is closed")
 )

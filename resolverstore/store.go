@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// Store is the shared state. Implementations: [NewMemory]. All methods are safe for concurrent use; all
+// Store is the shared state. Implementations: [NewMemory], [NewRedis]. All methods are safe for concurrent use; all
 // return soon, except Resolve and Watcher.Next, which wait within their context.
 type Store interface {
 	// CreateSession stores a session that is new. With an id that is taken: the stored one and false if

@@ -1,0 +1,318 @@
+package resolverstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// errRetired says that a replica is no longer the session's: take the one that is.
+var errRetired = errors.New("the replica is out of use")
+
+// maxAttempts bounds how often a change is made again because another came before it.
+const maxAttempts = 64
+
+// update changes a session: op is played on a copy of what is held, and what differs is stored if the session is still of the
+// version that the copy was made from. Else it is read, and op played again. op's error is returned after what it did is stored.
+// quiet leaves it at that where op changes nothing; else it is made sure that it would not on the newest version either.
+func (s *Redis) update(ctx context.Context, r *replica, quiet bool, op func(st *state, now time.Time) error) (Session, error) {
+	ctx, cancel := s.bounded(ctx)
+	defer cancel()
+	select {
+	case r.turn <- struct{}{}:
+		defer func() { <-r.turn }()
+	case <-ctx.Done():
+		return Session{}, s.fault(ctx, ctx.Err())
+	}
+	for attempt := range maxAttempts {
+		if err := s.reachable(); err != nil {
+			return Session{}, err
+		}
+		rec, done, err := s.attempt(ctx, r, quiet, op)
+		if done {
+			return rec, err
+		}
+		if err == nil {
+			err = s.load(ctx, r)
+		}
+		if err != nil {
+			return Session{}, err
+		}
+		if attempt > 1 && !s.pause(time.Duration(rand.IntN(min(attempt, 10)*int(time.Millisecond)))) {
+			return Session{}, ErrClosed
+		}
+	}
+	return Session{}, fmt.Errorf("others change it all the time: %w", ErrUnavailable)
+}
+
+// attempt plays op once. It reports whether that is the end of it; else the session has to be read.
+func (s *Redis) attempt(ctx context.Context, r *replica, quiet bool, op func(*state, time.Time) error) (Session, bool, error) {
+	now := s.now()
+	r.mu.Lock()
+	switch {
+	case r.retired:
+		r.mu.Unlock()
+		return Session{}, true, errRetired
+	case !r.absent.IsZero():
+		r.mu.Unlock()
+		return Session{}, false, nil
+	}
+	next := &state{record: r.record, call: r.call.clone()}
+	opErr := op(next, now)
+	if next.record.State != SessionEnded {
+		next.call.settle(now)
+	}
+	next.record.Revision = next.call.revision
+	d, from := next.diff(&r.state), r.version
+	r.mu.Unlock()
+	if d.empty() {
+		return s.unchanged(ctx, r, next, from, quiet, opErr)
+	}
+	to := from.next()
+	found, err := s.commit(ctx, r.name, change{from: from.raw, to: to, delta: d, ttl: s.ttl(next)})
+	switch {
+	case err != nil:
+		return Session{}, true, err
+	case found != to.raw:
+		return Session{}, false, nil
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.version.raw == from.raw { // else the message was faster
+		r.install(next, to, false)
+	}
+	return next.snapshot(), true, opErr
+}
+
+// unchanged makes sure that a change is none.
+func (s *Redis) unchanged(ctx context.Context, r *replica, st *state, from version, quiet bool, opErr error) (Session, bool, error) {
+	if !quiet {
+		v, err := s.versionOf(ctx, r.name)
+		if err != nil || v != from.raw {
+			return Session{}, err != nil, err
+		}
+	}
+	return st.snapshot(), true, opErr
+}
+
+func (s *Redis) ttl(st *state) time.Duration {
+	if st.record.State == SessionEnded {
+		return s.cfg.EndedTTL
+	}
+	return s.cfg.SessionTTL
+}
+
+// change is one call of commitScript.
+type change struct {
+	from  string
+	to    version
+	delta delta
+	ttl   time.Duration
+	clear bool // what is stored goes first
+}
+
+// commit stores a change. It returns the version that is stored then: the new one, or that which was in the way.
+func (s *Redis) commit(ctx context.Context, name string, c change) (string, error) {
+	m := message{kind: messageDelta, from: c.from, to: c.to.raw, delta: c.delta}
+	clearFirst := ""
+	if c.clear {
+		m.kind, clearFirst = messageLook, "1"
+	}
+	args := make([]any, 0, 7+len(c.delta.dels)+len(c.delta.sets))
+	args = append(args, c.from, c.to.raw, c.ttl.Milliseconds(), clearFirst, s.subs.publish(), m.encode(), len(c.delta.dels))
+	for _, list := range [][]string{c.delta.dels, c.delta.sets} {
+		for _, v := range list {
+			args = append(args, v)
+		}
+	}
+	got, err := s.scripts.commit.Run(ctx, s.client, []string{name}, args...).Slice()
+	if err != nil {
+		return "", s.fault(ctx, err)
+	}
+	if len(got) == 2 {
+		found, _ := got[1].(string)
+		return found, nil // perhaps the new one, if an answer was lost and the call repeated
+	}
+	return c.to.raw, nil
+}
+
+// versionOf reads the version of a session, "" if there is none.
+func (s *Redis) versionOf(ctx context.Context, name string) (string, error) {
+	ctx, cancel := s.bounded(ctx)
+	defer cancel()
+	v, err := s.client.HGet(ctx, name, fieldVersion).Result()
+	if errors.Is(err, redis.Nil) {
+		return "", nil
+	}
+	if err != nil {
+		return "", s.fault(ctx, err)
+	}
+	return v, nil
+}
+
+// load reads a session and takes over what is found.
+func (s *Redis) load(ctx context.Context, r *replica) error {
+	ctx, cancel := s.bounded(ctx)
+	defer cancel()
+	r.mu.Lock()
+	before := r.version
+	r.mu.Unlock()
+	fields, err := s.client.HGetAll(ctx, r.name).Result()
+	if err != nil {
+		if err = s.fault(ctx, err); !errors.Is(err, ErrCorrupt) {
+			return err
+		}
+		return s.mend(ctx, r, "?", Fence{}, err)
+	}
+	if len(fields) == 0 {
+		return s.notStored(ctx, r)
+	}
+	v, errV := parseVersion(fields[fieldVersion])
+	st, err := parse(&s.cfg, r.key, fields)
+	if err = errors.Join(errV, err); err != nil {
+		fence, _ := decodeFence(fields[fieldFence])
+		return s.mend(ctx, r, fields[fieldVersion], fence, fmt.Errorf("%w: %w", ErrCorrupt, err))
+	}
+	return s.adopt(ctx, r, before, st, v)
+}
+
+// adopt takes over a state that was read after the replica was at version before.
+func (s *Redis) adopt(ctx context.Context, r *replica, before version, st *state, v version) error {
+	r.mu.Lock()
+	var lost []Media
+	switch {
+	case r.retired:
+		r.mu.Unlock()
+		return errRetired
+	case !r.loaded:
+		r.install(st, v, false)
+	case v.birth != r.version.birth: // another session has the id
+		r.mu.Unlock()
+		s.retire(r, ErrSessionEnded)
+		return errRetired
+	case v.raw == r.version.raw:
+		r.absent = time.Time{}
+	case v.n < before.n, v.n == before.n && v.raw != before.raw && before.raw != "":
+		// Redis went back to before what is known here: a replica was promoted that had not heard all.
+		if r.outranks(st.record.Fence) {
+			r.mu.Unlock()
+			return s.restore(ctx, r, v.raw, v.n)
+		}
+		r.install(st, v, true)
+	case v.n >= r.version.n:
+		if r.owns() && st.record.Fence == r.record.Fence {
+			lost = lostMedia(r.call, st.call)
+		}
+		r.install(st, v, false)
+	}
+	r.mu.Unlock()
+	if len(lost) > 0 {
+		go_ := func() {
+			defer s.leave()
+			_, _ = s.update(s.ctx, r, true, func(st *state, now time.Time) error {
+				return st.call.applyMedia(MediaDiff{Put: lost}, now)
+			})
+		}
+		if s.enter() {
+			go go_()
+		}
+	}
+	return nil
+}
+
+// lostMedia returns the media that the owner received and that are not stored: only it tells of media, so they were lost.
+func lostMedia(held, stored *call) (lost []Media) {
+	for id, m := range held.media {
+		if stored.media[id] == nil && m.track != nil && !stored.dead.has(id) {
+			lost = append(lost, m.Media)
+		}
+	}
+	return lost
+}
+
+// notStored does what is to be done about a session that is held here and not stored: the owner writes it again, others wait for
+// that, for a while.
+func (s *Redis) notStored(ctx context.Context, r *replica) error {
+	r.mu.Lock()
+	switch {
+	case r.retired:
+		r.mu.Unlock()
+		return errRetired
+	case r.record.State == SessionEnded:
+		r.mu.Unlock()
+		s.retire(r, ErrSessionEnded)
+		return errRetired
+	case r.owns():
+		n := r.version.n
+		r.mu.Unlock()
+		return s.restore(ctx, r, "", n)
+	case !r.loaded:
+		r.mu.Unlock()
+		why := s.missing(r.key)
+		s.retire(r, why)
+		return why
+	case r.absent.IsZero():
+		r.absent = time.Now()
+	case time.Since(r.absent) > s.absence():
+		r.mu.Unlock()
+		s.retire(r, ErrSessionNotFound)
+		return ErrSessionNotFound
+	}
+	now := s.now()
+	r.schedule(now.Add(s.absence()/2), now)
+	r.mu.Unlock()
+	return fmt.Errorf("session %q is not stored; its owner may be about to write it again: %w", r.key.ID, ErrUnavailable)
+}
+
+// mend does what is to be done about a session that cannot be read: the owner writes it again, others tell it to.
+func (s *Redis) mend(ctx context.Context, r *replica, found string, fence Fence, why error) error {
+	r.mu.Lock()
+	owns, n, loaded := r.outranks(fence), r.version.n, r.loaded
+	r.mu.Unlock()
+	s.cfg.Logger.Error("what redis holds of a session cannot be read", "session", r.key.ID, "owned", owns, "error", why)
+	if owns {
+		return s.restore(ctx, r, found, n)
+	}
+	m := message{kind: messageDoubt}
+	publish := s.client.Publish
+	if s.subs.sharded {
+		publish = s.client.SPublish
+	}
+	if err := publish(ctx, r.name, m.encode()).Err(); err != nil {
+		return s.fault(ctx, err)
+	}
+	if !loaded {
+		s.retire(r, why)
+	}
+	return why
+}
+
+// restore writes all that the owner knows of a session again, in the place of what was found. The session keeps its owner and epoch.
+func (s *Redis) restore(ctx context.Context, r *replica, found string, n uint64) error {
+	r.mu.Lock()
+	st := &state{record: r.record, call: r.call.clone()}
+	from := r.version.raw
+	to := newVersion(max(n, r.version.n)+1, r.version.birth)
+	r.mu.Unlock()
+	got, err := s.commit(ctx, r.name, change{from: found, to: to, delta: st.diff(nil), ttl: s.ttl(st), clear: true})
+	if err != nil {
+		return err
+	}
+	if got != to.raw { // somebody else wrote: look again
+		s.refresh.mark(r)
+		return fmt.Errorf("write session %q again: %w", r.key.ID, ErrUnavailable)
+	}
+	s.cfg.Logger.Info("session written again", "session", r.key.ID)
+	r.mu.Lock()
+	if r.version.raw == from {
+		r.version, r.absent = to, time.Time{}
+	} else {
+		s.refresh.mark(r)
+	}
+	r.mu.Unlock()
+	return s.addToIndex(ctx, r.key)
+}

@@ -1,0 +1,136 @@
+package resolverstore
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/redis/go-redis/v9"
+)
+
+func (s *Redis) addToIndex(ctx context.Context, key SessionKey) error {
+	name := indexName(key.Tenant, indexShard(key.ID))
+	err := s.scripts.index.Run(ctx, s.client, []string{name}, key.ID, s.cfg.SessionTTL.Milliseconds()).Err()
+	return s.fault(ctx, err)
+}
+
+// unindex takes sessions that are gone out of the index, and puts back one that was made again meanwhile.
+func (s *Redis) unindex(ctx context.Context, key SessionKey) {
+	ctx, cancel := s.bounded(ctx)
+	defer cancel()
+	err := s.client.ZRem(ctx, indexName(key.Tenant, indexShard(key.ID)), key.ID).Err()
+	if err == nil {
+		var there int64
+		if there, err = s.client.Exists(ctx, sessionName(key)).Result(); there > 0 {
+			err = s.addToIndex(ctx, key)
+		}
+	}
+	if err != nil {
+		s.cfg.Logger.Debug("index not mended", "session", key.ID, "error", err)
+	}
+}
+
+// ListSessions implements Store. It reads a page of each shard of the index, and of the sessions named there what a list shows.
+func (s *Redis) ListSessions(ctx context.Context, tenant, after string, labels map[string]string, limit int) ([]Session, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if err := s.reachable(); err != nil {
+		return nil, fmt.Errorf("list sessions: %w", err)
+	}
+	var out []Session
+	for len(out) < limit {
+		ids, more, err := s.indexPage(ctx, tenant, after, max(limit-len(out), 16))
+		if err != nil {
+			return nil, fmt.Errorf("list sessions: %w", err)
+		}
+		found, err := s.listed(ctx, tenant, ids)
+		if err != nil {
+			return nil, fmt.Errorf("list sessions: %w", err)
+		}
+		for _, rec := range found {
+			if len(out) < limit && hasLabels(rec.Labels, labels) {
+				out = append(out, rec)
+			}
+		}
+		if !more {
+			break
+		}
+		after = ids[len(ids)-1]
+	}
+	return out, nil
+}
+
+// indexPage returns the ids that follow one, in order, at most n; and whether there are more.
+func (s *Redis) indexPage(ctx context.Context, tenant, after string, n int) (ids []string, more bool, err error) {
+	ctx, cancel := s.bounded(ctx)
+	defer cancel()
+	from := "-"
+	if after != "" {
+		from = "(" + after
+	}
+	pipe := s.client.Pipeline()
+	shards := make([]*redis.StringSliceCmd, indexShards)
+	for i := range shards {
+		shards[i] = pipe.ZRangeByLex(ctx, indexName(tenant, i), &redis.ZRangeBy{Min: from, Max: "+", Count: int64(n)})
+	}
+	_, err = pipe.Exec(ctx)
+	for _, shard := range shards {
+		page, shardErr := shard.Result()
+		if redis.HasErrorPrefix(shardErr, "WRONGTYPE") { // junk: its owners' sweeps fill it again
+			s.client.Del(ctx, shard.Args()[1].(string))
+			err = nil
+			continue
+		}
+		if shardErr != nil {
+			return nil, false, s.fault(ctx, cmp.Or(shardErr, err))
+		}
+		ids = append(ids, page...)
+	}
+	if len(ids) == 0 {
+		return nil, false, nil
+	}
+	slices.Sort(ids)
+	if more = len(ids) >= n; len(ids) > n {
+		ids = ids[:n]
+	}
+	return ids, more, nil
+}
+
+// listed reads the sessions of some ids. Those that are gone are taken out of the index.
+func (s *Redis) listed(ctx context.Context, tenant string, ids []string) ([]Session, error) {
+	bound, cancel := s.bounded(ctx)
+	defer cancel()
+	pipe := s.client.Pipeline()
+	cmds := make([]*redis.SliceCmd, len(ids))
+	for i, id := range ids {
+		cmds[i] = pipe.HMGet(bound, sessionName(SessionKey{tenant, id}), fieldVersion, fieldRecord, fieldFence, fieldCounters)
+	}
+	_, _ = pipe.Exec(bound) // each command has its own error
+	var out []Session
+	for i, id := range ids {
+		key := SessionKey{tenant, id}
+		got, err := cmds[i].Result()
+		if err == nil {
+			var st *state
+			if st, _, err = s.readFields(key, got); err == nil {
+				out = append(out, st.snapshot())
+				continue
+			}
+		} else {
+			err = s.fault(bound, err)
+		}
+		switch rec, owned := s.own(key); {
+		case owned:
+			out = append(out, rec)
+		case errors.Is(err, ErrSessionNotFound):
+			s.unindex(ctx, key)
+		case errors.Is(err, ErrCorrupt):
+		default:
+			return nil, err
+		}
+	}
+	return out, nil
+}

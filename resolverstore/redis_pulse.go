@@ -1,0 +1,119 @@
+package resolverstore
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+)
+
+// pulse is this process's heartbeat: it renews the lease, keeps the server's time, and tells whether the store can be reached.
+type pulse struct {
+	mu     sync.Mutex
+	up     bool
+	since  time.Time     // unbroken contact with a server that lost nothing began then, by this machine's clock
+	lost   time.Time     // when it was last noticed that the server had lost what it held
+	offset time.Duration // server's time less this machine's
+	known  bool          // offset was measured
+}
+
+// Contact tells whether Redis can be reached, and since when it could be without a break or a loss of its data.
+func (s *Redis) Contact() (since time.Time, up bool) {
+	s.pulse.mu.Lock()
+	defer s.pulse.mu.Unlock()
+	return s.pulse.since, s.pulse.up
+}
+
+// now is the server's time.
+func (s *Redis) now() time.Time {
+	s.pulse.mu.Lock()
+	defer s.pulse.mu.Unlock()
+	return time.Now().Add(s.pulse.offset)
+}
+
+// lately reports whether the server lost its data a short while ago, so that owners may be about to write it again.
+func (s *Redis) lately() bool {
+	s.pulse.mu.Lock()
+	defer s.pulse.mu.Unlock()
+	return !s.pulse.lost.IsZero() && time.Since(s.pulse.lost) < s.absence()
+}
+
+// absence is how long a session that was there may be missing before it is taken for gone.
+func (s *Redis) absence() time.Duration { return 2 * s.cfg.LeaseTTL }
+
+// reachable fails fast while the heartbeat does.
+func (s *Redis) reachable() error {
+	select {
+	case <-s.done:
+		return ErrClosed
+	default:
+	}
+	if _, up := s.Contact(); !up {
+		return fmt.Errorf("no heartbeat: %w", ErrUnavailable)
+	}
+	return nil
+}
+
+// beats renews the lease until the store is closed.
+func (s *Redis) beats() {
+	timer := time.NewTimer(s.cfg.Heartbeat)
+	defer timer.Stop()
+	for {
+		select {
+		case <-s.done:
+			return
+		case <-timer.C:
+		}
+		next := s.cfg.Heartbeat
+		if err := s.beat(s.ctx); err != nil {
+			next /= 4
+		}
+		s.housekeep()
+		timer.Reset(next)
+	}
+}
+
+// beat renews the lease once. After a break in contact, and where the server has lost the lease, everything is looked at again.
+func (s *Redis) beat(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, s.opts.Timeout)
+	defer cancel()
+	sent := time.Now()
+	got, err := s.scripts.lease.Run(ctx, s.client, []string{leaseName(s.cfg.Owner)},
+		s.cfg.OwnerAddress, s.cfg.LeaseTTL.Milliseconds()).Int64Slice()
+	if err == nil && len(got) != 3 {
+		err = errWire
+	}
+	p := &s.pulse
+	p.mu.Lock()
+	if err != nil {
+		if p.up {
+			s.cfg.Logger.Warn("redis cannot be reached", "error", err)
+		}
+		p.up = false
+		p.mu.Unlock()
+		return err
+	}
+	first, back, lost := p.since.IsZero(), !p.up, got[0] == 0
+	if first || back || lost {
+		p.since = time.Now()
+	}
+	if lost && !first {
+		p.lost = time.Now()
+	}
+	p.up = true
+	p.measure(time.Unix(got[1], got[2]*1000), sent, time.Since(sent))
+	p.mu.Unlock()
+	if !first && (back || lost) {
+		s.cfg.Logger.Info("redis can be reached again, or has lost what it held: looking at every session", "lost", lost)
+		s.refresh.all()
+	}
+	return nil
+}
+
+// measure takes the server's time, unless it says nothing new.
+func (p *pulse) measure(server, sent time.Time, took time.Duration) {
+	offset := server.Sub(sent.Add(took / 2))
+	if !p.known || (offset-p.offset).Abs() > max(took, 2*time.Millisecond) {
+		p.offset, p.known = offset, true
+	}
+}
