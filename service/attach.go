@@ -26,6 +26,7 @@ type attacher struct {
 	room     int    // of a message that is not the payload, in bytes
 	waker    waker
 	follow   *following // the track attached to last; nil before the first
+	want     *want      // what is wanted for it
 	woken    func() error
 }
 
@@ -36,8 +37,14 @@ type attachment struct {
 	consumer *media.Consumer
 }
 
-// close stops to follow.
+// close stops to follow and to want.
 func (a *attacher) close() {
+	a.unfollow()
+	a.want.close()
+}
+
+// unfollow stops to follow.
+func (a *attacher) unfollow() {
 	if a.follow != nil {
 		a.follow.close()
 	}
@@ -78,11 +85,13 @@ func resolveCause(ctx context.Context) error {
 // waited out.
 func (a *attacher) attach(ctx context.Context) (*attachment, error) {
 	for {
+		a.want.seek()
 		t, err := a.resolve(ctx)
 		if err != nil {
 			return nil, err
 		}
-		a.close()
+		a.want.found(t.ID)
+		a.unfollow()
 		a.follow = a.session.view.follow(t, a.waker.wake)
 		out, err := a.subscribe(ctx, t)
 		var ended *media.EndedError

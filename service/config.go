@@ -40,6 +40,8 @@ type Config struct {
 	Grace time.Duration
 	// FrameTimeout bounds GetFrame where the caller sets no deadline. Default 10 s.
 	FrameTimeout time.Duration
+	// SignalPatience is how long a Signal stream may go without being opened, or without one of its messages being read. Default 10 s.
+	SignalPatience time.Duration
 	// Limits bounds what callers may take.
 	Limits Limits
 }
@@ -58,9 +60,11 @@ type Limits struct {
 const (
 	DefaultGrace        = 30 * time.Second
 	DefaultFrameTimeout = 10 * time.Second
-	DefaultSessions     = 1000
-	DefaultStreams      = 10000
-	DefaultQueueBytes   = 256 << 20
+	// DefaultSignalPatience is long enough for a caller that is busy, and too short for many dead ones to pile up.
+	DefaultSignalPatience = 10 * time.Second
+	DefaultSessions       = 1000
+	DefaultStreams        = 10000
+	DefaultQueueBytes     = 256 << 20
 )
 
 // complete fills in defaults and names the first fault.
@@ -74,13 +78,14 @@ func (c *Config) complete() error {
 		return fmt.Errorf("%w: Logger is missing", ErrConfig)
 	case c.Owner == "":
 		return fmt.Errorf("%w: Owner is empty; give each process a random one", ErrConfig)
-	case c.Grace < 0 || c.FrameTimeout < 0:
-		return fmt.Errorf("%w: Grace and FrameTimeout must not be negative", ErrConfig)
+	case c.Grace < 0 || c.FrameTimeout < 0 || c.SignalPatience < 0:
+		return fmt.Errorf("%w: Grace, FrameTimeout and SignalPatience must not be negative", ErrConfig)
 	case c.Limits.Sessions < 0 || c.Limits.Streams < 0 || c.Limits.QueueBytes < 0:
 		return fmt.Errorf("%w: Limits must not be negative", ErrConfig)
 	}
 	setDefault(&c.Grace, DefaultGrace)
 	setDefault(&c.FrameTimeout, DefaultFrameTimeout)
+	setDefault(&c.SignalPatience, DefaultSignalPatience)
 	setDefault(&c.Limits.Sessions, DefaultSessions)
 	setDefault(&c.Limits.Streams, DefaultStreams)
 	setDefault(&c.Limits.QueueBytes, DefaultQueueBytes)

@@ -19,6 +19,14 @@ var (
 	errReplaced = errors.New("service: media replaced")
 	// errNoSlot means that the interceptor that sends GetFrame's reply is missing.
 	errNoSlot = errors.New("service: the payload interceptor is missing")
+	// errSessionOver means that a session ended while a conversation was about to be opened.
+	errSessionOver = errors.New("service: session is over")
+	// errSignalReplaced means that a newer conversation took this one's place.
+	errSignalReplaced = errors.New("service: another conversation was opened")
+	// errSignalStalled means that a caller did not read what was sent in its conversation.
+	errSignalStalled = errors.New("service: conversation is not read")
+	// errSignalIdle means that a caller did not open its conversation.
+	errSignalIdle = errors.New("service: conversation was not opened")
 	// errSpent means that a message was marshalled a second time, when its payload was gone.
 	errSpent = errors.New("service: message was sent already")
 )

@@ -156,6 +156,8 @@ var replies = map[penstockv1.ErrorReason]reply{
 		codes.Canceled, "The caller went away.", "Call again if it is still wanted.", 0},
 	penstockv1.ErrorReason_ERROR_REASON_DEADLINE: {
 		codes.DeadlineExceeded, "The caller's deadline passed before it was done.", "Try again with a longer one.", time.Second},
+	penstockv1.ErrorReason_ERROR_REASON_SIGNAL_REPLACED: {
+		codes.Aborted, "Another Signal stream was opened for the session.", "Use that one; do not open this one again.", 0},
 }
 
 // fail returns a failure of a reason.

@@ -69,6 +69,8 @@ func (s *trackServer) newGrab(ctx context.Context, r *penstockv1.GetFrameRequest
 	}
 	g := &grab{format: format, limit: int(orDefault(r.GetMaxReceiveMessageBytes(), defaultMessage))}
 	g.attach = attacher{svc: s.Service, session: live, selector: sel, prefix: "format.", limit: g.limit, request: g.request}
+	// One picture has no rate of its own: it raises nobody's.
+	g.attach.want = live.hub.want(sel, shape{width: format.Width, height: format.Height, fps: 1})
 	return g, nil
 }
 

@@ -94,13 +94,31 @@ func (m *mirror) answered(generation uint64) {
 	m.signal()
 }
 
-// CandidateGathered implements rtcpool.Observer. Only the open conversation wants it.
-func (m *mirror) CandidateGathered(uint64, rtcpool.Candidate) {}
+// awaiting notes whether signalling keeps a session that waits for its first offer, so that it does not expire.
+func (m *mirror) awaiting(kept bool) {
+	m.mu.Lock()
+	defer m.signal()
+	defer m.mu.Unlock()
+	if m.generation > 0 {
+		return
+	}
+	m.expires, m.changed = time.Time{}, true
+	if !kept {
+		m.expires = time.Now().Add(m.grace)
+	}
+}
 
-// RestartNeeded implements rtcpool.Observer. Only the open conversation wants it.
-func (m *mirror) RestartNeeded(rtcpool.Restart) {}
+// overlay brings a record up to what was told.
+func (m *mirror) overlay(rec *resolverstore.Session) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.state != 0 {
+		rec.State = m.state
+	}
+	rec.Generation, rec.Expires = max(rec.Generation, m.generation), m.expires
+}
 
-// StateChanged implements rtcpool.Observer. States of older generations are not the session's.
+// StateChanged takes the state of a generation's peer connection. States of older generations are not the session's.
 func (m *mirror) StateChanged(generation uint64, state rtcpool.State) {
 	m.mu.Lock()
 	defer m.signal()
@@ -124,7 +142,7 @@ func (m *mirror) StateChanged(generation uint64, state rtcpool.State) {
 	m.changed = true
 }
 
-// SessionEnded implements rtcpool.Observer. A reason that was given before counts.
+// SessionEnded ends the mirror. A reason that was given before counts.
 func (m *mirror) SessionEnded(reason rtcpool.EndReason) {
 	switch reason {
 	case rtcpool.EndMediaLost:
@@ -139,6 +157,13 @@ func (m *mirror) SessionEnded(reason rtcpool.EndReason) {
 	m.mu.Unlock()
 	close(m.over)
 	m.signal()
+}
+
+// endReason returns why the session has ended, or is about to.
+func (m *mirror) endReason() resolverstore.SessionEndReason {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.reason
 }
 
 // endWith notes why the session is about to end.

@@ -31,6 +31,7 @@ type Service struct {
 	closed   bool
 	sessions map[string]*session // open ones, by id
 	ended    sync.WaitGroup      // one for each session that is not forgotten
+	talking  sync.WaitGroup      // one for each goroutine of a conversation
 }
 
 // New returns a service without sessions. Close must be called.
@@ -91,6 +92,7 @@ func (s *Service) Close() {
 	}
 	closing.Wait()
 	s.ended.Wait()
+	s.talking.Wait()
 }
 
 // open starts a session in the pool and lets the store follow it. The session is in the store already.
@@ -105,7 +107,7 @@ func (s *Service) open(rec resolverstore.Session, servers []rtcpool.ICEServer) (
 		return nil, fmt.Errorf("opening session %q: %w: %d sessions", rec.Key.ID, errLimit, s.cfg.Limits.Sessions)
 	}
 	rtc, err := s.cfg.Pool.Open(rtcpool.SessionConfig{
-		ID: rec.Key.ID, ICEServers: servers, Grace: rec.Grace, Observer: live.mirror,
+		ID: rec.Key.ID, ICEServers: servers, Grace: rec.Grace, Observer: observer{live.mirror, live.hub},
 		EndOnRemoteClose: rec.Source == resolverstore.SourceWHIP, // nobody else could offer again
 	})
 	if err != nil {

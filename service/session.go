@@ -19,7 +19,10 @@ type session struct {
 	rtc    *rtcpool.Session
 	mirror *mirror       // from the peer connections into the store
 	view   *view         // from the store to the streams
+	hub    *hub          // to and from signalling
 	gone   chan struct{} // closed when the pool and the store know the end
+
+	keeping sync.Mutex // held while the session is told whether signalling keeps it
 
 	mu        sync.Mutex
 	publisher string // resource id of the WHIP publication, "" while there is none
@@ -28,9 +31,10 @@ type session struct {
 
 // newSession returns a session that is not in the pool yet.
 func newSession(svc *Service, rec resolverstore.Session) *session {
+	h := newHub(rec.Key.ID)
 	return &session{
 		svc: svc, key: rec.Key, fence: rec.Fence, source: rec.Source,
-		mirror: newMirror(rec.Grace, rec.Expires), view: newView(), gone: make(chan struct{}),
+		mirror: newMirror(rec.Grace, rec.Expires), view: newView(h.tracksChanged), hub: h, gone: make(chan struct{}),
 	}
 }
 
@@ -84,7 +88,13 @@ func (v *session) negotiate(ctx context.Context, o rtcpool.Offer) (rtcpool.Resul
 	v.mu.Unlock()
 	r, err := v.rtc.Negotiate(ctx, o)
 	if r.Answer != nil {
-		v.mirror.answered(r.Answer.Generation)
+		v.answered(r.Answer.Generation)
 	}
 	return r, err
+}
+
+// answered notes that an offer of a generation was answered.
+func (v *session) answered(generation uint64) {
+	v.mirror.answered(generation)
+	v.hub.answered(generation)
 }

@@ -17,7 +17,7 @@ import (
 	"github.com/penstock-media/penstock/rtcpool"
 )
 
-// sessionServer implements SessionService. Signal is left to a later version.
+// sessionServer implements SessionService.
 type sessionServer struct {
 	penstockv1.UnimplementedSessionServiceServer
 	*Service
@@ -106,7 +106,7 @@ func requestHash(r *penstockv1.CreateSessionRequest) (string, error) {
 
 // GetSession implements penstockv1.SessionServiceServer.
 func (s *sessionServer) GetSession(ctx context.Context, r *penstockv1.GetSessionRequest) (*penstockv1.GetSessionResponse, error) {
-	rec, err := s.cfg.Store.GetSession(ctx, key(r.GetSessionId()))
+	rec, err := s.record(ctx, r.GetSessionId())
 	if err != nil {
 		return nil, err
 	}
@@ -170,7 +170,9 @@ func (s *sessionServer) Negotiate(ctx context.Context, r *penstockv1.NegotiateRe
 	if err != nil {
 		return nil, err
 	}
-	result, err := v.negotiate(ctx, rtcpool.Offer{Generation: r.GetGeneration(), SDP: r.GetSdp()})
+	result, err := v.negotiate(ctx, rtcpool.Offer{
+		Generation: r.GetGeneration(), SDP: r.GetSdp(), Trickle: v.hub.listening(),
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -207,21 +209,5 @@ func (s *sessionServer) UpdateIceServers(ctx context.Context, r *penstockv1.Upda
 
 // ReportEvents implements penstockv1.SessionServiceServer.
 func (s *sessionServer) ReportEvents(ctx context.Context, r *penstockv1.ReportEventsRequest) (*penstockv1.ReportEventsResponse, error) {
-	events, index, ignored := callEvents(r.GetEvents())
-	applied, err := s.cfg.Store.ApplyEvents(ctx, key(r.GetSessionId()), events)
-	if err != nil {
-		return nil, err
-	}
-	for _, v := range applied.Ignored {
-		if v.Index < 0 || v.Index >= len(index) {
-			continue
-		}
-		ignored = append(ignored, &penstockv1.IgnoredEvent{Index: uint32(index[v.Index]), Reason: v.Reason})
-	}
-	return &penstockv1.ReportEventsResponse{Revision: applied.Revision, Ignored: ignored}, nil
-}
-
-// Signal implements penstockv1.SessionServiceServer.
-func (s *sessionServer) Signal(penstockv1.SessionService_SignalServer) error {
-	return notImplemented("The call Signal")
+	return s.report(ctx, r.GetSessionId(), r.GetEvents())
 }

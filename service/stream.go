@@ -74,6 +74,11 @@ func (s *trackServer) newStream(r *penstockv1.StreamTrackRequest, out grpc.Serve
 		svc: s.Service, session: live, selector: sel, prefix: formatPrefix(r.GetFormat()), room: headerRoom,
 		limit: int(orDefault(r.GetMaxReceiveMessageBytes(), defaultMessage)), woken: st.tellDrain,
 	}
+	asked, err := formatRequest(r.GetFormat(), mediaKind(sel.Source.Kind()), media.I420)
+	if err != nil {
+		return nil, err
+	}
+	st.attach.want = live.hub.want(sel, shapeOf(asked))
 	st.attach.request = func(t resolverstore.Track) (media.Request, error) {
 		req, err := formatRequest(r.GetFormat(), mediaKind(t.Kind), media.I420)
 		req.Queue = queue(r.GetPolicy(), s.cfg.Limits.QueueBytes)

@@ -18,8 +18,13 @@ type trackServer struct {
 func (s *trackServer) ResolveTrack(ctx context.Context, r *penstockv1.ResolveTrackRequest) (*penstockv1.ResolveTrackResponse, error) {
 	ctx, cancel := s.drain.bound(ctx)
 	defer cancel()
+	sel := trackSelector(r.GetSelector())
+	if v := s.session(r.GetSessionId()); v != nil {
+		// A track that is not sent while nobody wants it would never be live.
+		defer v.hub.want(sel, shape{any: true}).close()
+	}
 	spanCtx, span := s.tracer.Start(ctx, "service.resolve")
-	t, err := s.cfg.Store.Resolve(spanCtx, key(r.GetSessionId()), trackSelector(r.GetSelector()))
+	t, err := s.cfg.Store.Resolve(spanCtx, key(r.GetSessionId()), sel)
 	endSpan(span, err)
 	if err != nil {
 		if ctx.Err() != nil {

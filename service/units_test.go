@@ -79,7 +79,7 @@ func TestViewFollows(t *testing.T) {
 	live := func(revision uint64, media string) resolverstore.Track {
 		return resolverstore.Track{ID: "t", State: resolverstore.TrackLive, Revision: revision, Media: &resolverstore.Media{ID: media}}
 	}
-	v := newView()
+	v := newView(func([]resolverstore.Track, []string) {})
 	var woken int
 	f := v.follow(live(5, "m1"), func() { woken++ })
 	if !f.carries("m1") || f.carries("m2") {
@@ -129,7 +129,7 @@ func TestViewSurvivesLostWatch(t *testing.T) {
 	memory := resolverstore.NewMemory(resolverstore.Config{})
 	_, _, err := memory.CreateSession(t.Context(), resolverstore.Session{Key: key("s"), Fence: resolverstore.Fence{Owner: "me"}})
 	must(t, err)
-	v := newView()
+	v := newView(func([]resolverstore.Track, []string) {})
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	go func() {

@@ -71,9 +71,7 @@ func validate(req any) error {
 		f.iceServers(r.GetIceServers())
 	case *penstockv1.ReportEventsRequest:
 		f.session(r.GetSessionId())
-		if n := len(r.GetEvents()); n > maxEvents {
-			f.add("events", "has %d entries; at most %d go into one request", n, maxEvents)
-		}
+		f.events(len(r.GetEvents()))
 	case *penstockv1.ResolveTrackRequest:
 		f.session(r.GetSessionId())
 		f.selector(r.GetSelector())
@@ -92,6 +90,13 @@ func validate(req any) error {
 		}
 	}
 	return f.err()
+}
+
+// events checks how many there are; each by itself is ignored if it cannot be used.
+func (f *faults) events(n int) {
+	if n > maxEvents {
+		f.add("events", "has %d entries; at most %d go into one request", n, maxEvents)
+	}
 }
 
 // session checks an id that names a session.

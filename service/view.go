@@ -20,6 +20,7 @@ type view struct {
 	order     []string // of ended, oldest first
 	followers map[string]map[*following]struct{}
 	over      bool // nothing more will be told
+	changed   func(changed []resolverstore.Track, removed []string)
 }
 
 // following is a stream that follows one track.
@@ -32,9 +33,10 @@ type following struct {
 	end   resolverstore.TrackEndReason
 }
 
-// newView returns an empty view.
-func newView() *view {
+// newView returns an empty view. changed is called at each change, in order, without locks; it must not block.
+func newView(changed func(changed []resolverstore.Track, removed []string)) *view {
 	return &view{
+		changed:   changed,
 		tracks:    make(map[string]resolverstore.Track),
 		ended:     make(map[string]resolverstore.TrackEndReason),
 		followers: make(map[string]map[*following]struct{}),
@@ -85,17 +87,21 @@ func (v *view) apply(c resolverstore.Change) {
 			wake = append(wake, f.wake)
 		}
 	}
+	var gone []string
 	for _, t := range c.Removed {
+		gone = append(gone, t.ID)
 		wake = append(wake, v.removeLocked(t.ID, t.EndReason)...)
 	}
 	if c.Snapshot {
 		for id := range v.tracks {
 			if !named[id] {
+				gone = append(gone, id)
 				wake = append(wake, v.removeLocked(id, resolverstore.TrackMediaEnded)...)
 			}
 		}
 	}
 	v.mu.Unlock()
+	v.changed(c.Tracks, gone)
 	for _, f := range wake {
 		f()
 	}

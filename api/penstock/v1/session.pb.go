@@ -1630,7 +1630,8 @@ func (x *IgnoredEvent) GetReason() string {
 	return ""
 }
 
-// WantedTrack is what consumers want of one track, so that signalling can subscribe, unsubscribe and pick layers.
+// WantedTrack is what consumers want of one track, so that signalling can subscribe, unsubscribe and pick layers. Calls of
+// StreamTrack, GetFrame and ResolveTrack that wait for a track want it too; ResolveTrack asks for no size.
 type WantedTrack struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The track.

@@ -1179,7 +1179,8 @@ type SignalOpen struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The session.
 	SessionId string `protobuf:"bytes,1,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
-	// The generation the caller is at; 0 when it has none.
+	// The generation the caller is at; 0 when it has none. If the gateway knows no such peer connection, or may take no further offer
+	// for it, the reply is followed by a restart.
 	Generation    uint64 `protobuf:"varint,2,opt,name=generation,proto3" json:"generation,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1287,7 +1288,7 @@ func (x *SignalOffer) GetSdp() string {
 // SignalCandidate carries a candidate, in either direction.
 type SignalCandidate struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The generation it belongs to.
+	// The generation it belongs to; 0, from the caller, is that of its last offer in this conversation, else the current one, or 1.
 	Generation uint64 `protobuf:"varint,1,opt,name=generation,proto3" json:"generation,omitempty"`
 	// The candidate, or end-of-candidates.
 	Candidate     *IceCandidate `protobuf:"bytes,2,opt,name=candidate,proto3" json:"candidate,omitempty"`
@@ -1452,6 +1453,7 @@ type SignalResponse struct {
 	//	*SignalResponse_Restart
 	//	*SignalResponse_GoingAway
 	//	*SignalResponse_IceServersResult
+	//	*SignalResponse_Ended
 	Message       isSignalResponse_Message `protobuf_oneof:"message"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1609,6 +1611,15 @@ func (x *SignalResponse) GetIceServersResult() *UpdateIceServersResponse {
 	return nil
 }
 
+func (x *SignalResponse) GetEnded() *SignalEnded {
+	if x != nil {
+		if x, ok := x.Message.(*SignalResponse_Ended); ok {
+			return x.Ended
+		}
+	}
+	return nil
+}
+
 type isSignalResponse_Message interface {
 	isSignalResponse_Message()
 }
@@ -1644,7 +1655,7 @@ type SignalResponse_Error struct {
 }
 
 type SignalResponse_Candidate struct {
-	// A candidate of the gateway.
+	// A candidate of the gateway. It never comes before the answer to this conversation's offer that it belongs to.
 	Candidate *SignalCandidate `protobuf:"bytes,8,opt,name=candidate,proto3,oneof"`
 }
 
@@ -1654,7 +1665,7 @@ type SignalResponse_ConnectionState struct {
 }
 
 type SignalResponse_WantedTrack struct {
-	// What is wanted of a track changed.
+	// What is wanted of a track changed, or the track was published. Of a track that is no longer published nothing is said.
 	WantedTrack *WantedTrack `protobuf:"bytes,10,opt,name=wanted_track,json=wantedTrack,proto3,oneof"`
 }
 
@@ -1671,6 +1682,11 @@ type SignalResponse_GoingAway struct {
 type SignalResponse_IceServersResult struct {
 	// Reply to ICE servers.
 	IceServersResult *UpdateIceServersResponse `protobuf:"bytes,13,opt,name=ice_servers_result,json=iceServersResult,proto3,oneof"`
+}
+
+type SignalResponse_Ended struct {
+	// The session has ended; the last message.
+	Ended *SignalEnded `protobuf:"bytes,14,opt,name=ended,proto3,oneof"`
 }
 
 func (*SignalResponse_Opened) isSignalResponse_Message() {}
@@ -1696,6 +1712,8 @@ func (*SignalResponse_Restart) isSignalResponse_Message() {}
 func (*SignalResponse_GoingAway) isSignalResponse_Message() {}
 
 func (*SignalResponse_IceServersResult) isSignalResponse_Message() {}
+
+func (*SignalResponse_Ended) isSignalResponse_Message() {}
 
 // SignalError is an error of one message.
 type SignalError struct {
@@ -1926,6 +1944,52 @@ func (x *SignalGoingAway) GetGrace() *durationpb.Duration {
 	return nil
 }
 
+// SignalEnded says that the session is over.
+type SignalEnded struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Why.
+	Reason        SessionEndReason `protobuf:"varint,1,opt,name=reason,proto3,enum=penstock.v1.SessionEndReason" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SignalEnded) Reset() {
+	*x = SignalEnded{}
+	mi := &file_penstock_v1_session_service_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SignalEnded) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SignalEnded) ProtoMessage() {}
+
+func (x *SignalEnded) ProtoReflect() protoreflect.Message {
+	mi := &file_penstock_v1_session_service_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SignalEnded.ProtoReflect.Descriptor instead.
+func (*SignalEnded) Descriptor() ([]byte, []int) {
+	return file_penstock_v1_session_service_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *SignalEnded) GetReason() SessionEndReason {
+	if x != nil {
+		return x.Reason
+	}
+	return SessionEndReason_SESSION_END_REASON_UNSPECIFIED
+}
+
 var File_penstock_v1_session_service_proto protoreflect.FileDescriptor
 
 const file_penstock_v1_session_service_proto_rawDesc = "" +
@@ -2031,7 +2095,7 @@ const file_penstock_v1_session_service_proto_rawDesc = "" +
 	"\x06events\x18\x01 \x03(\v2\x16.penstock.v1.CallEventR\x06events\"K\n" +
 	"\x10SignalIceServers\x127\n" +
 	"\vice_servers\x18\x01 \x03(\v2\x16.penstock.v1.IceServerR\n" +
-	"iceServers\"\xb6\x06\n" +
+	"iceServers\"\xe8\x06\n" +
 	"\x0eSignalResponse\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x01 \x01(\x04R\trequestId\x12.\n" +
@@ -2048,7 +2112,8 @@ const file_penstock_v1_session_service_proto_rawDesc = "" +
 	"\arestart\x18\v \x01(\v2\x1a.penstock.v1.SignalRestartH\x00R\arestart\x12=\n" +
 	"\n" +
 	"going_away\x18\f \x01(\v2\x1c.penstock.v1.SignalGoingAwayH\x00R\tgoingAway\x12U\n" +
-	"\x12ice_servers_result\x18\r \x01(\v2%.penstock.v1.UpdateIceServersResponseH\x00R\x10iceServersResultB\t\n" +
+	"\x12ice_servers_result\x18\r \x01(\v2%.penstock.v1.UpdateIceServersResponseH\x00R\x10iceServersResult\x120\n" +
+	"\x05ended\x18\x0e \x01(\v2\x18.penstock.v1.SignalEndedH\x00R\x05endedB\t\n" +
 	"\amessage\"S\n" +
 	"\vSignalError\x12\x12\n" +
 	"\x04code\x18\x01 \x01(\x05R\x04code\x12\x18\n" +
@@ -2065,7 +2130,9 @@ const file_penstock_v1_session_service_proto_rawDesc = "" +
 	"\x0emin_generation\x18\x02 \x01(\x04R\rminGeneration\x12\x16\n" +
 	"\x06reason\x18\x03 \x01(\tR\x06reason\"B\n" +
 	"\x0fSignalGoingAway\x12/\n" +
-	"\x05grace\x18\x01 \x01(\v2\x19.google.protobuf.DurationR\x05grace*\xa6\x01\n" +
+	"\x05grace\x18\x01 \x01(\v2\x19.google.protobuf.DurationR\x05grace\"D\n" +
+	"\vSignalEnded\x125\n" +
+	"\x06reason\x18\x01 \x01(\x0e2\x1d.penstock.v1.SessionEndReasonR\x06reason*\xa6\x01\n" +
 	"\x0fCandidateResult\x12 \n" +
 	"\x1cCANDIDATE_RESULT_UNSPECIFIED\x10\x00\x12\x1a\n" +
 	"\x16CANDIDATE_RESULT_ADDED\x10\x01\x12\x19\n" +
@@ -2097,7 +2164,7 @@ func file_penstock_v1_session_service_proto_rawDescGZIP() []byte {
 }
 
 var file_penstock_v1_session_service_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_penstock_v1_session_service_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
+var file_penstock_v1_session_service_proto_msgTypes = make([]protoimpl.MessageInfo, 30)
 var file_penstock_v1_session_service_proto_goTypes = []any{
 	(CandidateResult)(0),             // 0: penstock.v1.CandidateResult
 	(*CreateSessionRequest)(nil),     // 1: penstock.v1.CreateSessionRequest
@@ -2127,85 +2194,89 @@ var file_penstock_v1_session_service_proto_goTypes = []any{
 	(*SignalConnectionState)(nil),    // 25: penstock.v1.SignalConnectionState
 	(*SignalRestart)(nil),            // 26: penstock.v1.SignalRestart
 	(*SignalGoingAway)(nil),          // 27: penstock.v1.SignalGoingAway
-	nil,                              // 28: penstock.v1.CreateSessionRequest.LabelsEntry
-	nil,                              // 29: penstock.v1.ListSessionsRequest.LabelsEntry
-	(*IceServer)(nil),                // 30: penstock.v1.IceServer
-	(*OffersSource)(nil),             // 31: penstock.v1.OffersSource
-	(*LiveKitSource)(nil),            // 32: penstock.v1.LiveKitSource
-	(*WhepSource)(nil),               // 33: penstock.v1.WhepSource
-	(*durationpb.Duration)(nil),      // 34: google.protobuf.Duration
-	(*Session)(nil),                  // 35: penstock.v1.Session
-	(*Answer)(nil),                   // 36: penstock.v1.Answer
-	(*Dropped)(nil),                  // 37: penstock.v1.Dropped
-	(*IceCandidate)(nil),             // 38: penstock.v1.IceCandidate
-	(*CallEvent)(nil),                // 39: penstock.v1.CallEvent
-	(*IgnoredEvent)(nil),             // 40: penstock.v1.IgnoredEvent
-	(*WantedTrack)(nil),              // 41: penstock.v1.WantedTrack
-	(PeerConnectionState)(0),         // 42: penstock.v1.PeerConnectionState
+	(*SignalEnded)(nil),              // 28: penstock.v1.SignalEnded
+	nil,                              // 29: penstock.v1.CreateSessionRequest.LabelsEntry
+	nil,                              // 30: penstock.v1.ListSessionsRequest.LabelsEntry
+	(*IceServer)(nil),                // 31: penstock.v1.IceServer
+	(*OffersSource)(nil),             // 32: penstock.v1.OffersSource
+	(*LiveKitSource)(nil),            // 33: penstock.v1.LiveKitSource
+	(*WhepSource)(nil),               // 34: penstock.v1.WhepSource
+	(*durationpb.Duration)(nil),      // 35: google.protobuf.Duration
+	(*Session)(nil),                  // 36: penstock.v1.Session
+	(*Answer)(nil),                   // 37: penstock.v1.Answer
+	(*Dropped)(nil),                  // 38: penstock.v1.Dropped
+	(*IceCandidate)(nil),             // 39: penstock.v1.IceCandidate
+	(*CallEvent)(nil),                // 40: penstock.v1.CallEvent
+	(*IgnoredEvent)(nil),             // 41: penstock.v1.IgnoredEvent
+	(*WantedTrack)(nil),              // 42: penstock.v1.WantedTrack
+	(PeerConnectionState)(0),         // 43: penstock.v1.PeerConnectionState
+	(SessionEndReason)(0),            // 44: penstock.v1.SessionEndReason
 }
 var file_penstock_v1_session_service_proto_depIdxs = []int32{
-	28, // 0: penstock.v1.CreateSessionRequest.labels:type_name -> penstock.v1.CreateSessionRequest.LabelsEntry
-	30, // 1: penstock.v1.CreateSessionRequest.ice_servers:type_name -> penstock.v1.IceServer
-	31, // 2: penstock.v1.CreateSessionRequest.offers:type_name -> penstock.v1.OffersSource
-	32, // 3: penstock.v1.CreateSessionRequest.livekit:type_name -> penstock.v1.LiveKitSource
-	33, // 4: penstock.v1.CreateSessionRequest.whep:type_name -> penstock.v1.WhepSource
-	34, // 5: penstock.v1.CreateSessionRequest.grace:type_name -> google.protobuf.Duration
-	35, // 6: penstock.v1.CreateSessionResponse.session:type_name -> penstock.v1.Session
-	35, // 7: penstock.v1.GetSessionResponse.session:type_name -> penstock.v1.Session
-	29, // 8: penstock.v1.ListSessionsRequest.labels:type_name -> penstock.v1.ListSessionsRequest.LabelsEntry
-	35, // 9: penstock.v1.ListSessionsResponse.sessions:type_name -> penstock.v1.Session
-	36, // 10: penstock.v1.NegotiateResponse.answer:type_name -> penstock.v1.Answer
-	37, // 11: penstock.v1.NegotiateResponse.dropped:type_name -> penstock.v1.Dropped
-	38, // 12: penstock.v1.AddIceCandidateRequest.candidate:type_name -> penstock.v1.IceCandidate
+	29, // 0: penstock.v1.CreateSessionRequest.labels:type_name -> penstock.v1.CreateSessionRequest.LabelsEntry
+	31, // 1: penstock.v1.CreateSessionRequest.ice_servers:type_name -> penstock.v1.IceServer
+	32, // 2: penstock.v1.CreateSessionRequest.offers:type_name -> penstock.v1.OffersSource
+	33, // 3: penstock.v1.CreateSessionRequest.livekit:type_name -> penstock.v1.LiveKitSource
+	34, // 4: penstock.v1.CreateSessionRequest.whep:type_name -> penstock.v1.WhepSource
+	35, // 5: penstock.v1.CreateSessionRequest.grace:type_name -> google.protobuf.Duration
+	36, // 6: penstock.v1.CreateSessionResponse.session:type_name -> penstock.v1.Session
+	36, // 7: penstock.v1.GetSessionResponse.session:type_name -> penstock.v1.Session
+	30, // 8: penstock.v1.ListSessionsRequest.labels:type_name -> penstock.v1.ListSessionsRequest.LabelsEntry
+	36, // 9: penstock.v1.ListSessionsResponse.sessions:type_name -> penstock.v1.Session
+	37, // 10: penstock.v1.NegotiateResponse.answer:type_name -> penstock.v1.Answer
+	38, // 11: penstock.v1.NegotiateResponse.dropped:type_name -> penstock.v1.Dropped
+	39, // 12: penstock.v1.AddIceCandidateRequest.candidate:type_name -> penstock.v1.IceCandidate
 	0,  // 13: penstock.v1.AddIceCandidateResponse.result:type_name -> penstock.v1.CandidateResult
-	30, // 14: penstock.v1.UpdateIceServersRequest.ice_servers:type_name -> penstock.v1.IceServer
-	39, // 15: penstock.v1.ReportEventsRequest.events:type_name -> penstock.v1.CallEvent
-	40, // 16: penstock.v1.ReportEventsResponse.ignored:type_name -> penstock.v1.IgnoredEvent
+	31, // 14: penstock.v1.UpdateIceServersRequest.ice_servers:type_name -> penstock.v1.IceServer
+	40, // 15: penstock.v1.ReportEventsRequest.events:type_name -> penstock.v1.CallEvent
+	41, // 16: penstock.v1.ReportEventsResponse.ignored:type_name -> penstock.v1.IgnoredEvent
 	18, // 17: penstock.v1.SignalRequest.open:type_name -> penstock.v1.SignalOpen
 	19, // 18: penstock.v1.SignalRequest.offer:type_name -> penstock.v1.SignalOffer
 	20, // 19: penstock.v1.SignalRequest.candidate:type_name -> penstock.v1.SignalCandidate
 	21, // 20: penstock.v1.SignalRequest.events:type_name -> penstock.v1.SignalEvents
 	22, // 21: penstock.v1.SignalRequest.ice_servers:type_name -> penstock.v1.SignalIceServers
-	38, // 22: penstock.v1.SignalCandidate.candidate:type_name -> penstock.v1.IceCandidate
-	39, // 23: penstock.v1.SignalEvents.events:type_name -> penstock.v1.CallEvent
-	30, // 24: penstock.v1.SignalIceServers.ice_servers:type_name -> penstock.v1.IceServer
-	35, // 25: penstock.v1.SignalResponse.opened:type_name -> penstock.v1.Session
-	36, // 26: penstock.v1.SignalResponse.answer:type_name -> penstock.v1.Answer
-	37, // 27: penstock.v1.SignalResponse.dropped:type_name -> penstock.v1.Dropped
+	39, // 22: penstock.v1.SignalCandidate.candidate:type_name -> penstock.v1.IceCandidate
+	40, // 23: penstock.v1.SignalEvents.events:type_name -> penstock.v1.CallEvent
+	31, // 24: penstock.v1.SignalIceServers.ice_servers:type_name -> penstock.v1.IceServer
+	36, // 25: penstock.v1.SignalResponse.opened:type_name -> penstock.v1.Session
+	37, // 26: penstock.v1.SignalResponse.answer:type_name -> penstock.v1.Answer
+	38, // 27: penstock.v1.SignalResponse.dropped:type_name -> penstock.v1.Dropped
 	12, // 28: penstock.v1.SignalResponse.candidate_result:type_name -> penstock.v1.AddIceCandidateResponse
 	16, // 29: penstock.v1.SignalResponse.events_result:type_name -> penstock.v1.ReportEventsResponse
 	24, // 30: penstock.v1.SignalResponse.error:type_name -> penstock.v1.SignalError
 	20, // 31: penstock.v1.SignalResponse.candidate:type_name -> penstock.v1.SignalCandidate
 	25, // 32: penstock.v1.SignalResponse.connection_state:type_name -> penstock.v1.SignalConnectionState
-	41, // 33: penstock.v1.SignalResponse.wanted_track:type_name -> penstock.v1.WantedTrack
+	42, // 33: penstock.v1.SignalResponse.wanted_track:type_name -> penstock.v1.WantedTrack
 	26, // 34: penstock.v1.SignalResponse.restart:type_name -> penstock.v1.SignalRestart
 	27, // 35: penstock.v1.SignalResponse.going_away:type_name -> penstock.v1.SignalGoingAway
 	14, // 36: penstock.v1.SignalResponse.ice_servers_result:type_name -> penstock.v1.UpdateIceServersResponse
-	42, // 37: penstock.v1.SignalConnectionState.state:type_name -> penstock.v1.PeerConnectionState
-	34, // 38: penstock.v1.SignalGoingAway.grace:type_name -> google.protobuf.Duration
-	1,  // 39: penstock.v1.SessionService.CreateSession:input_type -> penstock.v1.CreateSessionRequest
-	3,  // 40: penstock.v1.SessionService.GetSession:input_type -> penstock.v1.GetSessionRequest
-	5,  // 41: penstock.v1.SessionService.ListSessions:input_type -> penstock.v1.ListSessionsRequest
-	7,  // 42: penstock.v1.SessionService.DeleteSession:input_type -> penstock.v1.DeleteSessionRequest
-	9,  // 43: penstock.v1.SessionService.Negotiate:input_type -> penstock.v1.NegotiateRequest
-	11, // 44: penstock.v1.SessionService.AddIceCandidate:input_type -> penstock.v1.AddIceCandidateRequest
-	13, // 45: penstock.v1.SessionService.UpdateIceServers:input_type -> penstock.v1.UpdateIceServersRequest
-	15, // 46: penstock.v1.SessionService.ReportEvents:input_type -> penstock.v1.ReportEventsRequest
-	17, // 47: penstock.v1.SessionService.Signal:input_type -> penstock.v1.SignalRequest
-	2,  // 48: penstock.v1.SessionService.CreateSession:output_type -> penstock.v1.CreateSessionResponse
-	4,  // 49: penstock.v1.SessionService.GetSession:output_type -> penstock.v1.GetSessionResponse
-	6,  // 50: penstock.v1.SessionService.ListSessions:output_type -> penstock.v1.ListSessionsResponse
-	8,  // 51: penstock.v1.SessionService.DeleteSession:output_type -> penstock.v1.DeleteSessionResponse
-	10, // 52: penstock.v1.SessionService.Negotiate:output_type -> penstock.v1.NegotiateResponse
-	12, // 53: penstock.v1.SessionService.AddIceCandidate:output_type -> penstock.v1.AddIceCandidateResponse
-	14, // 54: penstock.v1.SessionService.UpdateIceServers:output_type -> penstock.v1.UpdateIceServersResponse
-	16, // 55: penstock.v1.SessionService.ReportEvents:output_type -> penstock.v1.ReportEventsResponse
-	23, // 56: penstock.v1.SessionService.Signal:output_type -> penstock.v1.SignalResponse
-	48, // [48:57] is the sub-list for method output_type
-	39, // [39:48] is the sub-list for method input_type
-	39, // [39:39] is the sub-list for extension type_name
-	39, // [39:39] is the sub-list for extension extendee
-	0,  // [0:39] is the sub-list for field type_name
+	28, // 37: penstock.v1.SignalResponse.ended:type_name -> penstock.v1.SignalEnded
+	43, // 38: penstock.v1.SignalConnectionState.state:type_name -> penstock.v1.PeerConnectionState
+	35, // 39: penstock.v1.SignalGoingAway.grace:type_name -> google.protobuf.Duration
+	44, // 40: penstock.v1.SignalEnded.reason:type_name -> penstock.v1.SessionEndReason
+	1,  // 41: penstock.v1.SessionService.CreateSession:input_type -> penstock.v1.CreateSessionRequest
+	3,  // 42: penstock.v1.SessionService.GetSession:input_type -> penstock.v1.GetSessionRequest
+	5,  // 43: penstock.v1.SessionService.ListSessions:input_type -> penstock.v1.ListSessionsRequest
+	7,  // 44: penstock.v1.SessionService.DeleteSession:input_type -> penstock.v1.DeleteSessionRequest
+	9,  // 45: penstock.v1.SessionService.Negotiate:input_type -> penstock.v1.NegotiateRequest
+	11, // 46: penstock.v1.SessionService.AddIceCandidate:input_type -> penstock.v1.AddIceCandidateRequest
+	13, // 47: penstock.v1.SessionService.UpdateIceServers:input_type -> penstock.v1.UpdateIceServersRequest
+	15, // 48: penstock.v1.SessionService.ReportEvents:input_type -> penstock.v1.ReportEventsRequest
+	17, // 49: penstock.v1.SessionService.Signal:input_type -> penstock.v1.SignalRequest
+	2,  // 50: penstock.v1.SessionService.CreateSession:output_type -> penstock.v1.CreateSessionResponse
+	4,  // 51: penstock.v1.SessionService.GetSession:output_type -> penstock.v1.GetSessionResponse
+	6,  // 52: penstock.v1.SessionService.ListSessions:output_type -> penstock.v1.ListSessionsResponse
+	8,  // 53: penstock.v1.SessionService.DeleteSession:output_type -> penstock.v1.DeleteSessionResponse
+	10, // 54: penstock.v1.SessionService.Negotiate:output_type -> penstock.v1.NegotiateResponse
+	12, // 55: penstock.v1.SessionService.AddIceCandidate:output_type -> penstock.v1.AddIceCandidateResponse
+	14, // 56: penstock.v1.SessionService.UpdateIceServers:output_type -> penstock.v1.UpdateIceServersResponse
+	16, // 57: penstock.v1.SessionService.ReportEvents:output_type -> penstock.v1.ReportEventsResponse
+	23, // 58: penstock.v1.SessionService.Signal:output_type -> penstock.v1.SignalResponse
+	50, // [50:59] is the sub-list for method output_type
+	41, // [41:50] is the sub-list for method input_type
+	41, // [41:41] is the sub-list for extension type_name
+	41, // [41:41] is the sub-list for extension extendee
+	0,  // [0:41] is the sub-list for field type_name
 }
 
 func init() { file_penstock_v1_session_service_proto_init() }
@@ -2243,6 +2314,7 @@ func file_penstock_v1_session_service_proto_init() {
 		(*SignalResponse_Restart)(nil),
 		(*SignalResponse_GoingAway)(nil),
 		(*SignalResponse_IceServersResult)(nil),
+		(*SignalResponse_Ended)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -2250,7 +2322,7 @@ func file_penstock_v1_session_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_penstock_v1_session_service_proto_rawDesc), len(file_penstock_v1_session_service_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   29,
+			NumMessages:   30,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -60,7 +60,20 @@ type SessionServiceClient interface {
 	// ReportEvents tells what happens in the call.
 	ReportEvents(ctx context.Context, in *ReportEventsRequest, opts ...grpc.CallOption) (*ReportEventsResponse, error)
 	// Signal is all of the above in one ordered conversation, plus what the gateway has to say.
-	// Losing the stream does not lose the session: within the grace the caller opens it again, on any pod.
+	//
+	// The caller opens first; the reply says where things stand, and is followed by what still matters of what was said while
+	// nobody listened: a restart that is needed, the state of the current generation, its local candidates, and what is
+	// wanted of every published track. Each request gets one reply, with its request_id. Replies to requests of one kind come in the order of
+	// the requests; an offer that takes its time holds up no candidates and no events. What the gateway says by itself is
+	// level-triggered: of a state that changed several times before it could be sent, the last is sent.
+	//
+	// A session has one conversation. A newer one takes its place, and the older ends with ABORTED, SIGNAL_REPLACED: do not open
+	// it again. Losing the stream does not lose the session: the caller opens it again, on any pod. While a session has not
+	// been offered anything, an open conversation keeps it from expiring.
+	//
+	// The stream ends with OK after `ended`, or when the caller has closed its side and has got all replies; with INVALID_ARGUMENT when
+	// the first message is not open, or a later one is; with RESOURCE_EXHAUSTED, CONSUMER_STALLED, when the caller does not read; and with
+	// UNAVAILABLE, DRAINING, after going_away. What is wrong with one message is told by `error`, and the conversation goes on.
 	Signal(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[SignalRequest, SignalResponse], error)
 }
 
@@ -195,7 +208,20 @@ type SessionServiceServer interface {
 	// ReportEvents tells what happens in the call.
 	ReportEvents(context.Context, *ReportEventsRequest) (*ReportEventsResponse, error)
 	// Signal is all of the above in one ordered conversation, plus what the gateway has to say.
-	// Losing the stream does not lose the session: within the grace the caller opens it again, on any pod.
+	//
+	// The caller opens first; the reply says where things stand, and is followed by what still matters of what was said while
+	// nobody listened: a restart that is needed, the state of the current generation, its local candidates, and what is
+	// wanted of every published track. Each request gets one reply, with its request_id. Replies to requests of one kind come in the order of
+	// the requests; an offer that takes its time holds up no candidates and no events. What the gateway says by itself is
+	// level-triggered: of a state that changed several times before it could be sent, the last is sent.
+	//
+	// A session has one conversation. A newer one takes its place, and the older ends with ABORTED, SIGNAL_REPLACED: do not open
+	// it again. Losing the stream does not lose the session: the caller opens it again, on any pod. While a session has not
+	// been offered anything, an open conversation keeps it from expiring.
+	//
+	// The stream ends with OK after `ended`, or when the caller has closed its side and has got all replies; with INVALID_ARGUMENT when
+	// the first message is not open, or a later one is; with RESOURCE_EXHAUSTED, CONSUMER_STALLED, when the caller does not read; and with
+	// UNAVAILABLE, DRAINING, after going_away. What is wrong with one message is told by `error`, and the conversation goes on.
 	Signal(grpc.BidiStreamingServer[SignalRequest, SignalResponse]) error
 	mustEmbedUnimplementedSessionServiceServer()
 }

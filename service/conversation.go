@@ -1,0 +1,202 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"io"
+	"sync"
+	"time"
+
+	penstockv1 "github.com/penstock-media/penstock/api/penstock/v1"
+)
+
+// laneDepth is how many requests of one kind may wait in a conversation before it reads no further.
+const laneDepth = 16
+
+// conversation is one Signal stream. One goroutine receives, one sends, and each kind of request has a lane, in which
+// requests are done one after another; the handler's goroutine only waits, so that a caller that does not read
+// cannot hold it up.
+type conversation struct {
+	svc    *Service
+	stream penstockv1.SessionService_SignalServer
+	ctx    context.Context
+	cancel context.CancelCauseFunc
+	out    *outbox
+	sent   chan struct{} // closed when the sender has ended
+	idle   *time.Timer   // ends a conversation that does not get on: without open, or not read
+
+	live       *session // set by open, before any lane starts; used by the receiver and the lanes
+	generation uint64   // of the caller's last offer; the receiver's
+	offers     lane     // and ICE servers, which are for the offers after them
+	candidates lane
+	events     lane
+
+	mu       sync.Mutex
+	attached *session
+	offering int                          // offers of this conversation that are not answered
+	held     []*penstockv1.SignalResponse // candidates until then
+	subjects []subject                    // of held
+	finished bool
+	verdict  error // how a finished conversation ends
+}
+
+// newConversation returns a conversation that has not begun. Its context ends with parent's.
+func newConversation(parent context.Context, svc *Service, stream penstockv1.SessionService_SignalServer) *conversation {
+	ctx, cancel := context.WithCancelCause(parent)
+	c := &conversation{
+		svc: svc, stream: stream, ctx: ctx, cancel: cancel, out: newOutbox(), sent: make(chan struct{}),
+	}
+	c.idle = time.AfterFunc(svc.cfg.SignalPatience, func() { c.abort(errSignalIdle) })
+	for _, l := range []*lane{&c.offers, &c.candidates, &c.events} {
+		l.work = make(chan func(), laneDepth)
+	}
+	return c
+}
+
+// wait returns how the conversation ended.
+func (c *conversation) wait() error {
+	select {
+	case <-c.sent:
+	case <-c.ctx.Done():
+	}
+	c.idle.Stop()
+	err := context.Cause(c.ctx)
+	c.cancel(context.Canceled)
+	c.detach()
+	if err != nil {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.verdict
+}
+
+// abort ends the conversation at once.
+func (c *conversation) abort(err error) { c.cancel(err) }
+
+// finish ends the conversation when all that is in the outbox is sent. The first call counts.
+func (c *conversation) finish(err error) {
+	c.mu.Lock()
+	if !c.finished {
+		c.finished, c.verdict = true, err
+	}
+	c.mu.Unlock()
+	c.out.close()
+}
+
+// detach leaves the session.
+func (c *conversation) detach() {
+	c.mu.Lock()
+	v := c.attached
+	c.attached = nil
+	c.mu.Unlock()
+	if v != nil && v.hub.detach(c) {
+		v.signalling()
+	}
+}
+
+// send sends until the outbox is closed and empty, or the conversation ends. Nobody else sends.
+func (c *conversation) send() {
+	defer close(c.sent)
+	for {
+		m, ok := c.out.next(c.ctx)
+		if !ok {
+			return
+		}
+		watch := time.AfterFunc(c.svc.cfg.SignalPatience, func() { c.abort(errSignalStalled) })
+		err := c.stream.Send(m)
+		watch.Stop()
+		if err != nil {
+			c.abort(err)
+			return
+		}
+	}
+}
+
+// receive takes requests until the caller has no more or the conversation ends.
+func (c *conversation) receive() {
+	var working sync.WaitGroup
+	err := c.requests(&working)
+	for _, l := range []*lane{&c.offers, &c.candidates, &c.events} {
+		close(l.work)
+	}
+	working.Wait()
+	switch {
+	case c.ctx.Err() != nil:
+	case errors.Is(err, io.EOF):
+		c.finish(nil)
+	default:
+		c.finish(err)
+	}
+}
+
+// requests takes the first request, which must be open, and all that follow.
+func (c *conversation) requests(working *sync.WaitGroup) error {
+	first, err := c.stream.Recv()
+	if err != nil {
+		return err
+	}
+	if err := c.open(first); err != nil {
+		return err
+	}
+	defer context.AfterFunc(c.svc.drain.begin, func() {
+		c.out.put(subject{kind: aboutDrain}, protoGoingAway(c.svc.drain.left()))
+	})()
+	for {
+		r, err := c.stream.Recv()
+		if err != nil {
+			return err
+		}
+		if r.GetOpen() != nil {
+			return invalid("open", "was sent already; it must be the first message and no other")
+		}
+		l, work := c.request(r)
+		if !l.do(c.ctx, working, work) {
+			return context.Cause(c.ctx)
+		}
+	}
+}
+
+// open takes the session's conversation over.
+func (c *conversation) open(r *penstockv1.SignalRequest) error {
+	o := r.GetOpen()
+	var f faults
+	if o == nil {
+		f.add("open", "must be the first message")
+	} else {
+		f.session(o.GetSessionId())
+	}
+	if err := f.err(); err != nil {
+		return err
+	}
+	v, err := c.svc.lookup(c.ctx, o.GetSessionId())
+	if err != nil {
+		return err
+	}
+	rec, err := c.svc.record(c.ctx, o.GetSessionId())
+	if err != nil {
+		return err
+	}
+	c.live = v
+	opened := func() {
+		c.out.put(subject{kind: aboutReply}, &penstockv1.SignalResponse{
+			RequestId: r.GetRequestId(), Message: &penstockv1.SignalResponse_Opened{Opened: protoSession(rec)},
+		})
+	}
+	old, ok := v.hub.attach(c, opened, o.GetGeneration())
+	if !ok {
+		return errSessionOver
+	}
+	c.idle.Stop()
+	if old != nil {
+		old.abort(errSignalReplaced)
+	}
+	v.signalling()
+	c.mu.Lock()
+	c.attached = v
+	c.mu.Unlock()
+	if c.ctx.Err() != nil { // It ended before it could know of the session.
+		c.detach()
+	}
+	return nil
+}

@@ -1,0 +1,235 @@
+package service
+
+import (
+	"github.com/penstock-media/penstock/media"
+	"github.com/penstock-media/penstock/resolverstore"
+)
+
+// asked is what is wanted of one track: nothing, or the largest size and rate that anybody asks for. Of numbers 0 is no limit.
+type asked struct {
+	wanted        bool
+	width, height int
+	fps           float64
+}
+
+// shape is what one consumer asks of a track. Of numbers 0 is no limit.
+type shape struct {
+	width, height int
+	fps           float64
+	any           bool // it asks for the track in whatever size
+}
+
+// shapeOf returns what a consumer's format asks for. Audio and encoded media have no size to ask for.
+func shapeOf(r media.Request) shape {
+	if r.Video == nil {
+		return shape{}
+	}
+	return shape{width: r.Video.Width, height: r.Video.Height, fps: r.Video.MaxFPS}
+}
+
+// want is one consumer's wish, from the moment it begins to wait for a track. It is guarded by its hub.
+type want struct {
+	hub      *hub
+	selector resolverstore.Selector
+	shape    shape
+	seeking  bool   // it waits for whatever the selector names
+	track    string // the track that serves it, or served it last
+}
+
+// demand sums up what is wanted of each of a session's tracks. It is guarded by its hub.
+type demand struct {
+	seekers map[resolverstore.Selector]map[*want]struct{}
+	holders map[string]map[*want]struct{} // by track
+	tracks  map[string]*wantable
+	tell    func(resolverstore.Track, asked)
+	forget  func(track string) // it has ended: what was not told of it need not be told
+}
+
+// wantable is a track and what was told of it last.
+type wantable struct {
+	track     resolverstore.Track
+	published bool // at some time
+	told      bool
+	asked     asked // valid when told
+}
+
+// newDemand returns a demand of nothing. tell and forget are called while the hub is locked.
+func newDemand(tell func(resolverstore.Track, asked), forget func(string)) *demand {
+	return &demand{
+		seekers: make(map[resolverstore.Selector]map[*want]struct{}), holders: make(map[string]map[*want]struct{}),
+		tracks: make(map[string]*wantable), tell: tell, forget: forget,
+	}
+}
+
+// put takes a track that is new or has changed.
+func (d *demand) put(t resolverstore.Track) {
+	w := d.tracks[t.ID]
+	if w == nil {
+		w = &wantable{}
+		d.tracks[t.ID] = w
+	}
+	w.track = t
+	switch {
+	case t.Publication != nil:
+		w.published = true
+	case w.published:
+		w.told = false // Published again it is news, whatever is wanted.
+	}
+	d.refresh(w)
+}
+
+// remove takes a track that has ended. Nothing is told: signalling knows, and what it publishes in its place is told of by itself.
+func (d *demand) remove(id string) {
+	delete(d.tracks, id)
+	d.forget(id)
+}
+
+// repeat tells again what is wanted of publications that were reported again.
+func (d *demand) repeat(of func(resolverstore.PublicationRef) bool) {
+	for _, w := range d.tracks {
+		p := w.track.Publication
+		if p != nil && of(resolverstore.PublicationRef{ParticipantID: p.Participant.ID, Source: p.Source}) {
+			w.told = false
+			d.refresh(w)
+		}
+	}
+}
+
+// repeatAll tells what is wanted of everything, to somebody who has not been told.
+func (d *demand) repeatAll() {
+	for _, w := range d.tracks {
+		w.told = false
+		d.refresh(w)
+	}
+}
+
+// refresh tells what is wanted of a track if that is news. Of a track that is not published at the moment nothing is told,
+// unless it never was and somebody wants it all the same.
+func (d *demand) refresh(w *wantable) {
+	now := d.sum(w.track)
+	if w.track.Publication == nil && (w.published || !w.told && !now.wanted) {
+		return
+	}
+	if w.told && w.asked == now {
+		return
+	}
+	w.told, w.asked = true, now
+	d.tell(w.track, now)
+}
+
+// sum returns what is wanted of a track.
+func (d *demand) sum(t resolverstore.Track) asked {
+	var out asked
+	sized := false
+	add := func(wants map[*want]struct{}) {
+		for w := range wants {
+			out.wanted = true
+			if w.shape.any {
+				continue
+			}
+			out.width = larger(out.width, w.shape.width, sized)
+			out.height = larger(out.height, w.shape.height, sized)
+			out.fps = larger(out.fps, w.shape.fps, sized)
+			sized = true
+		}
+	}
+	add(d.holders[t.ID])
+	for _, sel := range selectorsOf(t) {
+		add(d.seekers[sel])
+	}
+	return out
+}
+
+// larger returns the larger limit, 0 being none; the first one counts as it is.
+func larger[N int | float64](a, b N, known bool) N {
+	switch {
+	case !known:
+		return b
+	case a == 0 || b == 0:
+		return 0
+	}
+	return max(a, b)
+}
+
+// selectorsOf returns every selector that names a track.
+func selectorsOf(t resolverstore.Track) []resolverstore.Selector {
+	out := []resolverstore.Selector{{TrackID: t.ID}}
+	if p := t.Publication; p != nil {
+		out = append(out, resolverstore.Selector{ParticipantID: p.Participant.ID, Source: p.Source})
+		if p.Participant.UserID != "" {
+			out = append(out, resolverstore.Selector{UserID: p.Participant.UserID, Source: p.Source})
+		}
+	}
+	return out
+}
+
+// change changes a want and tells what that changes.
+func (d *demand) change(w *want, seeking bool, track string) {
+	before := *w
+	if w.seeking {
+		release(d.seekers, w.selector, w)
+	}
+	if w.track != "" {
+		release(d.holders, w.track, w)
+	}
+	w.seeking, w.track = seeking, track
+	if seeking {
+		hold(d.seekers, w.selector, w)
+	}
+	if track != "" {
+		hold(d.holders, track, w)
+	}
+	for _, t := range d.tracks {
+		if t.track.ID == track || t.track.ID == before.track || (seeking || before.seeking) && selects(w.selector, t.track) {
+			d.refresh(t)
+		}
+	}
+}
+
+// selects tells whether a selector names a track.
+func selects(sel resolverstore.Selector, t resolverstore.Track) bool {
+	for _, s := range selectorsOf(t) {
+		if s == sel {
+			return true
+		}
+	}
+	return false
+}
+
+// hold notes a want under a key.
+func hold[K comparable](in map[K]map[*want]struct{}, key K, w *want) {
+	if in[key] == nil {
+		in[key] = make(map[*want]struct{})
+	}
+	in[key][w] = struct{}{}
+}
+
+// release takes it out again.
+func release[K comparable](in map[K]map[*want]struct{}, key K, w *want) {
+	delete(in[key], w)
+	if len(in[key]) == 0 {
+		delete(in, key)
+	}
+}
+
+// seek says that the consumer waits for whatever its selector names. What served it last stays wanted until it ends or
+// something else serves: a publication that comes back at once is never unwanted in between.
+func (w *want) seek() {
+	w.hub.mu.Lock()
+	defer w.hub.mu.Unlock()
+	w.hub.demand.change(w, true, w.track)
+}
+
+// found says which track serves the consumer.
+func (w *want) found(track string) {
+	w.hub.mu.Lock()
+	defer w.hub.mu.Unlock()
+	w.hub.demand.change(w, false, track)
+}
+
+// close says that the consumer has left. It is idempotent.
+func (w *want) close() {
+	w.hub.mu.Lock()
+	defer w.hub.mu.Unlock()
+	w.hub.demand.change(w, false, "")
+}

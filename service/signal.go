@@ -1,0 +1,108 @@
+package service
+
+import (
+	"context"
+	"fmt"
+
+	penstockv1 "github.com/penstock-media/penstock/api/penstock/v1"
+	"github.com/penstock-media/penstock/resolverstore"
+	"github.com/penstock-media/penstock/rtcpool"
+)
+
+// Signal implements penstockv1.SessionServiceServer.
+func (s *sessionServer) Signal(stream penstockv1.SessionService_SignalServer) error {
+	ctx, stop := s.drain.bound(stream.Context())
+	defer stop()
+	c := newConversation(ctx, s.Service, stream)
+	if !s.converse(c) {
+		c.abort(errDraining)
+		close(c.sent)
+		return c.wait()
+	}
+	return c.wait()
+}
+
+// converse starts a conversation's goroutines. They end soon after the handler has returned, which ends what they wait for
+// in the transport; Close waits for them. It returns false when the service is closed.
+func (s *Service) converse(c *conversation) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return false
+	}
+	s.talking.Go(c.send)
+	s.talking.Go(c.receive)
+	return true
+}
+
+// observer tells what a session's peer connections do to all whom it concerns.
+type observer struct {
+	*mirror
+	hub *hub
+}
+
+// StateChanged implements rtcpool.Observer.
+func (o observer) StateChanged(generation uint64, state rtcpool.State) {
+	o.mirror.StateChanged(generation, state)
+	o.hub.stateChanged(generation, state)
+}
+
+// CandidateGathered implements rtcpool.Observer.
+func (o observer) CandidateGathered(generation uint64, c rtcpool.Candidate) {
+	o.hub.gatheredOne(generation, c)
+}
+
+// RestartNeeded implements rtcpool.Observer.
+func (o observer) RestartNeeded(r rtcpool.Restart) { o.hub.restartNeeded(r) }
+
+// SessionEnded implements rtcpool.Observer. Media that were lost after signalling was are signalling's fault: it did not
+// come back to mend them.
+func (o observer) SessionEnded(reason rtcpool.EndReason) {
+	if reason == rtcpool.EndMediaLost && o.hub.signallingLost() {
+		o.mirror.endWith(resolverstore.SessionSignallingLost)
+	}
+	o.mirror.SessionEnded(reason)
+	o.hub.sessionEnded(o.mirror.endReason())
+}
+
+// signalling takes note that a conversation was opened or lost. While nothing was offered yet, an open one keeps the session.
+func (v *session) signalling() {
+	v.keeping.Lock()
+	defer v.keeping.Unlock()
+	open := v.hub.listening() // as it is now: another conversation may have come or gone since
+	if v.rtc.HoldGrace(context.Background(), open) {
+		v.mirror.awaiting(open)
+	}
+}
+
+// record returns a session as the store knows it, with what its peer connections have told and is still on its way there.
+func (s *Service) record(ctx context.Context, id string) (resolverstore.Session, error) {
+	rec, err := s.cfg.Store.GetSession(ctx, key(id))
+	if err != nil {
+		return rec, fmt.Errorf("reading session %q: %w", id, err)
+	}
+	if v := s.session(id); v != nil && rec.State != resolverstore.SessionEnded {
+		v.mirror.overlay(&rec)
+		rec.MinGeneration = max(rec.MinGeneration, v.hub.minGeneration())
+	}
+	return rec, nil
+}
+
+// report applies call events, and tells which of them could not be used.
+func (s *Service) report(ctx context.Context, session string, in []*penstockv1.CallEvent) (*penstockv1.ReportEventsResponse, error) {
+	events, index, ignored := callEvents(in)
+	applied, err := s.cfg.Store.ApplyEvents(ctx, key(session), events)
+	if err != nil {
+		return nil, err
+	}
+	for _, v := range applied.Ignored {
+		if v.Index < 0 || v.Index >= len(index) {
+			continue
+		}
+		ignored = append(ignored, &penstockv1.IgnoredEvent{Index: uint32(index[v.Index]), Reason: v.Reason})
+	}
+	if v := s.session(session); v != nil {
+		v.hub.reported(events)
+	}
+	return &penstockv1.ReportEventsResponse{Revision: applied.Revision, Ignored: ignored}, nil
+}
