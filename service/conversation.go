@@ -179,7 +179,7 @@ func (c *conversation) open(r *penstockv1.SignalRequest) error {
 	}
 	c.live = v
 	opened := func() {
-		c.out.put(subject{kind: aboutReply}, &penstockv1.SignalResponse{
+		c.out.put(subject{kind: aboutOpen}, &penstockv1.SignalResponse{
 			RequestId: r.GetRequestId(), Message: &penstockv1.SignalResponse_Opened{Opened: protoSession(rec)},
 		})
 	}

@@ -130,11 +130,14 @@ func (h *hub) settled() {
 	}
 }
 
-// answered takes note that an offer of a generation was answered.
-func (h *hub) answered(generation uint64) {
+// answered takes note that an offer was answered. An answer that holds every candidate leaves none to be told.
+func (h *hub) answered(a *rtcpool.Answer) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.begin(generation)
+	h.begin(a.Generation)
+	if a.CandidatesComplete && a.Generation == h.generation {
+		h.gathered, h.complete = nil, false
+	}
 }
 
 // gatheredOne takes a local candidate. One that comes after end-of-candidates, or that names other credentials, is the
@@ -146,6 +149,10 @@ func (h *hub) gatheredOne(generation uint64, c rtcpool.Candidate) {
 		return
 	}
 	h.begin(generation)
+	if c.UsernameFragment != nil {
+		ufrag := *c.UsernameFragment // the pool's own may change
+		c.UsernameFragment = &ufrag
+	}
 	if n := len(h.gathered); h.complete || n > 0 && otherCredentials(h.gathered[0], c) {
 		h.gathered, h.complete = nil, false
 	}

@@ -21,7 +21,8 @@ type subject struct {
 type subjectKind uint8
 
 const (
-	aboutReply subjectKind = iota + 1 // each is a subject of its own
+	aboutOpen  subjectKind = iota + 1 // the reply to open
+	aboutReply                        // each is a subject of its own
 	aboutState
 	aboutCandidate
 	aboutTrack
@@ -64,8 +65,7 @@ func (o *outbox) put(s subject, m *penstockv1.SignalResponse) {
 	o.signal()
 }
 
-// reply adds a reply as soon as there is room for it. The reply to open has its place ahead of everything: nothing was put
-// before it. Errors: ctx's.
+// reply adds a reply as soon as there is room for it. Errors: ctx's.
 func (o *outbox) reply(ctx context.Context, m *penstockv1.SignalResponse) error {
 	select {
 	case o.slots <- struct{}{}:

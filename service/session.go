@@ -88,13 +88,13 @@ func (v *session) negotiate(ctx context.Context, o rtcpool.Offer) (rtcpool.Resul
 	v.mu.Unlock()
 	r, err := v.rtc.Negotiate(ctx, o)
 	if r.Answer != nil {
-		v.answered(r.Answer.Generation)
+		v.answered(r.Answer)
 	}
 	return r, err
 }
 
-// answered notes that an offer of a generation was answered.
-func (v *session) answered(generation uint64) {
-	v.mirror.answered(generation)
-	v.hub.answered(generation)
+// answered notes that an offer was answered.
+func (v *session) answered(a *rtcpool.Answer) {
+	v.mirror.answered(a.Generation)
+	v.hub.answered(a)
 }

@@ -82,7 +82,7 @@ func (s whipSessions) publish(ctx context.Context, v *session, resource string, 
 	case r.Answer == nil:
 		return whip.Publication{}, whip.ErrConflict
 	}
-	v.answered(r.Answer.Generation)
+	v.answered(r.Answer)
 	if err := s.announce(ctx, v, p, publishedMedia(offer)); err != nil {
 		return whip.Publication{}, err
 	}
