@@ -35,6 +35,7 @@ type gateway struct {
 	cfg     config.Config
 	log     *slog.Logger
 	service *service.Service
+	pool    *rtcpool.Pool
 	grpc    *grpc.Server
 	http    *http.Server
 
@@ -72,16 +73,21 @@ func (g *gateway) build(ctx context.Context) error {
 	store := resolverstore.NewMemory(resolverstore.Config{})
 	g.onClose("store", func(context.Context) error { return store.Close() })
 
+	network, err := networkOf(&g.cfg)
+	if err != nil {
+		return err
+	}
 	pool, err := rtcpool.New(rtcpool.Config{
 		Decoders: decoders, Logger: g.log, Tracer: tracerOf(provider),
 		GatherTimeout: g.cfg.GatherTimeout, Grace: g.cfg.SessionGrace, MaxSDPBytes: g.cfg.MaxSDPBytes,
 		Loopback: g.cfg.LoopbackICE(), UDPPortMin: g.cfg.UDPPortMin, UDPPortMax: g.cfg.UDPPortMax,
-		AnnouncedIPs: g.cfg.AnnouncedIPs, MaxPicturePixels: g.cfg.MaxPicturePixels,
+		AnnouncedIPs: g.cfg.AnnouncedIPs, MaxPicturePixels: g.cfg.MaxPicturePixels, Network: network,
 	})
 	if err != nil {
 		return fmt.Errorf("set up peer connections: %w", err)
 	}
 	g.onClose("peer connections", pool.Close)
+	g.pool = pool
 
 	g.service, err = service.New(service.Config{
 		Pool: pool, Store: store, Logger: g.log, TracerProvider: provider, Owner: rand.Text(),
@@ -133,6 +139,7 @@ func (g *gateway) Start() error {
 		_ = g.grpcListener.Close()
 		return fmt.Errorf("--http-addr: %w; is another gateway running, or does the address belong to another machine?", err)
 	}
+	g.pool.Protect(addrPortOf(g.grpcListener), addrPortOf(g.httpListener))
 	grpcServed, httpServed := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(grpcServed)

@@ -53,6 +53,36 @@ type Config struct {
 	// GatherTimeout bounds the gathering of candidates for an answer that must carry them all. 100 ms to 30 s.
 	GatherTimeout time.Duration `name:"ice-gather-timeout" env:"PENSTOCK_ICE_GATHER_TIMEOUT" default:"2s" placeholder:"DURATION" group:"ICE" help:"How long to gather candidates for an answer at most."`
 
+	// UDPMux is the one UDP port of all sessions, opened on each local address; 0 gives each session ports of its own. Where
+	// an SFU, too, has one port for all, its sessions take further ports of UDPMuxPorts, or ports of their own.
+	UDPMux uint16 `name:"ice-udp-mux" env:"PENSTOCK_ICE_UDP_MUX" default:"0" placeholder:"PORT" group:"ICE" help:"One UDP port for the media of all sessions; 0 gives each its own."`
+	// UDPMuxPorts is how many consecutive ports, from UDPMux on, are shared by all sessions. 1 to 64.
+	UDPMuxPorts int `name:"ice-udp-mux-ports" env:"PENSTOCK_ICE_UDP_MUX_PORTS" default:"1" placeholder:"N" group:"ICE" help:"How many consecutive UDP ports are shared in this way; each is read by one goroutine."`
+	// TCPMux is the TCP port of all sessions for media over TCP (ICE-TCP, passive); 0 is none.
+	TCPMux uint16 `name:"ice-tcp-mux" env:"PENSTOCK_ICE_TCP_MUX" default:"0" placeholder:"PORT" group:"ICE" help:"One TCP port for media of peers that cannot send UDP (ICE-TCP); 0 is none."`
+	// TCPMuxConnections is how many connections may be open at TCPMux; more are closed at once. 1 to 1000000.
+	TCPMuxConnections int `name:"ice-tcp-mux-connections" env:"PENSTOCK_ICE_TCP_MUX_CONNECTIONS" default:"1024" placeholder:"N" group:"ICE" help:"Connections open at --ice-tcp-mux at one time."`
+	// Interfaces are the network interfaces whose addresses are used for media, by name or pattern. Empty is all.
+	Interfaces []string `name:"ice-interfaces" env:"PENSTOCK_ICE_INTERFACES" placeholder:"NAME" group:"ICE" help:"Network interfaces to use for media, by name or pattern such as eth*; none is all."`
+	// AllowNetworks are the only local addresses that are used for media, as CIDR prefixes. Empty is all.
+	AllowNetworks []string `name:"ice-allow-networks" env:"PENSTOCK_ICE_ALLOW_NETWORKS" placeholder:"CIDR" group:"ICE" help:"Local networks to use for media, such as 10.0.0.0/8; none is all."`
+	// DenyNetworks are local addresses that are not used for media, as CIDR prefixes. It wins over AllowNetworks.
+	DenyNetworks []string `name:"ice-deny-networks" env:"PENSTOCK_ICE_DENY_NETWORKS" placeholder:"CIDR" group:"ICE" help:"Local networks not to use for media; wins over --ice-allow-networks."`
+	// IPv6 gathers IPv6 candidates too.
+	IPv6 bool `name:"ice-ipv6" env:"PENSTOCK_ICE_IPV6" default:"true" negatable:"" group:"ICE" help:"Use IPv6 for media too."`
+	// RefusePrivate refuses remote candidates in networks that are not public (RFC 1918, RFC 6598, link-local, ULA): for
+	// gateways whose offerers are not trusted. Metadata services and the gateway's own ports are always refused.
+	RefusePrivate bool `name:"ice-refuse-private-candidates" env:"PENSTOCK_ICE_REFUSE_PRIVATE_CANDIDATES" group:"ICE" help:"Refuse remote candidates in networks that are not public; for offerers that are not trusted."`
+	// MDNS resolves remote candidates whose address is hidden behind a name under .local, by multicast.
+	MDNS bool `name:"ice-mdns" env:"PENSTOCK_ICE_MDNS" group:"ICE" help:"Resolve remote candidates with .local names by multicast DNS."`
+	// MuxReceiveBuffer is the receive buffer of each shared UDP port, in bytes; the kernel may grant less
+	// (net.core.rmem_max), which is logged. 4 KiB to 1 GiB.
+	MuxReceiveBuffer int `name:"ice-udp-mux-receive-buffer" env:"PENSTOCK_ICE_UDP_MUX_RECEIVE_BUFFER" default:"4194304" placeholder:"BYTES" group:"ICE" help:"Receive buffer of each shared UDP port; net.core.rmem_max limits it."`
+	// ReceiveBuffer is the receive buffer of each UDP port of one session, in bytes. 4 KiB to 1 GiB.
+	ReceiveBuffer int `name:"ice-receive-buffer" env:"PENSTOCK_ICE_RECEIVE_BUFFER" default:"1048576" placeholder:"BYTES" group:"ICE" help:"Receive buffer of each UDP port of one session."`
+	// TURNAuthorities is a PEM file with certificates that TURN servers over TLS are verified by, beside the system's.
+	TURNAuthorities string `name:"ice-turn-ca" env:"PENSTOCK_ICE_TURN_CA" placeholder:"FILE" group:"ICE" help:"PEM file with further authorities of TURN servers over TLS."`
+
 	// MaxSessions is how many sessions may be open at one time; the next is refused with LIMIT_REACHED.
 	MaxSessions int `name:"max-sessions" env:"PENSTOCK_MAX_SESSIONS" default:"1000" placeholder:"N" group:"Limits" help:"Sessions open at one time."`
 	// MaxStreams is how many StreamTrack and GetFrame calls may be open at one time.
@@ -93,12 +123,19 @@ type Flags struct {
 // Default returns the configuration that no flag, no environment and no file give.
 func Default() Config {
 	return Config{
-		GRPCAddr:         "127.0.0.1:50051",
-		HTTPAddr:         "127.0.0.1:8080",
-		SessionGrace:     30 * time.Second,
-		WHIPCreate:       true,
-		ICELoopback:      "auto",
-		GatherTimeout:    2 * time.Second,
+		GRPCAddr:      "127.0.0.1:50051",
+		HTTPAddr:      "127.0.0.1:8080",
+		SessionGrace:  30 * time.Second,
+		WHIPCreate:    true,
+		ICELoopback:   "auto",
+		GatherTimeout: 2 * time.Second,
+
+		UDPMuxPorts:       1,
+		TCPMuxConnections: 1024,
+		IPv6:              true,
+		MuxReceiveBuffer:  4 << 20,
+		ReceiveBuffer:     1 << 20,
+
 		MaxSessions:      1000,
 		MaxStreams:       10000,
 		MaxQueueBytes:    256 << 20,

@@ -22,6 +22,11 @@ func (c *Config) Complete() error {
 	if c.AnnouncedIPs = slices.DeleteFunc(c.AnnouncedIPs, isEmpty); len(c.AnnouncedIPs) == 0 {
 		c.AnnouncedIPs = nil
 	}
+	for _, list := range []*[]string{&c.Interfaces, &c.AllowNetworks, &c.DenyNetworks} {
+		if *list = slices.DeleteFunc(*list, isEmpty); len(*list) == 0 {
+			*list = nil
+		}
+	}
 	if c.WHIPOrigins = slices.DeleteFunc(c.WHIPOrigins, isEmpty); len(c.WHIPOrigins) == 0 || slices.Contains(c.WHIPOrigins, "*") {
 		c.WHIPOrigins = nil
 	}
@@ -47,7 +52,8 @@ func (c *Config) Complete() error {
 func (c *Config) Check() error {
 	checks := []func() error{
 		c.validateAddresses, c.validateSecrets, c.validateTLS, c.validateExposure, c.validateStore,
-		c.validateOrigins, c.validateICE, c.validateLimits, c.validateTimes, c.validateObserving,
+		c.validateOrigins, c.validateICE, c.validateShared, c.validateFilters, c.validateAuthorities,
+		c.validateLimits, c.validateTimes, c.validateObserving,
 	}
 	for _, check := range checks {
 		if err := check(); err != nil {
@@ -148,21 +154,6 @@ func browsersSay(u *url.URL) bool {
 	return u.Host == strings.ToLower(u.Host) && u.Port() != usual[u.Scheme]
 }
 
-func (c *Config) validateICE() error {
-	for _, ip := range c.AnnouncedIPs {
-		if a, err := netip.ParseAddr(ip); err != nil || a.Zone() != "" || a.IsUnspecified() || a.IsMulticast() {
-			return &Error{"ice-announced-ips", fmt.Sprintf("%q is not an IP address that others can reach", ip), "list addresses like 203.0.113.7, separated by commas"}
-		}
-	}
-	switch {
-	case c.UDPPortMin > c.UDPPortMax:
-		return &Error{"ice-udp-port-max", fmt.Sprintf("%d is below --ice-udp-port-min %d", c.UDPPortMax, c.UDPPortMin), "set both, the higher port here, or neither"}
-	case c.UDPPortMin == 0 && c.UDPPortMax != 0:
-		return &Error{"ice-udp-port-min", "is 0 while --ice-udp-port-max is set", "set both or neither"}
-	}
-	return oneOf("ice-loopback", c.ICELoopback, "auto", "on", "off")
-}
-
 func (c *Config) validateLimits() error {
 	for _, l := range []struct {
 		name               string
@@ -174,6 +165,10 @@ func (c *Config) validateLimits() error {
 		{"max-picture-pixels", c.MaxPicturePixels, 1, 1 << 30},
 		{"max-sdp-bytes", c.MaxSDPBytes, 1 << 10, 1 << 20},
 		{"decode-workers", c.DecodeWorkers, 0, 1024},
+		{"ice-udp-mux-ports", c.UDPMuxPorts, 1, 64},
+		{"ice-tcp-mux-connections", c.TCPMuxConnections, 1, 1_000_000},
+		{"ice-udp-mux-receive-buffer", c.MuxReceiveBuffer, 4 << 10, 1 << 30},
+		{"ice-receive-buffer", c.ReceiveBuffer, 4 << 10, 1 << 30},
 	} {
 		if l.value < l.least || l.value > l.most {
 			return &Error{l.name, fmt.Sprintf("%d is out of range", l.value), fmt.Sprintf("use %d to %d", l.least, l.most)}
@@ -213,18 +208,6 @@ func (c *Config) validateObserving() error {
 		return &Error{"otlp-endpoint", fmt.Sprintf("%q is not an http or https URL", c.OTLPEndpoint), "write it like http://127.0.0.1:4317"}
 	}
 	return nil
-}
-
-// LoopbackICE tells whether loopback candidates are gathered.
-func (c *Config) LoopbackICE() bool {
-	switch c.ICELoopback {
-	case "on":
-		return true
-	case "off":
-		return false
-	default:
-		return isLoopback(c.GRPCAddr) && isLoopback(c.HTTPAddr)
-	}
 }
 
 // isLoopback tells whether only this machine can reach a host:port.
