@@ -4,6 +4,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/penstock-media/penstock/media"
 )
@@ -14,6 +15,7 @@ type entry struct {
 	id     string
 	peer   *peer
 	facts  section
+	born   time.Time
 	codecs [128]media.Codec // by payload type
 	track  *media.Track
 
@@ -128,7 +130,7 @@ func (e *entry) setTerms(t *terms) {
 }
 
 func (s *Session) addEntry(p *peer, f *section) *entry {
-	e := &entry{id: s.pool.newMediaID(), peer: p, facts: *f}
+	e := &entry{id: s.pool.newMediaID(), peer: p, facts: *f, born: time.Now()}
 	e.track = media.NewTrack(media.TrackConfig{
 		Kind: f.kind, Pool: s.pool.cfg.Decoders, RequestKeyFrame: e.requestKeyFrame,
 		MaxPicturePixels: s.pool.cfg.MaxPicturePixels, Logger: s.log.With("media", e.id),

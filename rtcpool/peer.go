@@ -148,6 +148,7 @@ func (s *Session) refresh() {
 			continue
 		}
 		p.forgetReaders()
+		s.lookAgain(p)
 		if state := stateOf(p.pc.ConnectionState()); state != p.state {
 			s.setState(p, state)
 		}

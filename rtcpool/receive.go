@@ -27,9 +27,10 @@ type reader struct {
 	payloadType uint8
 	rate        uint32 // of payloadType's clock
 
-	stray *stray // the source, when no offer declared it
-	owner string // id of the media that a stray belonged to first; owned by the session's goroutine
-	spoke bool   // a stray was written to its media; owned by the reader
+	stray *stray       // the source, when no offer declared it
+	owner string       // id of the media that a stray belongs to; owned by the session's goroutine
+	again atomic.Int64 // when its media are to be looked for again, in Unix nanoseconds; 0: not before the next offer
+	spoke bool         // a stray was written to its media; owned by the reader
 }
 
 func newReader(p *peer, from source, kind media.Kind) *reader {
@@ -123,6 +124,7 @@ func (r *reader) packet(raw []byte, received time.Time) {
 		return
 	}
 	if e == nil || !e.admits(r, received) {
+		r.waits(received)
 		r.peer.stats().unboundPackets.Add(1)
 		return
 	}

@@ -11,6 +11,9 @@ import (
 	"github.com/pion/webrtc/v4"
 )
 
+// lateness is longer than packets are under way.
+const lateness = 2 * time.Second
+
 // maxRetired bounds the sources of one peer connection that are remembered after their media are gone.
 const maxRetired = 1024
 
@@ -36,34 +39,62 @@ func (t *trackSource) readRTCP(b []byte) (n int, err error) {
 
 // sinkOfStray returns the media that a source belongs to which no offer declared when it began, or nil while none is known.
 // What an offer declares now decides; then the mid of its packets, then their payload type when one media description
-// alone has it. A source that belonged to media which are gone never feeds others: it may be late.
+// alone has it. A source that belonged to media which are gone feeds others only when what was under way for those must have come.
 func (s *Session) sinkOfStray(r *reader) *entry {
 	p, st := r.peer, r.stray
 	if p.last == nil {
 		return nil
 	}
 	e := s.entryOfSource(p, st.ssrc)
-	if e == nil && !contains(p.retired, st.ssrc) && !p.last.declaresOther(st.ssrc) {
+	declared := e != nil
+	if !declared && !p.last.declaresOther(st.ssrc) {
 		if st.mid != "" {
 			e = s.entryOf(p, st.mid)
-		} else {
+		} else if e = s.entryByID(r.owner); e == nil { // what was decided once is not made doubtful by a new description
 			e = s.onlyWithPayloadType(p, st)
-		}
-		if e != nil && r.owner != "" && r.owner != e.id {
-			e = nil
 		}
 	}
 	if e == nil || e.facts.kind != st.kind || !e.facts.sending {
+		return nil
+	}
+	another := r.owner != "" && r.owner != e.id || r.owner == "" && contains(p.retired, st.ssrc)
+	if again := e.born.Add(lateness); !declared && another && time.Now().Before(again) {
+		r.again.Store(again.UnixNano())
 		return nil
 	}
 	r.owner = e.id
 	return e
 }
 
+// lookAgain gives media to the strays that had to wait. A packet of theirs wakes the session.
+func (s *Session) lookAgain(p *peer) {
+	for _, r := range p.readers {
+		if r.stray != nil && r.again.Load() != 0 && r.sink.Load() == nil {
+			r.sink.Store(s.sinkOf(r))
+		}
+	}
+}
+
+// waits wakes the session when a stray without media has waited long enough.
+func (r *reader) waits(received time.Time) {
+	if at := r.again.Load(); at != 0 && received.UnixNano() >= at && r.again.CompareAndSwap(at, received.Add(lateness).UnixNano()) {
+		r.peer.session.changed()
+	}
+}
+
 // entryOfSource returns the media whose offer declares the source.
 func (s *Session) entryOfSource(p *peer, ssrc uint32) *entry {
 	for _, e := range s.entries {
 		if e.peer == p && e.facts.sending && contains(e.facts.ssrcs, ssrc) {
+			return e
+		}
+	}
+	return nil
+}
+
+func (s *Session) entryByID(id string) *entry {
+	for _, e := range s.entries {
+		if e.id == id {
 			return e
 		}
 	}
