@@ -52,7 +52,7 @@ type NetworkConfig struct {
 	MDNS bool
 	// RootCAs verifies TURN servers over TLS; nil is the system's.
 	RootCAs *x509.CertPool
-	// Resolver looks up the names of STUN and TURN servers; nil is the system's.
+	// Resolver looks up the names of STUN and TURN servers, by its Dial; nil is the servers of the system.
 	Resolver *net.Resolver
 }
 

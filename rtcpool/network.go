@@ -29,6 +29,7 @@ type network struct {
 	logs   *pionLogs
 	policy *policy
 	certs  certificates
+	lookUp *net.Resolver
 	names  *names // nil unless mDNS names are resolved
 	ports  []*sharedPort
 	tcp    *tcpMux // nil is none
@@ -48,6 +49,7 @@ type network struct {
 // newNetwork opens what is shared. close must be called. Errors: ErrConfig.
 func newNetwork(cfg *Config) (*network, error) {
 	w := &network{cfg: cfg, log: cfg.Logger, logs: &pionLogs{log: cfg.Logger}, overflow: &atomic.Uint64{}}
+	w.lookUp = promptResolver(cfg.Network.Resolver)
 	w.policy = newPolicy(cfg.Loopback, cfg.Network.RefusePrivate, w.machineAddrs)
 	if err := w.openShared(); err != nil {
 		return nil, errors.Join(err, w.close())
@@ -168,13 +170,6 @@ func (w *network) eachAddr(f func(net.Interface, netip.Addr)) error {
 		}
 	}
 	return nil
-}
-
-func (w *network) resolver() *net.Resolver {
-	if r := w.cfg.Network.Resolver; r != nil {
-		return r
-	}
-	return net.DefaultResolver
 }
 
 // newPeerNet makes the network of one peer connection. refreshFailed is called, on any goroutine, when a TURN server

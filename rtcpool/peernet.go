@@ -15,7 +15,6 @@ import (
 
 	"github.com/pion/stun/v4"
 	"github.com/pion/transport/v4"
-	"github.com/pion/transport/v4/stdnet"
 )
 
 const (
@@ -141,7 +140,7 @@ func (n *peerNet) DialUDP(network string, from, to *net.UDPAddr) (transport.UDPC
 func (n *peerNet) Dial(network, address string) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(n.ctx, dialTimeout)
 	defer cancel()
-	dialer := net.Dialer{Resolver: n.network.cfg.Network.Resolver}
+	dialer := net.Dialer{Resolver: n.network.lookUp}
 	conn, err := dialer.DialContext(ctx, network, address)
 	if err != nil {
 		return nil, err
@@ -196,7 +195,7 @@ func (n *peerNet) resolve(family, address string) (netip.AddrPort, error) {
 	}
 	ctx, cancel := context.WithTimeout(n.ctx, lookupTimeout)
 	defer cancel()
-	ips, err := n.network.resolver().LookupNetIP(ctx, "ip"+family, host)
+	ips, err := n.network.lookUp.LookupNetIP(ctx, "ip"+family, host)
 	if err != nil {
 		return netip.AddrPort{}, err
 	}
@@ -212,5 +211,18 @@ func (n *peerNet) resolve(family, address string) (netip.AddrPort, error) {
 	return netip.AddrPortFrom(best, uint16(port)), nil
 }
 
-// interfaceNet is what a peerNet takes from stdnet: the interfaces of this machine.
-func interfaceNet() (*stdnet.Net, error) { return stdnet.NewNet() }
+// promptResolver returns a resolver that stops as soon as it is told: Go's own waits for an answer in any case, five seconds
+// and more.
+func promptResolver(base *net.Resolver) *net.Resolver {
+	dial := (&net.Dialer{}).DialContext
+	if base != nil && base.Dial != nil {
+		dial = base.Dial
+	}
+	return &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := dial(ctx, network, address)
+		if err == nil {
+			context.AfterFunc(ctx, func() { _ = conn.Close() }) // at the end of the exchange at the latest
+		}
+		return conn, err
+	}}
+}

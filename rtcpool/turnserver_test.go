@@ -25,6 +25,7 @@ const turnSecret = "shared between TURN and those who hand out credentials"
 type turnServer struct {
 	server        *turn.Server
 	udp, tcp, tls string // its URLs
+	socket        *muted
 	authorities   *x509.CertPool
 	revoked       atomic.Bool  // credentials of user "old" have expired
 	refused       atomic.Int64 // how many requests were refused
@@ -40,6 +41,7 @@ func newTURNServer(t *testing.T, lifetime time.Duration) *turnServer {
 	if err != nil {
 		t.Fatal(err)
 	}
+	s.socket = &muted{PacketConn: u}
 	plain, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -63,7 +65,7 @@ func newTURNServer(t *testing.T, lifetime time.Duration) *turnServer {
 			return user, key, ok
 		},
 		EventHandler:      turn.EventHandler{OnAllocationCreated: func(_, _ net.Addr, _, _, _ string, _ net.Addr, _ int) { s.allocations.Add(1) }},
-		PacketConnConfigs: []turn.PacketConnConfig{{PacketConn: u, RelayAddressGenerator: relay()}},
+		PacketConnConfigs: []turn.PacketConnConfig{{PacketConn: s.socket, RelayAddressGenerator: relay()}},
 		ListenerConfigs: []turn.ListenerConfig{
 			{Listener: plain, RelayAddressGenerator: relay()}, {Listener: secure, RelayAddressGenerator: relay()},
 		},
