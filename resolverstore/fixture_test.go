@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"strconv"
 	"testing"
 	"time"
 
@@ -194,4 +196,12 @@ func wantErr(t testing.TB, err, target error) {
 	if !errors.Is(err, target) {
 		t.Fatalf("error is %v, not %v", err, target)
 	}
+}
+
+// cycles returns how many rounds a soak has: those of its row, or those that PENSTOCK_TEST_ROUNDS says.
+func cycles(row int) int {
+	if n, err := strconv.Atoi(os.Getenv("PENSTOCK_TEST_ROUNDS")); err == nil && n > 0 {
+		return min(n, row)
+	}
+	return row
 }

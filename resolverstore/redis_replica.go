@@ -68,7 +68,7 @@ func (r *replica) changed() {
 	now := r.store.now()
 	if r.record.State == SessionEnded {
 		if r.gone.IsZero() {
-			r.gone = now.Add(r.store.cfg.EndedTTL)
+			r.gone = now.Add(r.store.cfg.EndedTTL + goneMargin)
 		}
 		r.schedule(r.gone, now)
 		return
@@ -78,7 +78,9 @@ func (r *replica) changed() {
 
 // leastTick is the shortest time to the next tick, so that no fault of a clock makes it spin; who does not own the session leaves
 // what is due to the owner for lateTick longer.
+// A session that has ended is let go goneMargin after it is gone from Redis.
 const (
+	goneMargin = 100 * time.Millisecond
 	leastTick = 5 * time.Millisecond
 	lateTick  = 500 * time.Millisecond
 )
