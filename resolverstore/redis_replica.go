@@ -81,8 +81,8 @@ func (r *replica) changed() {
 // A session that has ended is let go goneMargin after it is gone from Redis.
 const (
 	goneMargin = 100 * time.Millisecond
-	leastTick = 5 * time.Millisecond
-	lateTick  = 500 * time.Millisecond
+	leastTick  = 5 * time.Millisecond
+	lateTick   = 500 * time.Millisecond
 )
 
 // schedule sets the timer. The caller holds room.mu.
