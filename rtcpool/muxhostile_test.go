@@ -77,6 +77,7 @@ func TestSharedUDPPortSurvivesStrangers(t *testing.T) {
 }
 
 func TestSharedTCPPortSurvivesStrangers(t *testing.T) {
+	t.Parallel()
 	const most = 100
 	port := freePorts(t, 1)
 	p := newTestPool(t, func(cfg *Config) {

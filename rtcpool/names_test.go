@@ -39,6 +39,7 @@ func named(candidates []Candidate, name string) []Candidate {
 
 // The SFU learns nothing of us, so that only its named candidates lead to it.
 func TestS22_NamedCandidatesAreResolved(t *testing.T) {
+	t.Parallel()
 	const name = "6f7d8e1a-2f0c-4c41-9d8e-0c6b8f1f2a3b.local"
 	respond(t, name)
 	for how, inOffer := range map[string]bool{"in the offer": true, "trickled": false} {
@@ -88,6 +89,7 @@ func TestS22_NamesAreIgnoredByDefault(t *testing.T) {
 
 // Of one session only so many names are looked up, and what a name says is judged like any address.
 func TestS22_NamesAreBoundedAndJudged(t *testing.T) {
+	t.Parallel()
 	const metadata = "metadata-00000000.local"
 	conn, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(224, 0, 0, 0), Port: 5353})
 	if err != nil {

@@ -30,8 +30,10 @@ func onlyRelayed(t *testing.T, answer string) {
 }
 
 func TestS22_TURNIsTheOnlyWay(t *testing.T) {
+	t.Parallel()
 	for _, transport := range []string{"UDP", "TCP", "TLS"} {
 		t.Run(transport, func(t *testing.T) {
+			t.Parallel()
 			server := newTURNServer(t, 0)
 			p := newTestPool(t, func(cfg *Config) { cfg.Network.RootCAs = server.authorities })
 			url := map[string]string{"UDP": server.udp, "TCP": server.tcp, "TLS": server.tls}[transport]
@@ -67,8 +69,10 @@ func TestS22_TLSNeedsATrustedAuthority(t *testing.T) {
 }
 
 func TestS22_ExpiredCredentialsAreReplaced(t *testing.T) {
+	t.Parallel()
 	for name, generation := range map[string]uint64{"ICE restart": 1, "new generation": 2} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			server := newTURNServer(t, 0)
 			p := newTestPool(t, nil)
 			s, r := openRelayed(t, p, server.credentials(t, server.udp, "old", -time.Hour))
@@ -99,6 +103,7 @@ func TestS22_ExpiredCredentialsAreReplaced(t *testing.T) {
 // When a running relay can no longer be refreshed, the offerer is asked for an ICE restart while media still flow; with
 // new credentials they go on.
 func TestS22_ARunningRelayIsRenewedInTime(t *testing.T) {
+	t.Parallel()
 	server := newTURNServer(t, 4*time.Second)
 	p := newTestPool(t, nil)
 	s, r := openRelayed(t, p, server.credentials(t, server.udp, "old", time.Hour))

@@ -1,0 +1,19 @@
+package media
+
+import "github.com/penstock-media/penstock/media/internal/cmem"
+
+// CMemory is what codecs hold outside of Go's heap, in the whole process.
+type CMemory struct {
+	Objects int64 // decoders, pictures and their buffers, encoders, resamplers
+	Bytes   int64 // that were asked for; the libraries' own needs are not known
+}
+
+// CMemoryInUse returns what is held now. It is cheap and safe for concurrent use.
+func CMemoryInUse() CMemory {
+	var sum CMemory
+	for _, u := range cmem.Live() {
+		sum.Objects += u.Objects
+		sum.Bytes += u.Bytes
+	}
+	return sum
+}
