@@ -135,14 +135,17 @@ func (s *Session) beginNegotiation(n *negotiation) {
 		s.fail(n, "making a peer connection", err)
 		return
 	}
+	if p == s.current {
+		if err := s.pool.network.rehearse(n.offer); err != nil {
+			s.fail(n, "trying the offer", err)
+			return
+		}
+	}
 	if step, err := p.apply(n.offer); err != nil {
 		s.fail(n, step, err)
-		switch {
-		case p != s.current:
+		if p != s.current {
 			p.cancel() // now: no reader starts while it is waited for
 			s.closing.Go(p.close)
-		case p.wedged:
-			s.needRestart(p, Restart{MinGeneration: p.generation + 1, Reason: "an offer was half applied and cannot be taken back"})
 		}
 		return
 	}
@@ -203,13 +206,27 @@ func (s *Session) repeat(n *negotiation, p *peer) {
 // or the current one is closed.
 func (s *Session) peerFor(n *negotiation) (*peer, error) {
 	if p := s.current; p != nil && n.generation == p.generation && p.pc.ConnectionState() != webrtc.PeerConnectionStateClosed {
-		if p.wedged {
-			return nil, errWedged
+		if err := s.unwedge(p); err != nil {
+			return nil, err
 		}
 		p.net.admit(n.offer)
 		return p, nil
 	}
 	return s.newPeer(n.generation, n.offer.remotes)
+}
+
+// unwedge takes a peer connection out of the middle of an offer that could not be applied whole. pion cannot take an offer
+// back, but it can be told that the answer of before answers this one too: then the next full offer says what holds. Until
+// then nothing is touched, so that what runs goes on. When not even that works, a new generation is asked for.
+func (s *Session) unwedge(p *peer) error {
+	if p.pc.SignalingState() != webrtc.SignalingStateHaveRemoteOffer {
+		return nil
+	}
+	if err := p.pc.SetLocalDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeAnswer}); err != nil {
+		s.needRestart(p, Restart{MinGeneration: p.generation + 1, Reason: "an offer was half applied and cannot be taken back"})
+		return fmt.Errorf("%w: %w", errWedged, err)
+	}
+	return nil
 }
 
 // fail answers with an error. What runs goes on.
@@ -238,7 +255,6 @@ func (p *peer) apply(o *offer) (step string, err error) {
 		if err != nil {
 			p.strays.offered.Store(before)
 		}
-		p.wedged = p.pc.SignalingState() == webrtc.SignalingStateHaveRemoteOffer
 	}()
 	if err := p.pc.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeOffer, SDP: text}); err != nil {
 		return "applying the offer", err

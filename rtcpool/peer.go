@@ -27,7 +27,6 @@ type peer struct {
 	answer     *Answer // of last; nil while it gathers
 	gathered   localCandidates
 	trickle    trickle
-	wedged     bool    // pion is stuck with a half-applied offer
 	restart    Restart // what was asked for last; the zero value when all is well
 	readers    []*reader
 	strays     *strays

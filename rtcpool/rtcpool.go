@@ -70,7 +70,7 @@ type Observer interface {
 	CandidateGathered(generation uint64, c Candidate)
 	// RestartNeeded tells that media will not come back without the offerer, once for each fault: an ICE restart of the
 	// current generation when its connection has failed, a new generation when the other side has closed it or when an
-	// offer was half applied. Media that run go on.
+	// offer was half applied and cannot be mended. Media that run go on.
 	RestartNeeded(r Restart)
 	// SessionEnded is the last call.
 	SessionEnded(reason EndReason)
