@@ -94,7 +94,8 @@ func TestS6_ShapesOfRealSFUs(t *testing.T) {
 			f := newTestSFU(t, options...)
 			f.add(opus, "mic", "alice")
 			f.add(vp8, "cam", "alice")
-			answer := answerTo(t, s, Offer{SDP: f.dress(name)})
+			text := f.dress(name)
+			answer := answerTo(t, s, Offer{SDP: text})
 			for _, rejected := range answer.Rejected {
 				t.Errorf("rejected: %+v", rejected)
 			}
@@ -109,7 +110,7 @@ func TestS6_ShapesOfRealSFUs(t *testing.T) {
 					t.Errorf("%+v", m)
 				}
 			}
-			if again := answerTo(t, s, Offer{SDP: f.dress(name)}); again != answer && again.SDP != answer.SDP {
+			if again := answerTo(t, s, Offer{SDP: text}); again != answer && again.SDP != answer.SDP {
 				t.Errorf("another answer to the same offer:\n%s\n%s", answer.SDP, again.SDP)
 			}
 		})

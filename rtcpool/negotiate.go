@@ -126,6 +126,10 @@ func (s *Session) beginNegotiation(n *negotiation) {
 	if s.judged(n) {
 		return
 	}
+	if err := s.contradicts(n); err != nil {
+		s.fail(n, "comparing with the offer before", err)
+		return
+	}
 	if len(n.offer.desc.MediaDescriptions) == 0 {
 		s.refuseAll(n)
 		return
@@ -153,6 +157,30 @@ func (s *Session) beginNegotiation(n *negotiation) {
 		s.replaceCurrent(p)
 	}
 	s.applied(n, p)
+}
+
+// contradicts tells what an offer says that cannot follow the one before: a mid is of one type of media as long as it is
+// taken (RFC 9429 section 5.2.2).
+func (s *Session) contradicts(n *negotiation) error {
+	p := s.current
+	if p == nil || p.last == nil || n.generation != p.generation || p.state == StateClosed {
+		return nil
+	}
+	before := make(map[string]string, len(p.last.sections))
+	for _, f := range p.last.sections {
+		if f.accepted() {
+			before[f.mid] = f.name.Media
+		}
+	}
+	for _, f := range n.offer.sections {
+		if was, ok := before[f.mid]; ok && was != f.name.Media {
+			return &SDPError{
+				Where: fmt.Sprintf("m-line %d", f.index),
+				What:  fmt.Sprintf("was of type %q and is of type %q; a media description that is used again needs a new a=mid", was, f.name.Media),
+			}
+		}
+	}
+	return nil
 }
 
 // beginRestart turns a restart into the last offer with new credentials.

@@ -21,7 +21,7 @@ func TestS17_OnlyUnreadableFormats(t *testing.T) {
 	for i, bad := range []string{
 		"m=video 9 UDP/TLS/RTP/SAVPF 100\r\na=rtpmap:100 VP8/8000\r\n",
 		"m=audio 9 UDP/TLS/RTP/SAVPF 100\r\na=rtpmap:100 opus/48000/6\r\n",
-		"m=audio 9 UDP/TLS/RTP/SAVPF 200\r\na=rtpmap:200 opus/48000/2\r\n",
+		"m=audio 9 UDP/TLS/RTP/SAVPF 200 100\r\na=rtpmap:200 opus/48000/2\r\n",
 		"m=video 9 UDP/TLS/RTP/SAVPF 100\r\na=rtpmap:100 VP8/90000\r\na=fmtp:100 apt=999\r\n",
 	} {
 		bad += "c=IN IP4 0.0.0.0\r\na=mid:bad\r\na=rtcp-mux\r\na=sendonly\r\na=msid:bob x\r\na=ssrc:77 cname:c\r\n"

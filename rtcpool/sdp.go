@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/pion/ice/v4"
@@ -129,6 +130,9 @@ func (o *offer) readSections() error {
 		if err := checkMID(mid, i, seen); err != nil {
 			return err
 		}
+		if err := checkFormats(m, i); err != nil {
+			return err
+		}
 		seen[mid] = i
 		s := readSection(m, i, mid)
 		s.sending = s.sending && sendsBySession(o.desc, m)
@@ -140,6 +144,19 @@ func (o *offer) readSections() error {
 		o.sections = append(o.sections, s)
 	}
 	return nil
+}
+
+// checkFormats wants payload types (RFC 3551 section 6) of what is media.
+func checkFormats(m *sdp.MediaDescription, index int) error {
+	if name := m.MediaName; name.Media != "audio" && name.Media != "video" || name.Port.Value == 0 {
+		return nil
+	}
+	for _, format := range m.MediaName.Formats {
+		if _, err := strconv.ParseUint(format, 10, 7); err == nil {
+			return nil
+		}
+	}
+	return &SDPError{Where: fmt.Sprintf("m-line %d", index), What: "has no payload type from 0 to 127 (RFC 3551)"}
 }
 
 func checkMID(mid string, index int, seen map[string]int) error {
@@ -186,7 +203,10 @@ func (o *offer) gatherTransport() error {
 		if key == "fingerprint" && len(strings.Fields(value)) != 2 {
 			return &SDPError{What: "a=fingerprint is not a hash function and a fingerprint (RFC 8122)"}
 		}
-		if key == "ice-ufrag" {
+		switch {
+		case key == "ice-ufrag" && !usableCredential(value, 4), key == "ice-pwd" && !usableCredential(value, 22):
+			return &SDPError{What: "its a=" + key + " is too short, too long, or has blanks (RFC 8839 section 5.4)"}
+		case key == "ice-ufrag":
 			o.ufrag = value
 		}
 		if _, ok := o.desc.Attribute(key); !ok {
@@ -194,6 +214,13 @@ func (o *offer) gatherTransport() error {
 		}
 	}
 	return nil
+}
+
+// usableCredential tells whether ICE can work with a fragment or a password. Some senders use more characters than the
+// ice-chars of RFC 8839 section 5.4.
+func usableCredential(value string, least int) bool {
+	return len(value) >= least && len(value) <= 256 &&
+		strings.IndexFunc(value, func(r rune) bool { return r <= ' ' || r > '~' }) < 0
 }
 
 // firstAttribute looks in the session, then in the media descriptions in order.
