@@ -34,9 +34,19 @@ func TestS14_CloseIsIdempotentAndConcurrent(t *testing.T) {
 	}
 }
 
-func TestS15_SessionEndsWhenItsMediaAreLostForLong(t *testing.T) {
+func TestS15_SessionThatIsNeverOfferedTo(t *testing.T) {
 	p := newTestPool(t, func(c *Config) { c.Grace = 50 * time.Millisecond })
 	s, r := open(t, p, "never offered")
+	within(t, s.Done(), "the end")
+	if r.told().ended[0] != EndSignallingLost {
+		t.Errorf("ended: %v", r.told().ended)
+	}
+}
+
+func TestS15_SessionThatNeverConnects(t *testing.T) {
+	p := newTestPool(t, func(c *Config) { c.Grace = 300 * time.Millisecond })
+	s, r := open(t, p, "s")
+	mustAnswer(t, s, offerOf(audioSection))
 	within(t, s.Done(), "the end")
 	if r.told().ended[0] != EndMediaLost {
 		t.Errorf("ended: %v", r.told().ended)

@@ -224,6 +224,7 @@ func (w *network) settings(n *peerNet) (webrtc.SettingEngine, error) {
 	settings.SetDTLSConnectContextMaker(func() (context.Context, func()) {
 		return context.WithTimeout(n.ctx, dtlsTimeout)
 	})
+	w.setConsent(&settings)
 	w.setFilters(&settings)
 	w.setTransports(&settings, n)
 	if w.cfg.UDPPortMin != 0 || w.cfg.UDPPortMax != 0 {
@@ -236,6 +237,13 @@ func (w *network) settings(n *peerNet) (webrtc.SettingEngine, error) {
 
 // dtlsTimeout bounds the DTLS handshake, as pion's own default does.
 const dtlsTimeout = 30 * time.Second
+
+// setConsent says how soon the loss of the other side is noticed. Whatever comes from it counts as a sign of life, so that only
+// a silent connection needs the checks: four within the time after which it is disconnected, of which any may be lost.
+func (w *network) setConsent(settings *webrtc.SettingEngine) {
+	disconnected := w.cfg.ConsentTimeout / 3
+	settings.SetICETimeouts(disconnected, w.cfg.ConsentTimeout-disconnected, disconnected/4)
+}
 
 // setFilters narrows down local and remote addresses.
 func (w *network) setFilters(settings *webrtc.SettingEngine) {

@@ -17,6 +17,8 @@ const (
 	defaultGatherTimeout = 2 * time.Second
 	defaultGrace         = 30 * time.Second
 	defaultMaxSDPBytes   = 1 << 20
+
+	defaultConsentTimeout = 15 * time.Second
 )
 
 // Pool holds all sessions of the process. All methods are safe for concurrent use.
@@ -38,14 +40,15 @@ func New(cfg Config) (*Pool, error) {
 		return nil, fmt.Errorf("%w: Decoders is required", ErrConfig)
 	case cfg.Tracer == nil:
 		return nil, fmt.Errorf("%w: Tracer is required; a no-op tracer will do", ErrConfig)
-	case cfg.GatherTimeout < 0 || cfg.Grace < 0 || cfg.MaxSDPBytes < 0:
-		return nil, fmt.Errorf("%w: GatherTimeout, Grace and MaxSDPBytes cannot be negative", ErrConfig)
+	case cfg.GatherTimeout < 0 || cfg.Grace < 0 || cfg.MaxSDPBytes < 0 || cfg.ConsentTimeout < 0:
+		return nil, fmt.Errorf("%w: GatherTimeout, Grace, MaxSDPBytes and ConsentTimeout cannot be negative", ErrConfig)
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
 	cfg.GatherTimeout = orDefault(cfg.GatherTimeout, defaultGatherTimeout)
 	cfg.Grace = orDefault(cfg.Grace, defaultGrace)
+	cfg.ConsentTimeout = orDefault(cfg.ConsentTimeout, defaultConsentTimeout)
 	cfg.MaxSDPBytes = orDefault(cfg.MaxSDPBytes, defaultMaxSDPBytes)
 	if err := cfg.Network.complete(); err != nil {
 		return nil, err

@@ -23,6 +23,9 @@ type Config struct {
 	GatherTimeout time.Duration
 	// Grace is how long a session may be without a connected peer connection before it ends. Default 30 s.
 	Grace time.Duration
+	// ConsentTimeout is how long a peer connection may hear nothing from the other side before it has failed, and how long one
+	// may take to connect (RFC 7675). After a third of it the state is disconnected. Default 15 s.
+	ConsentTimeout time.Duration
 	// MaxSDPBytes refuses larger offers. Default 1 MiB.
 	MaxSDPBytes int
 	// Loopback includes loopback candidates. For tests, the demo and one-machine set-ups.
@@ -121,9 +124,10 @@ type EndReason uint8
 
 // The reasons.
 const (
-	EndClosed       EndReason = iota + 1 // Close was called
-	EndMediaLost                         // no connected peer connection for longer than the grace
-	EndRemoteClosed                      // the other side closed DTLS
+	EndClosed         EndReason = iota + 1 // Close was called
+	EndMediaLost                           // no connected peer connection for longer than the grace
+	EndRemoteClosed                        // the other side closed DTLS
+	EndSignallingLost                      // no offer was answered within the grace
 )
 
 // Offer is a remote offer.

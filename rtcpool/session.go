@@ -146,7 +146,10 @@ func (s *Session) stopGrace() {
 
 // lostReason says why a session ends whose grace is over.
 func (s *Session) lostReason() EndReason {
-	if s.current != nil && s.current.state == StateClosed {
+	switch {
+	case s.current == nil:
+		return EndSignallingLost
+	case s.current.state == StateClosed:
 		return EndRemoteClosed
 	}
 	return EndMediaLost

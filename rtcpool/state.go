@@ -25,6 +25,8 @@ func (r EndReason) String() string {
 		return "media lost"
 	case EndRemoteClosed:
 		return "closed by the other side"
+	case EndSignallingLost:
+		return "no offer"
 	default:
 		return fmt.Sprintf("end reason(%d)", uint8(r))
 	}

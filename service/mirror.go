@@ -147,6 +147,8 @@ func (m *mirror) SessionEnded(reason rtcpool.EndReason) {
 	switch reason {
 	case rtcpool.EndMediaLost:
 		m.endWith(resolverstore.SessionMediaLost)
+	case rtcpool.EndSignallingLost:
+		m.endWith(resolverstore.SessionSignallingLost)
 	case rtcpool.EndRemoteClosed:
 		m.endWith(resolverstore.SessionRemoteClosed)
 	default:
