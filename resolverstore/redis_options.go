@@ -65,7 +65,7 @@ func unsuitable(what string) error { return fmt.Errorf("redis url: %s: %w", what
 func (o RedisOptions) universal() (*redis.UniversalOptions, error) {
 	u := &redis.UniversalOptions{
 		Username: o.Username, Password: o.Password, SentinelUsername: o.SentinelUsername, SentinelPassword: o.SentinelPassword,
-		Protocol: 2, DisableIdentity: true, ContextTimeoutEnabled: true,
+		Protocol: 2, DisableIdentity: true, ContextTimeoutEnabled: true, MaxRedirects: 8,
 		MaxRetries: 2, DialerRetries: 1, MinRetryBackoff: 4 * time.Millisecond, MaxRetryBackoff: 64 * time.Millisecond,
 		DialTimeout: o.Timeout, ReadTimeout: o.Timeout, WriteTimeout: o.Timeout, PoolTimeout: o.Timeout, PoolSize: o.PoolSize,
 		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
