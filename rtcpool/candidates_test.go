@@ -44,6 +44,11 @@ func TestS5_CandidatesBeforeTheOfferAreKept(t *testing.T) {
 	if got := give(t, s, 0, Candidate{}); got != CandidateKept {
 		t.Errorf("end-of-candidates: %v", got)
 	}
+	for _, end := range endsOfCandidates() {
+		if got := give(t, s, 0, end); got != CandidateKept {
+			t.Errorf("end-of-candidates of one: %v", got)
+		}
+	}
 	// The SFU learns nothing of us: the connection can only come about by the checks that we send it.
 	ctx, cancel := context.WithTimeout(context.Background(), hang)
 	defer cancel()
@@ -54,9 +59,15 @@ func TestS5_CandidatesBeforeTheOfferAreKept(t *testing.T) {
 	ours, _ := withoutCandidates(res.Answer.SDP)
 	f.accept(ours)
 	r.flowing(t, "mic")
-	if st := p.Stats(); st.CandidatesAdded != uint64(len(candidates)+1) {
+	if st := p.Stats(); st.CandidatesAdded != uint64(len(candidates)+3) {
 		t.Errorf("%+v", st)
 	}
+}
+
+// endsOfCandidates end those of one media description each, named by mid or by index.
+func endsOfCandidates() []Candidate {
+	mid, index := "0", uint16(0)
+	return []Candidate{{MID: &mid}, {MLineIndex: &index}}
 }
 
 func TestS5_CandidatesAfterTheOfferAreAdded(t *testing.T) {
@@ -71,8 +82,10 @@ func TestS5_CandidatesAfterTheOfferAreAdded(t *testing.T) {
 			t.Errorf("%v: %v", c, got)
 		}
 	}
-	if got := give(t, s, 1, Candidate{}); got != CandidateAdded {
-		t.Errorf("end-of-candidates: %v", got)
+	for _, end := range append(endsOfCandidates(), Candidate{}) {
+		if got := give(t, s, 1, end); got != CandidateAdded {
+			t.Errorf("end-of-candidates: %v", got)
+		}
 	}
 	r.flowing(t, "mic")
 }

@@ -4,9 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
+	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/penstock-media/penstock/media"
 	"github.com/pion/webrtc/v4"
@@ -120,6 +124,66 @@ func TestS2_OfferThatWaitsWhileTheSessionCloses(t *testing.T) {
 	}
 }
 
+// Offers that wait behind one that gathers are dropped when their turn comes after Close: no peer connection is made for them,
+// and nothing reaches the one who offered.
+func TestS2_NothingIsSentForAnOfferThatWaited(t *testing.T) {
+	p := newTestPool(t, nil)
+	held := newHeldSTUN(t)
+	s, r := openWith(t, p, SessionConfig{ID: "s", ICEServers: []ICEServer{held.server()}})
+	f := newTestSFU(t)
+	f.add(opus, "mic", "alice")
+	text := f.offer(nil)
+	listener, err := net.ListenPacket("udp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = listener.Close() }()
+	waiting := strings.ReplaceAll(text, "a=end-of-candidates\r\n", "")
+	waiting = candidateLine.ReplaceAllString(waiting, "")
+	waiting += fmt.Sprintf("a=candidate:1 1 udp 2130706431 127.0.0.1 %d typ host\r\n", listener.LocalAddr().(*net.UDPAddr).Port)
+	outcomes := make(chan Result, 11)
+	var calls sync.WaitGroup
+	offer := func(o Offer) {
+		calls.Go(func() {
+			r, err := s.Negotiate(context.Background(), o)
+			if err != nil {
+				t.Error(err)
+			}
+			outcomes <- r
+		})
+	}
+	offer(Offer{Generation: 1, SDP: text})
+	r.byTrack(t, "mic") // it is applied, and gathers
+	for i := range 10 {
+		offer(Offer{Generation: 2, SDP: withVersion(t, waiting, uint64(i)+1), Trickle: true})
+	}
+	queued := make(chan int, 1)
+	waitFor(t, "ten offers that wait", func() bool {
+		_, _ = s.do(context.Background(), func() { queued <- len(s.waiting) })
+		return <-queued == 10
+	})
+	s.Close()
+	calls.Wait()
+	close(outcomes)
+	for r := range outcomes {
+		if r.Drop == nil || r.Drop.Reason != DropClosed {
+			t.Errorf("%+v", r)
+		}
+	}
+	if st := p.Stats(); st.DroppedClosed != 11 || st.Answered != 0 || st.PeerConnections != 0 {
+		t.Errorf("%+v", st)
+	}
+	if told := r.told(); len(told.states[2]) != 0 || len(told.added) != 1 || len(told.candidates) != 0 {
+		t.Errorf("states %v, added %v, candidates %v", told.states, told.added, told.candidates)
+	}
+	if err := listener.SetReadDeadline(time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	if n, from, err := listener.ReadFrom(make([]byte, 1500)); err == nil {
+		t.Errorf("%d bytes came from %v", n, from)
+	}
+}
+
 func TestS3_OlderGenerationIsDroppedAndDrains(t *testing.T) {
 	p := newTestPool(t, nil)
 	s, r := open(t, p, "s")
@@ -165,45 +229,71 @@ func TestS3_OlderGenerationEndsWhenTheNewerNeverFlows(t *testing.T) {
 	r.until(t, "the older generation is let go", func() bool { _, there := r.media[old.ID]; return !there })
 }
 
+// Each offer names the track by its version, so that what was applied, and when, shows in what is told.
 func TestS4_ConcurrentOffersAreAppliedInOrder(t *testing.T) {
 	p := newTestPool(t, nil)
 	s, r := open(t, p, "s")
 	f := newTestSFU(t)
 	f.add(opus, "mic", "alice")
 	f.negotiate(s, 0)
-	r.flowing(t, "mic")
+	mic := r.flowing(t, "mic")
 	text := f.offer(nil)
 	base := versionOf(t, text)
 	const n = 50
-	var answered, superseded, highest int
-	var mu sync.Mutex
+	offers, answers := make([]string, n), make([]*Answer, n)
+	var superseded atomic.Int32
 	var calls sync.WaitGroup
 	for i := range n {
+		offers[i] = strings.ReplaceAll(withVersion(t, text, base+uint64(i)), "alice mic", fmt.Sprintf("alice mic-%03d", i))
 		calls.Go(func() {
-			res, err := s.Negotiate(context.Background(), Offer{SDP: withVersion(t, text, base+uint64(i))})
-			mu.Lock()
-			defer mu.Unlock()
+			res, err := s.Negotiate(context.Background(), Offer{SDP: offers[i]})
 			switch {
 			case err != nil:
 				t.Error(err)
 			case res.Answer != nil:
-				answered++
-				highest = max(highest, i)
+				answers[i] = res.Answer
 			case res.Drop.Reason == DropSuperseded:
-				superseded++
+				superseded.Add(1)
 			default:
 				t.Errorf("%+v", res.Drop)
 			}
 		})
 	}
 	calls.Wait()
-	if answered+superseded != n || highest != n-1 {
-		t.Errorf("%d answered, %d superseded, highest %d", answered, superseded, highest)
+	answered := 0
+	for _, a := range answers {
+		if a != nil {
+			answered++
+		}
 	}
-	if len(r.told().added) != 1 || len(r.told().removed) != 0 {
-		t.Errorf("added %v, removed %v", r.told().added, r.told().removed)
+	if answered+int(superseded.Load()) != n || answers[n-1] == nil {
+		t.Errorf("%d answered, %d superseded, the last: %v", answered, superseded.Load(), answers[n-1])
 	}
-	morePackets(t, r.flowing(t, "mic").Track, 10)
+	told := r.told()
+	if len(told.added) != 1 || len(told.removed) != 0 {
+		t.Errorf("added %v, removed %v", told.added, told.removed)
+	}
+	var names []string
+	for _, m := range told.updated {
+		if strings.HasPrefix(m.TrackID, "mic-") && (len(names) == 0 || names[len(names)-1] != m.TrackID) {
+			names = append(names, m.TrackID)
+		}
+	}
+	if !slices.IsSorted(names) || len(names) != answered || names[len(names)-1] != fmt.Sprintf("mic-%03d", n-1) {
+		t.Errorf("%d answered, told in the order %v", answered, names)
+	}
+	if st := p.Stats(); st.Answered != uint64(answered)+1 || st.DroppedSuperseded != uint64(superseded.Load()) { //nolint:gosec // small
+		t.Errorf("%+v", st)
+	}
+	for range 3 {
+		if again := mustAnswer(t, s, offers[n-1]); again != answers[n-1].SDP {
+			t.Errorf("another answer:\n%s\n%s", answers[n-1].SDP, again)
+		}
+	}
+	if now, _ := s.Media(mic.ID); now.Track != mic.Track || now.TrackID != fmt.Sprintf("mic-%03d", n-1) || now.SSRC != mic.SSRC {
+		t.Errorf("was %+v, is %+v", mic, now)
+	}
+	morePackets(t, mic.Track, 10)
 }
 
 func TestS4_QueueOfOffersIsOrderedByVersion(t *testing.T) {

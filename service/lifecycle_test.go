@@ -236,8 +236,8 @@ func TestRemoteCloseEndsSession(t *testing.T) {
 	}
 }
 
-// TestSessionWithoutMediaExpires lets the grace of a session run out.
-func TestSessionWithoutMediaExpires(t *testing.T) {
+// TestSessionWithoutAnOfferExpires lets the grace of a session run out to which nobody offers.
+func TestSessionWithoutAnOfferExpires(t *testing.T) {
 	g := startGateway(t, func(c *Config) { c.Grace = 50 * time.Millisecond })
 	s := g.create("call")
 	if s.GetExpireTime() == nil {
@@ -253,7 +253,7 @@ func TestSessionWithoutMediaExpires(t *testing.T) {
 	}
 	got, err := g.sessions.GetSession(g.ctx, &penstockv1.GetSessionRequest{SessionId: "call"})
 	must(t, err)
-	if reason := got.GetSession().GetEndReason(); reason != penstockv1.SessionEndReason_SESSION_END_REASON_MEDIA_LOST {
+	if reason := got.GetSession().GetEndReason(); reason != penstockv1.SessionEndReason_SESSION_END_REASON_SIGNALLING_LOST {
 		t.Errorf("ended for %v", reason)
 	}
 }
