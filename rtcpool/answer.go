@@ -30,6 +30,9 @@ func buildAnswer(o *offer, local string) (string, []RejectedMedia, error) {
 		switch {
 		case s.accepted() && m != nil && m.MediaName.Port.Value != 0:
 			o.forgetInvented(m)
+			if s.kind != media.KindUnknown && !s.sending {
+				m.Attributes = withDirection(m.Attributes, directionInactive)
+			}
 			askForStereo(m)
 			promiseOneFeedback(m)
 			out = append(out, m)

@@ -270,6 +270,7 @@ func (s *Session) fail(n *negotiation, step string, err error) {
 
 // apply gives an offer to pion and sets its answer. The step is named for the error.
 func (p *peer) apply(o *offer) (step string, err error) {
+	p.keepPauses(o)
 	text, err := o.sdp()
 	if err != nil {
 		return "writing the offer", err
@@ -294,6 +295,7 @@ func (p *peer) apply(o *offer) (step string, err error) {
 	if err := p.pc.SetLocalDescription(answer); err != nil {
 		return "applying the answer", err
 	}
+	p.noteSources(o)
 	return "", nil
 }
 

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/pion/sdp/v3"
 	"github.com/pion/webrtc/v4"
 )
 
@@ -32,7 +33,9 @@ type peer struct {
 	strays     *strays
 	retired    []uint32 // sources of media that are gone; the last maxRetired
 	usedUfrags map[string]struct{}
-	flowWanted int // how many media must flow before the older generation is let go
+	// sourceLines are the a=ssrc and a=ssrc-group lines by mid, of the last offer applied, those of paused media included.
+	sourceLines map[string][]sdp.Attribute
+	flowWanted  int // how many media must flow before the older generation is let go
 }
 
 // newPeer makes the peer connection of a generation.

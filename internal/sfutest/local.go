@@ -27,7 +27,7 @@ type local struct {
 
 	mu       sync.Mutex
 	codec    webrtc.RTPCodecCapability // wanted when it is bound
-	bindings []binding
+	bindings []*binding
 	mids     map[uint32]string // by ssrc
 }
 
@@ -39,7 +39,12 @@ type binding struct {
 	writer     webrtc.TrackLocalWriter
 	codecs     []webrtc.RTPCodecParameters
 	extensions map[string]uint8 // negotiated ids, by URI
+	flowing    bool             // something was sent
+	kept       []rtp.Packet     // not sent yet, for want of a pair
 }
+
+// maxKept bounds the packets that wait for an ICE restart.
+const maxKept = 4096
 
 func newLocal(c clips.Clip, trackID, streamID string) *local {
 	l := &local{id: trackID, streamID: streamID, kind: webrtc.RTPCodecTypeVideo, codec: capability(c), mids: map[uint32]string{}}
@@ -51,7 +56,7 @@ func newLocal(c clips.Clip, trackID, streamID string) *local {
 
 // Bind implements webrtc.TrackLocal.
 func (l *local) Bind(c webrtc.TrackLocalContext) (webrtc.RTPCodecParameters, error) {
-	b := binding{id: c.ID(), ssrc: uint32(c.SSRC()), writer: c.WriteStream(), codecs: c.CodecParameters(), extensions: map[string]uint8{}}
+	b := &binding{id: c.ID(), ssrc: uint32(c.SSRC()), writer: c.WriteStream(), codecs: c.CodecParameters(), extensions: map[string]uint8{}}
 	for _, x := range c.HeaderExtensions() {
 		b.extensions[x.URI] = uint8(x.ID) //nolint:gosec // RFC 8285: 1 to 255
 	}
@@ -69,7 +74,7 @@ func (l *local) Bind(c webrtc.TrackLocalContext) (webrtc.RTPCodecParameters, err
 func (l *local) Unbind(c webrtc.TrackLocalContext) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.bindings = slices.DeleteFunc(l.bindings, func(b binding) bool { return b.id == c.ID() })
+	l.bindings = slices.DeleteFunc(l.bindings, func(b *binding) bool { return b.id == c.ID() })
 	return nil
 }
 
@@ -92,23 +97,36 @@ func (l *local) setMID(ssrc uint32, mid string) {
 	l.mids[ssrc] = mid
 }
 
-// write sends a packet on every peer connection. complete fills in what differs between them; false leaves one out.
-func (l *local) write(payload []byte, complete func(*binding) (rtp.Header, bool)) (sent bool) {
+// write sends a packet on every peer connection, and returns how many were sent on the one where most were: what it kept may go first. complete
+// fills in what differs between them; false leaves one out.
+func (l *local) write(payload []byte, complete func(*binding) (rtp.Header, bool)) (sent uint64) {
 	l.mu.Lock()
-	bindings := slices.Clone(l.bindings)
-	for i := range bindings {
-		bindings[i].mid = l.mids[bindings[i].ssrc]
-	}
-	l.mu.Unlock()
-	for i := range bindings {
-		b := &bindings[i]
-		header, ok := complete(b)
-		if !ok {
-			continue
+	defer l.mu.Unlock()
+	for _, b := range l.bindings {
+		b.mid = l.mids[b.ssrc]
+		if header, ok := complete(b); ok {
+			sent = max(sent, b.write(header, payload))
 		}
-		// An error is that of a peer connection on its way up or down: the packet is lost, as on a network.
-		if _, err := b.writer.WriteRTP(&header, payload); err == nil {
-			sent = true
+	}
+	return sent
+}
+
+// write sends what was kept and then a packet. Between an ICE restart and its new pair pion throws away what it is given, and says
+// so by writing nothing, or by an error; other SFUs go on with the pair before. Here such packets are kept until there is a pair. Before
+// the first that is sent they are lost.
+func (b *binding) write(header rtp.Header, payload []byte) (sent uint64) {
+	if len(b.kept) < maxKept {
+		b.kept = append(b.kept, rtp.Packet{Header: header, Payload: payload})
+	}
+	for len(b.kept) > 0 {
+		n, err := b.writer.WriteRTP(&b.kept[0].Header, b.kept[0].Payload)
+		written := err == nil && n > 0
+		if !written && b.flowing {
+			return sent
+		}
+		if b.kept = b.kept[1:]; written {
+			b.flowing = true
+			sent++
 		}
 	}
 	return sent

@@ -170,7 +170,7 @@ func (p *pacer) write(unit clips.Unit) {
 // packet sends one packet, and numbers it. padding is the number of bytes (RFC 3550 section 5.1).
 func (p *pacer) packet(payload []byte, marker bool, padding uint8) {
 	p.numbering.sequence++
-	sent := p.local.write(payload, func(b *binding) (rtp.Header, bool) {
+	p.packets.Add(p.local.write(payload, func(b *binding) (rtp.Header, bool) {
 		h := rtp.Header{
 			Version: 2, SequenceNumber: p.numbering.sequence, Timestamp: p.numbering.timestamp, Marker: marker,
 			SSRC: b.ssrc, PayloadType: p.settings.PayloadType, Padding: padding > 0, PaddingSize: padding,
@@ -186,10 +186,7 @@ func (p *pacer) packet(payload []byte, marker bool, padding uint8) {
 			h.PayloadType = uint8(codec.PayloadType)
 		}
 		return h, p.settings.extend(&h, b) == nil
-	})
-	if sent {
-		p.packets.Add(1)
-	}
+	}))
 }
 
 // setSilent adds or takes away a reason to send nothing. When it returns, no packet is being written. What comes first after
