@@ -38,8 +38,8 @@ type want struct {
 
 // demand sums up what is wanted of each of a session's tracks. It is guarded by its hub.
 type demand struct {
-	seekers map[resolverstore.Selector]map[*want]struct{}
-	holders map[string]map[*want]struct{} // by track
+	wants   map[resolverstore.Selector]map[*want]struct{}
+	holders map[string]map[*want]struct{} // by the track that serves them
 	tracks  map[string]*wantable
 	tell    func(resolverstore.Track, asked)
 	forget  func(track string) // it has ended: what was not told of it need not be told
@@ -56,12 +56,40 @@ type wantable struct {
 // newDemand returns a demand of nothing. tell and forget are called while the hub is locked.
 func newDemand(tell func(resolverstore.Track, asked), forget func(string)) *demand {
 	return &demand{
-		seekers: make(map[resolverstore.Selector]map[*want]struct{}), holders: make(map[string]map[*want]struct{}),
+		wants: make(map[resolverstore.Selector]map[*want]struct{}), holders: make(map[string]map[*want]struct{}),
 		tracks: make(map[string]*wantable), tell: tell, forget: forget,
 	}
 }
 
-// put takes a track that is new or has changed.
+// apply takes what changed of the session's tracks. Nothing is told of those that have ended: signalling knows, and what it publishes
+// in their place is told of by itself. All is noted before anything is told, so that no state is told that never was.
+func (d *demand) apply(changed []resolverstore.Track, removed []string) {
+	left := make(map[*want]struct{}) // by what served them, perhaps
+	note := func(id string) {
+		for w := range d.holders[id] {
+			left[w] = struct{}{}
+		}
+	}
+	for _, id := range removed {
+		delete(d.tracks, id)
+		d.forget(id)
+		note(id)
+	}
+	for _, t := range changed {
+		d.put(t)
+		note(t.ID)
+	}
+	for _, t := range changed {
+		d.refresh(d.tracks[t.ID])
+	}
+	for w := range left {
+		if w.selector.UserID != "" {
+			d.refreshSelected(w.selector)
+		}
+	}
+}
+
+// put notes a track that is new or has changed.
 func (d *demand) put(t resolverstore.Track) {
 	w := d.tracks[t.ID]
 	if w == nil {
@@ -75,13 +103,15 @@ func (d *demand) put(t resolverstore.Track) {
 	case w.published:
 		w.told = false // Published again it is news, whatever is wanted.
 	}
-	d.refresh(w)
 }
 
-// remove takes a track that has ended. Nothing is told: signalling knows, and what it publishes in its place is told of by itself.
-func (d *demand) remove(id string) {
-	delete(d.tracks, id)
-	d.forget(id)
+// refreshSelected tells what is news of the tracks that a selector names.
+func (d *demand) refreshSelected(sel resolverstore.Selector) {
+	for _, t := range d.tracks {
+		if selects(sel, t.track) {
+			d.refresh(t)
+		}
+	}
 }
 
 // repeat tells again what is wanted of publications that were reported again.
@@ -123,6 +153,9 @@ func (d *demand) sum(t resolverstore.Track) asked {
 	sized := false
 	add := func(wants map[*want]struct{}) {
 		for w := range wants {
+			if w.track != t.ID && d.served(w) {
+				continue
+			}
 			out.wanted = true
 			if w.shape.any {
 				continue
@@ -135,9 +168,19 @@ func (d *demand) sum(t resolverstore.Track) asked {
 	}
 	add(d.holders[t.ID])
 	for _, sel := range selectorsOf(t) {
-		add(d.seekers[sel])
+		add(d.wants[sel])
 	}
 	return out
+}
+
+// served tells whether a want has a track that is published and serves it, and so has no need of another one. A participant's source
+// is published but once: another track of it is what will serve.
+func (d *demand) served(w *want) bool {
+	if w.seeking || w.selector.UserID == "" {
+		return false
+	}
+	t := d.tracks[w.track]
+	return t != nil && selects(w.selector, t.track)
 }
 
 // larger returns the larger limit, 0 being none; the first one counts as it is.
@@ -163,27 +206,27 @@ func selectorsOf(t resolverstore.Track) []resolverstore.Selector {
 	return out
 }
 
-// change changes a want and tells what that changes.
-func (d *demand) change(w *want, seeking bool, track string) {
-	before := *w
-	if w.seeking {
-		release(d.seekers, w.selector, w)
-	}
-	if w.track != "" {
-		release(d.holders, w.track, w)
+// change changes a want and tells what that changes. A want that is over is on no list.
+func (d *demand) change(w *want, seeking bool, track string, over bool) {
+	before := w.track
+	if before != "" {
+		release(d.holders, before, w)
 	}
 	w.seeking, w.track = seeking, track
-	if seeking {
-		hold(d.seekers, w.selector, w)
-	}
 	if track != "" {
 		hold(d.holders, track, w)
 	}
-	for _, t := range d.tracks {
-		if t.track.ID == track || t.track.ID == before.track || (seeking || before.seeking) && selects(w.selector, t.track) {
+	if over {
+		release(d.wants, w.selector, w)
+	} else {
+		hold(d.wants, w.selector, w)
+	}
+	for _, id := range []string{before, track} {
+		if t := d.tracks[id]; t != nil {
 			d.refresh(t)
 		}
 	}
+	d.refreshSelected(w.selector)
 }
 
 // selects tells whether a selector names a track.
@@ -217,19 +260,19 @@ func release[K comparable](in map[K]map[*want]struct{}, key K, w *want) {
 func (w *want) seek() {
 	w.hub.mu.Lock()
 	defer w.hub.mu.Unlock()
-	w.hub.demand.change(w, true, w.track)
+	w.hub.demand.change(w, true, w.track, false)
 }
 
 // found says which track serves the consumer.
 func (w *want) found(track string) {
 	w.hub.mu.Lock()
 	defer w.hub.mu.Unlock()
-	w.hub.demand.change(w, false, track)
+	w.hub.demand.change(w, false, track, false)
 }
 
 // close says that the consumer has left. It is idempotent.
 func (w *want) close() {
 	w.hub.mu.Lock()
 	defer w.hub.mu.Unlock()
-	w.hub.demand.change(w, false, "")
+	w.hub.demand.change(w, false, "", true)
 }

@@ -224,12 +224,7 @@ func (h *hub) want(sel resolverstore.Selector, s shape) *want {
 func (h *hub) tracksChanged(changed []resolverstore.Track, removed []string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for _, id := range removed {
-		h.demand.remove(id)
-	}
-	for _, t := range changed {
-		h.demand.put(t)
-	}
+	h.demand.apply(changed, removed)
 }
 
 // reported tells again what is wanted of what signalling has published just now: it may have forgotten what it was told

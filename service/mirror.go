@@ -88,7 +88,9 @@ func (m *mirror) answered(generation uint64) {
 	if generation > m.generation {
 		m.generation = generation
 		m.state = resolverstore.SessionConnecting
-		m.changed = true
+	}
+	if generation == m.generation && m.state != resolverstore.SessionConnected {
+		m.expires, m.changed = time.Now().Add(m.grace), true // An offer begins the grace anew.
 	}
 	m.mu.Unlock()
 	m.signal()
@@ -130,16 +132,21 @@ func (m *mirror) StateChanged(generation uint64, state rtcpool.State) {
 	switch state {
 	case rtcpool.StateNew, rtcpool.StateConnecting:
 		m.state = resolverstore.SessionConnecting
+		m.graceLocked()
 	case rtcpool.StateConnected:
 		m.state, m.expires = resolverstore.SessionConnected, time.Time{}
-	case rtcpool.StateDisconnected, rtcpool.StateFailed:
-		if m.state != resolverstore.SessionDisconnected {
-			m.state, m.expires = resolverstore.SessionDisconnected, time.Now().Add(m.grace)
-		}
-	default:
-		return // Closed: SessionEnded follows, or a newer generation.
+	default: // Closed too: SessionEnded follows, or an offer within the grace.
+		m.state = resolverstore.SessionDisconnected
+		m.graceLocked()
 	}
 	m.changed = true
+}
+
+// graceLocked notes that the grace runs, if it does not yet.
+func (m *mirror) graceLocked() {
+	if m.expires.IsZero() {
+		m.expires = time.Now().Add(m.grace)
+	}
 }
 
 // SessionEnded ends the mirror. A reason that was given before counts.
@@ -249,7 +256,11 @@ func (m *mirror) write(store resolverstore.Store, key resolverstore.SessionKey, 
 			return
 		}
 		if final(err) {
-			log.Warn("store refuses what the session received", "error", err)
+			level := slog.LevelWarn
+			if errors.Is(err, resolverstore.ErrSessionEnded) { // It is about to end here too.
+				level = slog.LevelDebug
+			}
+			log.Log(ctx, level, "store refuses what the session received", "error", err)
 			return
 		}
 		log.Warn("store cannot be written; trying again", "error", err, "after", wait)

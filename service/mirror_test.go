@@ -167,6 +167,7 @@ func TestMirrorExpiry(t *testing.T) {
 		{rtcpool.StateDisconnected, resolverstore.SessionDisconnected, true},
 		{rtcpool.StateFailed, resolverstore.SessionDisconnected, true},
 		{rtcpool.StateConnected, resolverstore.SessionConnected, false},
+		{rtcpool.StateClosed, resolverstore.SessionDisconnected, true}, // An offer may come within the grace.
 	} {
 		m.StateChanged(1, step.state)
 		b := m.take()
@@ -174,8 +175,34 @@ func TestMirrorExpiry(t *testing.T) {
 			t.Errorf("%v gives %v, expiry %v", step.state, *b.update.State, b.update.Expires)
 		}
 	}
-	m.StateChanged(1, rtcpool.StateClosed)
+	m.StateChanged(0, rtcpool.StateConnected)
 	if b := m.take(); b.dirty {
-		t.Errorf("closed gives %v", *b.update.State)
+		t.Errorf("an older generation gives %v", *b.update.State)
+	}
+	m.answered(1)
+	if b := m.take(); !b.dirty || b.update.Expires.IsZero() {
+		t.Errorf("an offer to what is closed gives %v", b)
+	}
+}
+
+// TestMirrorAwaiting keeps a session that waits for its first offer from expiring, and lets it expire again; later that changes nothing.
+func TestMirrorAwaiting(t *testing.T) {
+	m := newMirror(time.Minute, time.Now().Add(time.Minute))
+	for _, kept := range []bool{true, false, true} {
+		m.awaiting(kept)
+		var rec resolverstore.Session
+		if m.overlay(&rec); rec.Expires.IsZero() != kept || rec.State != 0 {
+			t.Errorf("kept %v: %v", kept, rec)
+		}
+		if b := m.take(); !b.dirty || b.update.Expires.IsZero() != kept || b.update.State != nil {
+			t.Errorf("kept %v writes %v", kept, b)
+		}
+	}
+	m.answered(3)
+	m.take()
+	m.awaiting(true)
+	rec := resolverstore.Session{State: resolverstore.SessionAwaitingOffer}
+	if m.overlay(&rec); rec.Expires.IsZero() || rec.State != resolverstore.SessionConnecting || rec.Generation != 3 || m.take().dirty {
+		t.Errorf("after an offer: %v", rec)
 	}
 }

@@ -13,7 +13,7 @@ import (
 
 const (
 	connected = penstockv1.PeerConnectionState_PEER_CONNECTION_STATE_CONNECTED
-	failed    = penstockv1.PeerConnectionState_PEER_CONNECTION_STATE_FAILED
+	closed    = penstockv1.PeerConnectionState_PEER_CONNECTION_STATE_CLOSED
 )
 
 // TestSignalMainJob does the whole job over Signal, with trickle both ways. In mid-call it loses the stream, and the frames

@@ -172,7 +172,7 @@ func TestS21_WhatIsWantedIsSent(t *testing.T) {
 	for _, leave := range []struct {
 		who  *reader
 		left string
-	}{{encoded, "640×0@15"}, {small, "640×0@15"}, {large, "nothing"}} {
+	}{{encoded, "640×0@15"}, {large, "320×180@5"}, {small, "nothing"}} {
 		leave.who.cancel()
 		o.says("alice", camera, leave.left)
 	}
@@ -198,7 +198,7 @@ func TestS21_WhatIsWantedIsSent(t *testing.T) {
 	if cam.Packets() == sent {
 		t.Error("frames without packets")
 	}
-	if got, want := o.history("alice", camera), "[nothing 320×180@5 640×0@15 0×0@0 640×0@15 nothing 160×90@0]"; got != want {
+	if got, want := o.history("alice", camera), "[nothing 320×180@5 640×0@15 0×0@0 640×0@15 320×180@5 nothing 160×90@0]"; got != want {
 		t.Errorf("told %v, want %v", got, want)
 	}
 }

@@ -121,8 +121,14 @@ func (s *SFU) Reconnect(ctx context.Context) error {
 		s.peersMu.Lock()
 		s.peers = append(s.peers, p)
 		s.peersMu.Unlock()
+		before := s.peer
 		s.peer, s.pending = p, nil
 		for _, t := range s.tracks {
+			select {
+			case <-before.connected:
+			default:
+				t.pacer.stop() // It waits for a connection that may never come.
+			}
 			if t.sender, err = p.add(t.pacer.local); err != nil {
 				return fmt.Errorf("add %v: %w", t, err)
 			}
