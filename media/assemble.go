@@ -50,7 +50,11 @@ func (a *assembler) push(p *packet) {
 	if p.lost > 0 {
 		a.lostBefore(p)
 	}
-	if p.codec == nil || len(p.payload) == 0 {
+	if len(p.payload) == 0 {
+		return
+	}
+	if p.codec == nil { // it may have held what the next picture builds on
+		a.broken, a.gap = a.broken || a.cur != nil, true
 		return
 	}
 	if a.codec != *p.codec {

@@ -165,11 +165,7 @@ func TestS16_Audio(t *testing.T) {
 			concealed++
 		}
 		lost += int(f.Lost.Frames)
-		for _, part := range f.Payload.Parts() {
-			for i := 0; i+1 < len(part); i += 2 {
-				pcm = append(pcm, int16(part[i])|int16(part[i+1])<<8)
-			}
-		}
+		pcm = append(pcm, samples(f)...)
 		f.Payload.Release()
 	}
 	if lost == 0 || concealed == 0 || concealed > 2*lost+2 || math.Abs(float64(lost-int(network.Out().Lost))) > 3 {
