@@ -86,6 +86,9 @@ func (m *repair) old(seq uint16, ahead int, now time.Duration) (repaired bool) {
 		return false
 	}
 	h, found := m.fill(seq)
+	if !found && !m.separate { // it came twice: the one that was asked for was only late
+		m.overtaken(m.tolerance() * 9 / 8)
+	}
 	if original := m.separate || h.asked == 0 || now-h.last < m.smoothed/2; found && original {
 		m.overtaken(now - h.since)
 		return false
