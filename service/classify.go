@@ -62,6 +62,8 @@ var sentinels = []struct {
 	{resolverstore.ErrInvalidSelector, penstockv1.ErrorReason_ERROR_REASON_INVALID_FIELD},
 	{resolverstore.ErrInvalidSession, penstockv1.ErrorReason_ERROR_REASON_INVALID_FIELD},
 	{resolverstore.ErrFenced, penstockv1.ErrorReason_ERROR_REASON_SESSION_ENDED},
+	{resolverstore.ErrUnavailable, penstockv1.ErrorReason_ERROR_REASON_STORE_UNAVAILABLE},
+	{resolverstore.ErrCorrupt, penstockv1.ErrorReason_ERROR_REASON_STORE_UNAVAILABLE}, // its owner writes it again
 	{resolverstore.ErrClosed, penstockv1.ErrorReason_ERROR_REASON_DRAINING},
 	{rtcpool.ErrNoMedia, penstockv1.ErrorReason_ERROR_REASON_NO_MEDIA},
 	{rtcpool.ErrNoOffer, penstockv1.ErrorReason_ERROR_REASON_NEGOTIATION_FAILED},

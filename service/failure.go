@@ -158,6 +158,8 @@ var replies = map[penstockv1.ErrorReason]reply{
 		codes.DeadlineExceeded, "The caller's deadline passed before it was done.", "Try again with a longer one.", time.Second},
 	penstockv1.ErrorReason_ERROR_REASON_SIGNAL_REPLACED: {
 		codes.Aborted, "Another Signal stream was opened for the session.", "Use that one; do not open this one again.", 0},
+	penstockv1.ErrorReason_ERROR_REASON_STORE_UNAVAILABLE: {
+		codes.Unavailable, "The store that pods share is not available.", "Running streams go on; try again.", time.Second},
 }
 
 // fail returns a failure of a reason.

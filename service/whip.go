@@ -207,7 +207,8 @@ func whipError(err error) error {
 	case errors.Is(err, resolverstore.ErrSessionNotFound), errors.Is(err, resolverstore.ErrSessionEnded):
 		return fmt.Errorf("%w: %w", whip.ErrNotFound, err)
 	case errors.Is(err, errDraining), errors.Is(err, errLimit), errors.Is(err, rtcpool.ErrBusy), errors.Is(err, rtcpool.ErrClosed),
-		errors.Is(err, resolverstore.ErrLimitReached), errors.Is(err, resolverstore.ErrClosed):
+		errors.Is(err, resolverstore.ErrLimitReached), errors.Is(err, resolverstore.ErrClosed),
+		errors.Is(err, resolverstore.ErrUnavailable), errors.Is(err, resolverstore.ErrCorrupt):
 		return fmt.Errorf("%w: %w", whip.ErrUnavailable, err)
 	}
 	return err

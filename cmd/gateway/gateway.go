@@ -70,7 +70,11 @@ func (g *gateway) build(ctx context.Context) error {
 	decoders := media.NewDecodePool(g.cfg.DecodeWorkers)
 	g.onClose("decoders", func(context.Context) error { decoders.Close(); return nil })
 
-	store := resolverstore.NewMemory(resolverstore.Config{})
+	owner := rand.Text()
+	store, err := g.openStore(ctx, owner)
+	if err != nil {
+		return err
+	}
 	g.onClose("store", func(context.Context) error { return store.Close() })
 
 	network, err := networkOf(&g.cfg)
@@ -90,7 +94,7 @@ func (g *gateway) build(ctx context.Context) error {
 	g.pool = pool
 
 	g.service, err = service.New(service.Config{
-		Pool: pool, Store: store, Logger: g.log, TracerProvider: provider, Owner: rand.Text(),
+		Pool: pool, Store: store, Logger: g.log, TracerProvider: provider, Owner: owner,
 		Token: string(g.cfg.AuthToken), WHIPCreate: g.cfg.WHIPCreate, Grace: g.cfg.SessionGrace,
 		Limits: service.Limits{Sessions: g.cfg.MaxSessions, Streams: g.cfg.MaxStreams, QueueBytes: g.cfg.MaxQueueBytes},
 	})
@@ -99,6 +103,24 @@ func (g *gateway) build(ctx context.Context) error {
 	}
 	g.onClose("service", func(context.Context) error { g.service.Close(); return nil })
 	return g.buildServers()
+}
+
+// openStore opens what sessions are kept in: Redis if the configuration names one, else the memory of this process. Without
+// its Redis a gateway does not start.
+func (g *gateway) openStore(ctx context.Context, owner string) (resolverstore.Store, error) {
+	cfg := resolverstore.Config{Logger: g.log, Owner: owner, MaxSessions: max(g.cfg.MaxSessions, 10_000)}
+	if g.cfg.RedisURL == "" {
+		return resolverstore.NewMemory(cfg), nil
+	}
+	opts, err := g.cfg.Redis()
+	if err != nil {
+		return nil, err
+	}
+	store, err := resolverstore.NewRedis(ctx, cfg, opts)
+	if err != nil {
+		return nil, fmt.Errorf("--redis-url: %w; does it run, and may this gateway use it?", err)
+	}
+	return store, nil
 }
 
 func (g *gateway) buildServers() error {

@@ -76,6 +76,8 @@ const (
 	ErrorReason_ERROR_REASON_DEADLINE ErrorReason = 23
 	// ABORTED. Another Signal stream was opened for the session, and takes this one's place. Do not open this one again.
 	ErrorReason_ERROR_REASON_SIGNAL_REPLACED ErrorReason = 24
+	// UNAVAILABLE. The store that pods share cannot be reached or written at the moment. Running streams go on; try again.
+	ErrorReason_ERROR_REASON_STORE_UNAVAILABLE ErrorReason = 25
 )
 
 // Enum value maps for ErrorReason.
@@ -106,6 +108,7 @@ var (
 		22: "ERROR_REASON_CANCELLED",
 		23: "ERROR_REASON_DEADLINE",
 		24: "ERROR_REASON_SIGNAL_REPLACED",
+		25: "ERROR_REASON_STORE_UNAVAILABLE",
 	}
 	ErrorReason_value = map[string]int32{
 		"ERROR_REASON_UNSPECIFIED":           0,
@@ -133,6 +136,7 @@ var (
 		"ERROR_REASON_CANCELLED":             22,
 		"ERROR_REASON_DEADLINE":              23,
 		"ERROR_REASON_SIGNAL_REPLACED":       24,
+		"ERROR_REASON_STORE_UNAVAILABLE":     25,
 	}
 )
 
@@ -167,7 +171,7 @@ var File_penstock_v1_error_reason_proto protoreflect.FileDescriptor
 
 const file_penstock_v1_error_reason_proto_rawDesc = "" +
 	"\n" +
-	"\x1epenstock/v1/error_reason.proto\x12\vpenstock.v1*\xc6\x06\n" +
+	"\x1epenstock/v1/error_reason.proto\x12\vpenstock.v1*\xea\x06\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12\x1e\n" +
 	"\x1aERROR_REASON_INVALID_FIELD\x10\x01\x12\x1c\n" +
@@ -194,7 +198,8 @@ const file_penstock_v1_error_reason_proto_rawDesc = "" +
 	"\x1fERROR_REASON_NEGOTIATION_FAILED\x10\x15\x12\x1a\n" +
 	"\x16ERROR_REASON_CANCELLED\x10\x16\x12\x19\n" +
 	"\x15ERROR_REASON_DEADLINE\x10\x17\x12 \n" +
-	"\x1cERROR_REASON_SIGNAL_REPLACED\x10\x18B?Z=github.com/penstock-media/penstock/api/penstock/v1;penstockv1b\x06proto3"
+	"\x1cERROR_REASON_SIGNAL_REPLACED\x10\x18\x12\"\n" +
+	"\x1eERROR_REASON_STORE_UNAVAILABLE\x10\x19B?Z=github.com/penstock-media/penstock/api/penstock/v1;penstockv1b\x06proto3"
 
 var (
 	file_penstock_v1_error_reason_proto_rawDescOnce sync.Once

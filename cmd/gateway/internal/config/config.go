@@ -28,9 +28,30 @@ type Config struct {
 	// other means.
 	Insecure bool `name:"insecure" env:"PENSTOCK_INSECURE" group:"Security" help:"Allow listening beyond loopback without TLS or without a token."`
 
-	// RedisURL is where pods share what they know. Empty keeps everything in the memory of this process; anything
-	// else is refused by this version, in which the shared store is not built yet. Secret, as it may hold a password.
-	RedisURL Secret `name:"redis-url" env:"PENSTOCK_REDIS_URL" placeholder:"URL" group:"Sessions" help:"Store shared by pods. Empty: in memory. This version takes no other value yet."`
+	// RedisURL is where pods share what they know: redis://host, redis-cluster://host,host, redis-sentinel://host,host/master or
+	// unix:///socket; rediss… over TLS. Empty keeps everything in the memory of this process. Secret, as it may hold a password.
+	RedisURL Secret `name:"redis-url" env:"PENSTOCK_REDIS_URL" placeholder:"URL" group:"Store" help:"Redis that pods share: redis://host, redis-cluster://host,host, redis-sentinel://host,host/master, unix:///socket; rediss… over TLS. Empty: in memory."`
+	// RedisUsername is the ACL user, where RedisURL names none.
+	RedisUsername string `name:"redis-username" env:"PENSTOCK_REDIS_USERNAME" placeholder:"NAME" group:"Store" help:"ACL user of Redis."`
+	// RedisPassword is the password of RedisUsername, or of Redis. Secret.
+	RedisPassword Secret `name:"redis-password" env:"PENSTOCK_REDIS_PASSWORD" placeholder:"PASSWORD" group:"Store" help:"Password for Redis. Others on this machine can see a command line: prefer --redis-password-file."`
+	// RedisPasswordFile is a file that holds the password instead; blanks around it are cut off.
+	RedisPasswordFile string `name:"redis-password-file" env:"PENSTOCK_REDIS_PASSWORD_FILE" placeholder:"FILE" group:"Store" help:"File that holds the password for Redis."`
+	// RedisSentinelUsername is the ACL user of the sentinels themselves.
+	RedisSentinelUsername string `name:"redis-sentinel-username" env:"PENSTOCK_REDIS_SENTINEL_USERNAME" placeholder:"NAME" group:"Store" help:"ACL user of the sentinels."`
+	// RedisSentinelPassword is the password of the sentinels themselves. Secret.
+	RedisSentinelPassword Secret `name:"redis-sentinel-password" env:"PENSTOCK_REDIS_SENTINEL_PASSWORD" placeholder:"PASSWORD" group:"Store" help:"Password of the sentinels."`
+	// RedisTLSCA is a PEM file with the authorities that sign Redis's certificates. Empty takes the machine's own.
+	RedisTLSCA string `name:"redis-tls-ca" env:"PENSTOCK_REDIS_TLS_CA" placeholder:"FILE" group:"Store" help:"PEM file with the authorities of Redis's certificates; none is the machine's own."`
+	// RedisTLSCert is a PEM file with the certificate chain shown to Redis. It goes with RedisTLSKey.
+	RedisTLSCert string `name:"redis-tls-cert" env:"PENSTOCK_REDIS_TLS_CERT" placeholder:"FILE" group:"Store" help:"PEM file with the certificate to show to Redis; goes with --redis-tls-key."`
+	// RedisTLSKey is a PEM file with the private key of RedisTLSCert.
+	RedisTLSKey string `name:"redis-tls-key" env:"PENSTOCK_REDIS_TLS_KEY" placeholder:"FILE" group:"Store" help:"PEM file with the private key of --redis-tls-cert."`
+	// RedisTLSServerName is the name in Redis's certificate, where it is not that of the host.
+	RedisTLSServerName string `name:"redis-tls-server-name" env:"PENSTOCK_REDIS_TLS_SERVER_NAME" placeholder:"NAME" group:"Store" help:"Name in Redis's certificate, where it is not the host's."`
+	// RedisTimeout bounds a connection's set-up and each answer of Redis. 50 ms to 30 s.
+	RedisTimeout time.Duration `name:"redis-timeout" env:"PENSTOCK_REDIS_TIMEOUT" default:"1s" placeholder:"DURATION" group:"Store" help:"How long to wait for an answer of Redis."`
+
 	// SessionGrace is how long a session may be without signalling and media before it ends, where its creator says
 	// nothing else. 1 s to 1 h.
 	SessionGrace time.Duration `name:"session-grace" env:"PENSTOCK_SESSION_GRACE" default:"30s" placeholder:"DURATION" group:"Sessions" help:"How long a session may be without media before it ends."`
@@ -125,6 +146,7 @@ func Default() Config {
 	return Config{
 		GRPCAddr:      "127.0.0.1:50051",
 		HTTPAddr:      "127.0.0.1:8080",
+		RedisTimeout:  time.Second,
 		SessionGrace:  30 * time.Second,
 		WHIPCreate:    true,
 		ICELoopback:   "auto",

@@ -83,7 +83,9 @@ func TestFlagWinsOverEnvironmentOverFile(t *testing.T) {
 func TestEverySettingCanComeFromEveryPlace(t *testing.T) {
 	values := map[string]string{
 		"grpc-addr": "127.0.0.1:1", "http-addr": "127.0.0.1:2", "tls-cert": "c", "tls-key": "k", "auth-token": "0123456789abcdef",
-		"auth-token-file": "f", "insecure": "true", "redis-url": "r", "session-grace": "1m", "whip-create": "false",
+		"auth-token-file": "f", "insecure": "true", "redis-url": "r", "redis-username": "u", "redis-password": "p", "redis-password-file": "pf", "redis-sentinel-username": "su",
+		"redis-sentinel-password": "sp", "redis-tls-ca": "rca", "redis-tls-cert": "rc", "redis-tls-key": "rk",
+		"redis-tls-server-name": "rn", "redis-timeout": "2s", "session-grace": "1m", "whip-create": "false",
 		"whip-origins": "https://a.example,https://b.example", "ice-announced-ips": "192.0.2.1,192.0.2.2",
 		"ice-udp-port-min": "100", "ice-udp-port-max": "200", "ice-loopback": "off", "ice-gather-timeout": "3s",
 		"ice-udp-mux": "7000", "ice-udp-mux-ports": "2", "ice-tcp-mux": "7001", "ice-tcp-mux-connections": "9", "ice-interfaces": "eth0,eth1*",
@@ -210,7 +212,20 @@ func TestO7_ValidateNamesTheSettingAndTheMend(t *testing.T) {
 		{[]string{"--tls-cert=c"}, "tls-key", "name the PEM file"},
 		{[]string{"--tls-key=k"}, "tls-cert", "name the PEM file"},
 		{[]string{"--tls-cert=/none", "--tls-key=/none"}, "tls-cert", "unencrypted PEM key"},
-		{[]string{"--redis-url=redis://127.0.0.1"}, "redis-url", "leave it empty"},
+		{[]string{"--redis-url=http://127.0.0.1"}, "redis-url", "redis-cluster://host:port"},
+		{[]string{"--redis-url=redis://a,b"}, "redis-url", "redis-sentinel://"},
+		{[]string{"--redis-url=redis-sentinel://a"}, "redis-url", "redis-sentinel://"},
+		{[]string{"--redis-url=redis-cluster://a/3"}, "redis-url", "redis-cluster://"},
+		{[]string{"--redis-url=redis://a?tls=no"}, "redis-url", "redis://127.0.0.1:6379"},
+		{[]string{"--redis-url=unix://socket"}, "redis-url", "redis://127.0.0.1:6379"},
+		{[]string{"--redis-password=p"}, "redis-password", "set --redis-url too"},
+		{[]string{"--redis-url=redis://a", "--redis-tls-ca=f"}, "redis-tls-ca", "begin --redis-url with rediss"},
+		{[]string{"--redis-url=rediss://a", "--redis-tls-ca=/none"}, "redis-tls-ca", "name a PEM file"},
+		{[]string{"--redis-url=rediss://a", "--redis-tls-cert=f"}, "redis-tls-key", "name the PEM file"},
+		{[]string{"--redis-url=rediss://a", "--redis-tls-key=f"}, "redis-tls-cert", "name the PEM file"},
+		{[]string{"--redis-url=rediss://a", "--redis-tls-key=/none", "--redis-tls-cert=/none"}, "redis-tls-cert", "unencrypted PEM key"},
+		{[]string{"--redis-url=redis://a", "--redis-password=p", "--redis-password-file=f"}, "redis-password-file", "set only one"},
+		{[]string{"--redis-url=redis://a", "--redis-timeout=1ms"}, "redis-timeout", "use 50ms to 30s"},
 		{[]string{"--whip-origins=example.org"}, "whip-origins", "https://example.org"},
 		{[]string{"--whip-origins=https://example.org/path"}, "whip-origins", "scheme, host and port only"},
 		{[]string{"--ice-announced-ips=example.org"}, "ice-announced-ips", "203.0.113.7"},
@@ -298,6 +313,7 @@ func TestO7_DumpHidesSecretsAndCanBeReadBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.RedisURL = "redis://:" + secret + "@127.0.0.1"
+	c.RedisPassword, c.RedisSentinelPassword = secret, secret
 	var dump bytes.Buffer
 	if err := c.Write(&dump); err != nil {
 		t.Fatal(err)
@@ -314,8 +330,9 @@ func TestO7_DumpHidesSecretsAndCanBeReadBack(t *testing.T) {
 		t.Errorf("a dump with hidden secrets is taken: %v", err)
 	}
 	text := strings.ReplaceAll(strings.ReplaceAll(dump.String(), "auth-token: (hidden)", "auth-token: "+secret), "redis-url: (hidden)", `redis-url: ""`)
+	text = strings.ReplaceAll(text, "password: (hidden)", `password: ""`)
 	back, err := parse(t, "--config", write(t, "d.yaml", text))
-	c.RedisURL = ""
+	c.RedisURL, c.RedisPassword, c.RedisSentinelPassword = "", "", ""
 	if err != nil || !reflect.DeepEqual(back, c) {
 		t.Errorf("read back\n%#v, %v\nwant\n%#v", back, err, c)
 	}

@@ -30,19 +30,26 @@ func (c *Config) Complete() error {
 	if c.WHIPOrigins = slices.DeleteFunc(c.WHIPOrigins, isEmpty); len(c.WHIPOrigins) == 0 || slices.Contains(c.WHIPOrigins, "*") {
 		c.WHIPOrigins = nil
 	}
-	if c.AuthTokenFile == "" {
+	if err := readSecret("auth-token", "token", c.AuthTokenFile, &c.AuthToken); err != nil {
+		return err
+	}
+	return readSecret("redis-password", "password", c.RedisPasswordFile, &c.RedisPassword)
+}
+
+// readSecret reads a secret from the file that the setting of its name with "-file" names, if it does.
+func readSecret(setting, what, file string, to *Secret) error {
+	if file == "" {
 		return nil
 	}
-	if c.AuthToken != "" {
-		return &Error{"auth-token-file", "--auth-token is set too", "set only one of them"}
+	if *to != "" {
+		return &Error{setting + "-file", "--" + setting + " is set too", "set only one of them"}
 	}
-	b, err := os.ReadFile(c.AuthTokenFile)
+	b, err := os.ReadFile(file)
 	if err != nil {
-		return &Error{"auth-token-file", "cannot be read: " + err.Error(), "name a file that holds the token and that this user may read"}
+		return &Error{setting + "-file", "cannot be read: " + err.Error(), "name a file that holds the " + what + " and that this user may read"}
 	}
-	c.AuthToken = Secret(strings.TrimSpace(string(b)))
-	if c.AuthToken == "" {
-		return &Error{"auth-token-file", fmt.Sprintf("%q is empty", c.AuthTokenFile), "write the token into it"}
+	if *to = Secret(strings.TrimSpace(string(b))); *to == "" {
+		return &Error{setting + "-file", fmt.Sprintf("%q is empty", file), "write the " + what + " into it"}
 	}
 	return nil
 }
@@ -90,7 +97,10 @@ func (c *Config) validateSecrets() error {
 	for _, s := range []struct {
 		setting string
 		value   Secret
-	}{{"auth-token", c.AuthToken}, {"redis-url", c.RedisURL}} {
+	}{
+		{"auth-token", c.AuthToken}, {"redis-url", c.RedisURL}, {"redis-password", c.RedisPassword},
+		{"redis-sentinel-password", c.RedisSentinelPassword},
+	} {
 		if s.value == hidden {
 			return &Error{s.setting, "is the text that stands for a secret in `gateway config`", "write the secret itself"}
 		}
@@ -127,13 +137,6 @@ func (c *Config) validateExposure() error {
 		if !isLoopback(l.addr) {
 			return &Error{l.setting, fmt.Sprintf("%q can be reached from other machines, without TLS and a token", l.addr), "set --tls-cert, --tls-key and --auth-token-file, or listen on 127.0.0.1, or say --insecure where the network is closed by other means"}
 		}
-	}
-	return nil
-}
-
-func (c *Config) validateStore() error {
-	if c.RedisURL != "" {
-		return &Error{"redis-url", "the store shared by pods is not built yet in this version", "leave it empty and run one process, which keeps its sessions in memory"}
 	}
 	return nil
 }
@@ -182,6 +185,7 @@ func (c *Config) validateTimes() error {
 		name               string
 		value, least, most time.Duration
 	}{
+		{"redis-timeout", c.RedisTimeout, 50 * time.Millisecond, 30 * time.Second},
 		{"session-grace", c.SessionGrace, time.Second, time.Hour},
 		{"ice-gather-timeout", c.GatherTimeout, 100 * time.Millisecond, 30 * time.Second},
 		{"drain-grace", c.DrainGrace, 0, 10 * time.Minute},
