@@ -39,6 +39,8 @@ type gateway struct {
 	grpc    *grpc.Server
 	http    *http.Server
 
+	degraded func() bool // the shared store cannot be reached
+
 	grpcListener, httpListener net.Listener
 	failed                     chan error // what ended serving, from either server
 	closers                    []closer
@@ -109,7 +111,7 @@ func (g *gateway) build(ctx context.Context) error {
 // its Redis a gateway does not start.
 func (g *gateway) openStore(ctx context.Context, owner string) (resolverstore.Store, error) {
 	cfg := resolverstore.Config{Logger: g.log, Owner: owner, MaxSessions: max(g.cfg.MaxSessions, 10_000)}
-	if g.cfg.RedisURL == "" {
+	if g.degraded = func() bool { return false }; g.cfg.RedisURL == "" {
 		return resolverstore.NewMemory(cfg), nil
 	}
 	opts, err := g.cfg.Redis()
@@ -119,6 +121,10 @@ func (g *gateway) openStore(ctx context.Context, owner string) (resolverstore.St
 	store, err := resolverstore.NewRedis(ctx, cfg, opts)
 	if err != nil {
 		return nil, fmt.Errorf("--redis-url: %w; does it run, and may this gateway use it?", err)
+	}
+	g.degraded = func() bool {
+		_, up := store.Contact()
+		return !up
 	}
 	return store, nil
 }
@@ -137,7 +143,7 @@ func (g *gateway) buildServers() error {
 	g.grpc = g.service.NewServer(opts...)
 	g.onClose("gRPC server", g.stopGRPC)
 	var err error
-	if g.http, err = newHTTPServer(g.cfg, g.service, g.log); err != nil {
+	if g.http, err = newHTTPServer(g.cfg, g.service, g.degraded, g.log); err != nil {
 		return fmt.Errorf("set up HTTP: %w", err)
 	}
 	g.http.TLSConfig = tlsConfig.Clone()

@@ -24,8 +24,9 @@ const (
 	httpMaxHeaderBytes = 16 << 10
 )
 
-// newHTTPServer returns the server of WHIP and of health.
-func newHTTPServer(cfg config.Config, svc *service.Service, log *slog.Logger) (*http.Server, error) {
+// newHTTPServer returns the server of WHIP and of health. degraded tells whether the shared store cannot be reached: that is told,
+// and takes nothing out of service, since one blip would else empty every endpoint at once.
+func newHTTPServer(cfg config.Config, svc *service.Service, degraded func() bool, log *slog.Logger) (*http.Server, error) {
 	publish, err := whip.New(whip.Config{
 		Sessions: svc.WHIP(), Authorize: authorizer(string(cfg.AuthToken)), AllowedOrigins: cfg.WHIPOrigins,
 		MaxBodyBytes: int64(cfg.MaxSDPBytes), Logger: log,
@@ -41,6 +42,9 @@ func newHTTPServer(cfg config.Config, svc *service.Service, log *slog.Logger) (*
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
 		h := health{Status: "ready", Version: buildVersion(), Sessions: svc.Sessions()}
 		code := http.StatusOK
+		if degraded() {
+			h.Store = "unavailable"
+		}
 		if svc.Draining() {
 			h.Status, code = "draining", http.StatusServiceUnavailable
 		}
@@ -79,6 +83,7 @@ type health struct {
 	Status   string `json:"status"`
 	Version  string `json:"version,omitempty"`
 	Sessions int    `json:"sessions"`
+	Store    string `json:"store,omitempty"` // "unavailable" while the shared store cannot be reached
 }
 
 func writeJSON(w http.ResponseWriter, code int, v any) {

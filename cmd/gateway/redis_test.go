@@ -1,0 +1,130 @@
+package main
+
+import (
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"syscall"
+	"testing"
+	"time"
+
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/status"
+
+	penstockv1 "github.com/penstock-media/penstock/api/penstock/v1"
+)
+
+// startRedis starts a server on a socket, and returns its URL and its process.
+func startRedis(t *testing.T) (string, *os.Process) {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "redis")
+	if err != nil {
+		t.Fatal(err)
+	}
+	socket := filepath.Join(dir, "s")
+	cmd := exec.Command("redis-server", "--port", "0", "--unixsocket", socket, "--save", "", "--appendonly", "no", "--dir", dir)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+		_ = os.RemoveAll(dir)
+	})
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		if _, err := os.Stat(socket); err == nil {
+			return "unix://" + socket, cmd.Process
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("redis does not start")
+		}
+	}
+}
+
+// TestR16_GatewaysShareSessions: two gateways on one Redis know each other's sessions; while Redis is away calls that need it are told
+// so, the owner still answers, /readyz stays ready and tells; then all goes on.
+func TestR16_GatewaysShareSessions(t *testing.T) {
+	url, redis := startRedis(t)
+	env := []string{"PENSTOCK_REDIS_URL=" + url, "PENSTOCK_REDIS_TIMEOUT=200ms"}
+	var gateways []*served
+	var clients []penstockv1.SessionServiceClient
+	for range 2 {
+		g := startServe(t, env)
+		conn, err := grpc.NewClient(g.grpc, grpc.WithTransportCredentials(insecure.NewCredentials()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = conn.Close() })
+		gateways, clients = append(gateways, g), append(clients, penstockv1.NewSessionServiceClient(conn))
+	}
+	ctx := t.Context()
+	create := func(i int, id string) error {
+		_, err := clients[i].CreateSession(ctx, &penstockv1.CreateSessionRequest{SessionId: id})
+		return err
+	}
+	for i, id := range []string{"a", "b"} {
+		if err := create(i, id); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, c := range clients {
+		list, err := c.ListSessions(ctx, &penstockv1.ListSessionsRequest{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var ids []string
+		for _, s := range list.GetSessions() {
+			ids = append(ids, s.GetSessionId())
+		}
+		if !slices.Equal(ids, []string{"a", "b"}) {
+			t.Errorf("listed are %v", ids)
+		}
+	}
+	if _, err := clients[1].GetSession(ctx, &penstockv1.GetSessionRequest{SessionId: "a"}); err != nil {
+		t.Error(err)
+	}
+
+	_ = redis.Signal(syscall.SIGSTOP)
+	err := create(0, "c")
+	if st := status.Convert(err); st.Code() != codes.Unavailable || reasonOf(st) != "STORE_UNAVAILABLE" {
+		t.Errorf("without redis: %v %v", err, st.Details())
+	}
+	awaitSo(t, "the gateway tells", func() bool { _, h := get(t, gateways[0].http, "/readyz"); return h.Store == "unavailable" })
+	if code, h := get(t, gateways[0].http, "/readyz"); code != http.StatusOK || h.Status != "ready" {
+		t.Errorf("/readyz: %d %+v", code, h)
+	}
+	if _, err := clients[0].GetSession(ctx, &penstockv1.GetSessionRequest{SessionId: "a"}); err != nil {
+		t.Errorf("the owner: %v", err)
+	}
+	_ = redis.Signal(syscall.SIGCONT)
+	awaitSo(t, "redis is used again", func() bool { return create(1, "d") == nil })
+	awaitSo(t, "the other gateway too", func() bool {
+		_, err := clients[0].GetSession(ctx, &penstockv1.GetSessionRequest{SessionId: "d"})
+		return err == nil
+	})
+}
+
+func reasonOf(st *status.Status) string {
+	for _, d := range st.Details() {
+		if info, ok := d.(*errdetails.ErrorInfo); ok {
+			return info.GetReason()
+		}
+	}
+	return ""
+}
+
+// awaitSo looks until something is so.
+func awaitSo(t *testing.T, what string, is func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); !is(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("never: %s", what)
+		}
+	}
+}
