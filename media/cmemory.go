@@ -17,3 +17,7 @@ func CMemoryInUse() CMemory {
 	}
 	return sum
 }
+
+// TrimCMemory gives C memory that is free back to the system. It takes milliseconds: call it when much was freed, not for
+// each track. Safe for concurrent use.
+func TrimCMemory() { cmem.Trim() }

@@ -10,6 +10,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/penstock-media/penstock/media"
 )
 
 // The defaults of Config.
@@ -19,6 +21,8 @@ const (
 	defaultMaxSDPBytes   = 1 << 20
 
 	defaultConsentTimeout = 15 * time.Second
+	// trimInterval is how often freed C memory is given back while sessions are open.
+	trimInterval = 10 * time.Second
 )
 
 // Pool holds all sessions of the process. All methods are safe for concurrent use.
@@ -30,6 +34,7 @@ type Pool struct {
 
 	mu       sync.Mutex
 	closed   bool
+	trimmed  time.Time
 	sessions map[string]*Session
 }
 
@@ -121,10 +126,20 @@ func (p *Pool) Close(ctx context.Context) error {
 // protected without it.
 func (p *Pool) Protect(addrs ...netip.AddrPort) { p.network.policy.protect(addrs...) }
 
+// forget takes a session out. When it was the last one, or the last time is a while ago, memory that codecs have freed goes
+// back to the system.
 func (p *Pool) forget(s *Session) {
 	p.mu.Lock()
-	defer p.mu.Unlock()
 	delete(p.sessions, s.id)
+	now := time.Now()
+	trim := len(p.sessions) == 0 || now.Sub(p.trimmed) > trimInterval
+	if trim {
+		p.trimmed = now
+	}
+	p.mu.Unlock()
+	if trim {
+		media.TrimCMemory()
+	}
 }
 
 func (p *Pool) newMediaID() string { return "md" + strconv.FormatUint(p.mediaID.Add(1), 36) }

@@ -5,6 +5,15 @@
 package cmem
 
 // #include "cmem.h"
+// #include <malloc.h>
+//
+// static int penstock_trim(void) {
+// #ifdef __GLIBC__
+//   return malloc_trim(0);
+// #else
+//   return 0;
+// #endif
+// }
 import "C"
 
 import (
@@ -71,3 +80,7 @@ func Live() []Usage {
 	}
 	return live
 }
+
+// Trim gives memory that is free back to the system. glibc keeps what was freed in the arenas of each thread, and after many
+// decoders have come and gone that is most of the process. It takes milliseconds, in which other threads may wait.
+func Trim() { C.penstock_trim() }
