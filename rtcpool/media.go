@@ -55,6 +55,7 @@ func (s *Session) readFacts(p *peer) {
 			now = append(now, f)
 		}
 	}
+	before := p.sinks()
 	s.removeEntries(func(e *entry) bool {
 		if e.peer != p {
 			return false
@@ -75,14 +76,12 @@ func (s *Session) readFacts(p *peer) {
 			e.setTerms(negotiated[f.mid])
 		}
 	}
-	for _, r := range p.readers {
-		r.sink.Store(s.sinkOf(r))
-	}
+	p.bindReaders(before)
 	s.report()
 }
 
-// goesOn tells whether a media description still belongs to the same sender: it pauses, or has the msid or a source
-// that it had.
+// goesOn tells whether a media description still belongs to the same sender: it pauses, or has the msid that it had, or the source,
+// under a new name.
 func (e *entry) goesOn(f *section) bool {
 	if f.kind != e.facts.kind {
 		return false
@@ -93,7 +92,21 @@ func (e *entry) goesOn(f *section) bool {
 	if f.streamID == e.facts.streamID && f.trackID == e.facts.trackID {
 		return true
 	}
-	return slices.ContainsFunc(f.ssrcs, func(n uint32) bool { return contains(e.facts.ssrcs, n) })
+	return e.renamed(f) && slices.ContainsFunc(f.ssrcs, func(n uint32) bool { return contains(e.facts.ssrcs, n) })
+}
+
+// renamed tells whether another msid on the same source can be a new name of the same track: it was nameless, or is, or the track id is
+// kept. Another track id is another track (RFC 8830), whose frames must not be taken for those of this one; without
+// track ids the stream id decides.
+func (e *entry) renamed(f *section) bool {
+	was, is := &e.facts, f
+	switch {
+	case was.streamID == "" && was.trackID == "", is.streamID == "" && is.trackID == "":
+		return true
+	case was.trackID == "" || is.trackID == "":
+		return was.streamID == is.streamID || was.streamID == "" || is.streamID == ""
+	}
+	return was.trackID == is.trackID
 }
 
 // update takes over new facts, and tells consumers of a pause. A pause leaves out the msid and the sources (RFC 9429 section 5.2.1): they are remembered.

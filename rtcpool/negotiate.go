@@ -353,6 +353,7 @@ func (s *Session) finishNegotiation() {
 	if !n.repeated {
 		s.pool.stats.answered.Add(1)
 	}
+	n.peer.answered()
 	n.answer(outcome{result: Result{Answer: a}})
 	s.tellCandidates()
 }

@@ -21,6 +21,8 @@ type reader struct {
 	ended   atomic.Bool
 	nackDue atomic.Int64 // when the feedback looks for missing packets, since its start; 0: none is missing
 
+	cut atomic.Pointer[cut] // from the owner before; nil when nothing of it can be under way
+
 	mu          sync.Mutex // taken by the reader, by the one of retransmissions, and by the feedback
 	repair      repair
 	reception   reception
@@ -133,6 +135,10 @@ func (r *reader) packet(raw []byte, received time.Time) {
 		r.account(e, raw, received)
 		r.tellArrival(e, raw, profile, extensions, received)
 	}
+	if r.keepsOut(binary.BigEndian.Uint16(raw[2:4]), received) {
+		r.peer.stats().unboundPackets.Add(1)
+		return
+	}
 	e.write(raw, received)
 	e.note(raw)
 }
@@ -192,6 +198,10 @@ func (r *reader) retransmission(raw []byte, received time.Time) {
 		return
 	}
 	seq := binary.BigEndian.Uint16(payload)
+	if r.keepsOut(seq, received) {
+		r.peer.stats().unboundPackets.Add(1)
+		return
+	}
 	r.mu.Lock()
 	wanted, roundTrip := r.repair.retransmitted(seq, received.Sub(f.start))
 	r.mu.Unlock()

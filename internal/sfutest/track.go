@@ -116,6 +116,12 @@ func (t *Track) FirstTimestamp() (timestamp uint32, ok bool) {
 	return first, started
 }
 
+// NextTimestamp returns the RTP timestamp that the next unit will have: those of all packets so far are before it.
+func (t *Track) NextTimestamp() uint32 {
+	n, _, _ := t.pacer.state()
+	return n.timestamp
+}
+
 // LastSequence returns the sequence number of the last packet.
 func (t *Track) LastSequence() uint16 {
 	n, _, _ := t.pacer.state()
