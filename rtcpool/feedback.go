@@ -257,8 +257,8 @@ func (f *feedback) measurePath(readers []*reader) {
 	_, timeout := f.roundTrip.estimate()
 	for _, r := range readers {
 		if e := r.sink.Load(); e != nil && e.feedback().nack {
-			patience := patienceOn(timeout, r.kind)
 			r.mu.Lock()
+			patience := patienceOn(r.repair.tolerance(), timeout, r.kind)
 			r.repair.patience = patience
 			r.mu.Unlock()
 			e.track.SetPatience(patience)
@@ -273,12 +273,12 @@ const (
 )
 
 // patienceOn is how long a missing packet is waited for: two attempts to have it sent again, if that is longer than what media waits anyway.
-func patienceOn(timeout time.Duration, kind media.Kind) time.Duration {
+func patienceOn(tolerance, timeout time.Duration, kind media.Kind) time.Duration {
 	limit := maxVideoPatience
 	if kind == media.KindAudio {
 		limit = maxAudioPatience
 	}
-	return min(max(reorderTolerance+2*timeout, media.DefaultPatience(kind)), limit)
+	return min(max(tolerance+2*timeout, media.DefaultPatience(kind)), limit)
 }
 
 // send writes RTCP. A connection that is on its way up or down loses it, as a network would.
