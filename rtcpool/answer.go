@@ -30,6 +30,7 @@ func buildAnswer(o *offer, local string) (string, []RejectedMedia, error) {
 		switch {
 		case s.accepted() && m != nil && m.MediaName.Port.Value != 0:
 			o.forgetInvented(m)
+			o.answerSetup(m)
 			if s.kind != media.KindUnknown && !s.sending {
 				m.Attributes = withDirection(m.Attributes, directionInactive)
 			}
@@ -74,6 +75,17 @@ func refusal(s *section) *sdp.MediaDescription {
 			NetworkType: "IN", AddressType: "IP4", Address: &sdp.Address{Address: "0.0.0.0"},
 		},
 		Attributes: append([]sdp.Attribute{{Key: sdp.AttrKeyMID, Value: s.mid}, {Key: directionInactive}}, s.rtpmaps...),
+	}
+}
+
+// answerSetup takes the part in the DTLS handshake that the offer leaves (RFC 8842 section 5.3). pion takes it, but answers an ICE-lite
+// offerer that waits to be called that it will wait too.
+func (o *offer) answerSetup(m *sdp.MediaDescription) {
+	part := map[string]string{"active": "passive", "passive": "active"}[firstAttribute(o.desc, "setup")]
+	for i, a := range m.Attributes {
+		if a.Key == sdp.AttrKeyConnectionSetup && part != "" {
+			m.Attributes[i].Value = part
+		}
 	}
 }
 

@@ -220,7 +220,9 @@ func (o *observed) CandidateGathered(generation uint64, c rtcpool.Candidate) {
 	o.tell(func() { o.candidates = append(o.candidates, c) })
 	init := webrtc.ICECandidateInit{Candidate: c.Candidate, SDPMid: c.MID, SDPMLineIndex: c.MLineIndex, UsernameFragment: c.UsernameFragment}
 	// The SFU may have gone; a candidate that it does not take shows in the connection.
-	_ = o.sfu.Load().AddCandidate(generation, init)
+	if sfu := o.sfu.Load(); sfu != nil {
+		_ = sfu.AddCandidate(generation, init)
+	}
 }
 
 // RestartNeeded implements rtcpool.Observer.

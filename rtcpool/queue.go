@@ -50,6 +50,7 @@ func (n *negotiation) answer(o outcome) {
 // enqueue lets an offer wait its turn.
 func (s *Session) enqueue(n *negotiation) {
 	if len(s.waiting) >= maxWaiting {
+		s.pool.stats.busy.Add(1)
 		n.answer(outcome{err: ErrBusy})
 		return
 	}

@@ -6,6 +6,7 @@ import "sync/atomic"
 type Stats struct {
 	Sessions, PeerConnections                              int    // open now
 	Answered, Repeated, Failed                             uint64 // offers
+	Busy                                                   uint64 // offers refused since too many waited
 	DroppedClosed, DroppedStale, DroppedSuperseded         uint64 // offers
 	CandidatesAdded, CandidatesKept                        uint64
 	CandidatesIgnored, CandidatesDropped                   uint64
@@ -32,7 +33,7 @@ type NetworkStats struct {
 
 type counters struct {
 	peers                                                  atomic.Int64
-	answered, repeated, failed                             atomic.Uint64
+	answered, repeated, failed, busy                       atomic.Uint64
 	droppedClosed, droppedStale, droppedSuperseded         atomic.Uint64
 	candidates                                             [CandidateDropped + 1]atomic.Uint64
 	keyFrameRequests, keyFrameRequestsHeld, unboundPackets atomic.Uint64
@@ -50,7 +51,7 @@ func (p *Pool) Stats() Stats {
 	c := &p.stats
 	return Stats{
 		Sessions: sessions, PeerConnections: int(c.peers.Load()),
-		Answered: c.answered.Load(), Repeated: c.repeated.Load(), Failed: c.failed.Load(),
+		Busy: c.busy.Load(), Answered: c.answered.Load(), Repeated: c.repeated.Load(), Failed: c.failed.Load(),
 		DroppedClosed: c.droppedClosed.Load(), DroppedStale: c.droppedStale.Load(),
 		DroppedSuperseded: c.droppedSuperseded.Load(),
 		CandidatesAdded:   c.candidates[CandidateAdded].Load(), CandidatesKept: c.candidates[CandidateKept].Load(),
