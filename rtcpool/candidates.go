@@ -2,9 +2,11 @@ package rtcpool
 
 import (
 	"context"
+	"slices"
 	"strings"
 
 	"github.com/pion/ice/v4"
+	"github.com/pion/sdp/v3"
 	"github.com/pion/webrtc/v4"
 )
 
@@ -14,6 +16,7 @@ const (
 	maxKeptCandidates  = 256 // of one generation
 	maxKeptGenerations = 4
 	maxUsedUfrags      = 256
+	maxRemotes         = 512 // of one peer connection between two ICE restarts
 )
 
 // keptCandidates are remote candidates whose offer has not come, by generation.
@@ -108,10 +111,35 @@ func (p *peer) addCandidate(c Candidate) CandidateResult {
 	} else if ok && !p.net.claim(r) {
 		return CandidateIgnored
 	}
+	if c.Candidate != "" && !p.remote(c.Candidate) {
+		return CandidateIgnored
+	}
 	if err := p.pc.AddICECandidate(webrtc.ICECandidateInit{Candidate: c.Candidate}); err != nil {
 		return CandidateIgnored
 	}
 	return CandidateAdded
+}
+
+// remote takes note of a remote candidate, and tells whether ICE may have it: it keeps each, and a pair with each local one.
+func (p *peer) remote(value string) bool {
+	value = strings.TrimPrefix(value, "candidate:")
+	if _, known := p.remotes[value]; !known && len(p.remotes) >= maxRemotes {
+		return false
+	}
+	p.remotes[value] = struct{}{}
+	return true
+}
+
+// limitCandidates leaves out of an offer the candidates that are too many.
+func (p *peer) limitCandidates(o *offer) {
+	if p.last == nil || p.last.ufrag != o.ufrag {
+		clear(p.remotes)
+	}
+	for _, m := range o.desc.MediaDescriptions {
+		m.Attributes = slices.DeleteFunc(m.Attributes, func(a sdp.Attribute) bool {
+			return a.Key == sdp.AttrKeyCandidate && !p.remote(a.Value)
+		})
+	}
 }
 
 // readCandidate tells whether ICE understands a candidate, and the username fragment that it names, if any. The empty

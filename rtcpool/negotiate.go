@@ -271,6 +271,7 @@ func (s *Session) fail(n *negotiation, step string, err error) {
 // apply gives an offer to pion and sets its answer. The step is named for the error.
 func (p *peer) apply(o *offer) (step string, err error) {
 	p.keepPauses(o)
+	p.limitCandidates(o)
 	text, err := o.sdp()
 	if err != nil {
 		return "writing the offer", err

@@ -33,6 +33,7 @@ type peer struct {
 	strays     *strays
 	retired    []uint32 // sources of media that are gone; the last maxRetired
 	usedUfrags map[string]struct{}
+	remotes    map[string]struct{} // remote candidates since the last ICE restart
 	// sourceLines are the a=ssrc and a=ssrc-group lines by mid, of the last offer applied, those of paused media included.
 	sourceLines map[string][]sdp.Attribute
 	flowWanted  int // how many media must flow before the older generation is let go
@@ -44,7 +45,7 @@ func (s *Session) newPeer(generation uint64, remotes []netip.AddrPort) (*peer, e
 	n := s.pool.network.newPeerNet(context.Background(), s.relayRefused)
 	ctx, cancel := context.WithCancel(context.Background())
 	p := &peer{
-		session: s, generation: generation, net: n, ctx: ctx, cancel: cancel, usedUfrags: make(map[string]struct{}),
+		session: s, generation: generation, net: n, ctx: ctx, cancel: cancel, usedUfrags: make(map[string]struct{}), remotes: make(map[string]struct{}),
 	}
 	p.strays = newStrays(ctx, &s.pool.stats.sourcesRefused, func(st *stray) { p.found(newReader(p, st, st.kind)) })
 	s.pool.network.join(n, remotes)
