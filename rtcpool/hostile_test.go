@@ -2,45 +2,12 @@ package rtcpool
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/pion/webrtc/v4"
 )
-
-// FuzzNegotiate takes offers through pion: whatever parses is answered or refused, and leaves nothing behind.
-func FuzzNegotiate(f *testing.F) {
-	f.Add(offerOf(audioSection, videoSection, vp9Section, textSection, dataSection))
-	f.Add(offerOf(videoSection + "a=rtpmap:97 rtx/90000\r\na=fmtp:97 apt=999\r\na=extmap:x y\r\na=extmap:1 :%zz\r\n"))
-	f.Add(offerOf(videoSection + "a=rid:q send\r\na=rid:h send\r\na=simulcast:send q;~h\r\na=extmap:99999999999 urn:x\r\n"))
-	f.Add(offerOf(videoSection + "a=ssrc-group:FID 1 2\r\na=ssrc:1 cname:c\r\na=ssrc:2 cname:c\r\na=ssrc-group:SIM 1 2 3\r\n"))
-	f.Add(strings.ReplaceAll(offerOf(audioSection), "sha-256 ", "sha-0 "))
-	f.Fuzz(func(t *testing.T, text string) {
-		p := newTestPool(t, func(c *Config) { c.GatherTimeout = 10 * time.Millisecond })
-		s, r := open(t, p, "s")
-		for range 2 {
-			ctx, cancel := context.WithTimeout(context.Background(), hang)
-			res, err := s.Negotiate(ctx, Offer{SDP: text})
-			cancel()
-			if errors.Is(err, context.DeadlineExceeded) {
-				t.Fatalf("no answer within %v", hang)
-			}
-			if err == nil && (res.Answer == nil) == (res.Drop == nil) {
-				t.Errorf("%+v", res)
-			}
-			if res.Answer != nil && strings.Count("\n"+res.Answer.SDP, "\nm=") != strings.Count("\n"+mendSDP(text), "\nm=") {
-				t.Errorf("offer:\n%s\nanswer:\n%s", text, res.Answer.SDP)
-			}
-		}
-		s.Close()
-		if told := r.told(); len(told.ended) != 1 || len(told.media) != 0 {
-			t.Errorf("ended %v, media %v", told.ended, told.media)
-		}
-	})
-}
 
 // What pion would refuse half-way is left out of what it is given, so that the same generation goes on.
 func TestS17_BadAttributesDoNotWedgeAGeneration(t *testing.T) {
