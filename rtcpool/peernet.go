@@ -59,12 +59,15 @@ func (n *peerNet) setServers(servers []ICEServer) {
 // own keeps what was opened, or closes it when the peer connection is closing.
 func (n *peerNet) own(c io.Closer, w *turnWatch) error {
 	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.closed {
-		_ = c.Close()
+	closed := n.closed
+	if !closed {
+		n.open[c] = w
+	}
+	n.mu.Unlock()
+	if closed {
+		_ = c.Close() // without the lock, which it takes itself
 		return errPeerClosed
 	}
-	n.open[c] = w
 	return nil
 }
 
