@@ -88,6 +88,9 @@ func (s *SFU) Replace(ctx context.Context, old, next *Track, sources Sources) er
 		if sources != NewSource {
 			next.pacer.continueFrom(old.pacer, sources == SameSource)
 		}
+		if sender != old.sender {
+			delete(s.peer.hearers, old.sender)
+		}
 		next.sender, old.sender = sender, nil
 		s.tracks[i] = next
 		return nil
@@ -104,6 +107,7 @@ func (s *SFU) SwitchSource(ctx context.Context, t *Track) error {
 		if err != nil {
 			return fmt.Errorf("switch the source of %v: %w", t, err)
 		}
+		delete(s.peer.hearers, t.sender)
 		t.sender = sender
 		t.pacer.keyFrame.Store(true)
 		return nil

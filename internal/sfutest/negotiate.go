@@ -2,6 +2,7 @@ package sfutest
 
 import (
 	"context"
+	"sync/atomic"
 
 	"github.com/pion/webrtc/v4"
 )
@@ -129,15 +130,17 @@ func (s *SFU) accept(answer string) error {
 	return nil
 }
 
-// listen reads the RTCP of a track's sender, once, until that is stopped.
+// listen lets a track hear the RTCP of its sender, which is read until it is stopped: by one reader, whoever the sender belongs to.
 func (s *SFU) listen(t *Track) {
-	if t.heard == t.sender {
-		return
-	}
-	t.heard = t.sender
-	sender, p := t.sender, s.peer
+	p, sender := s.peer, t.sender
 	for _, e := range sender.GetParameters().Encodings {
 		t.pacer.local.setMID(uint32(e.SSRC), p.mid(sender))
 	}
-	p.work.Go(func() { t.pacer.readRTCP(sender) })
+	hearer, known := p.hearers[sender]
+	if !known {
+		hearer = &atomic.Pointer[pacer]{}
+		p.hearers[sender] = hearer
+		p.work.Go(func() { readRTCP(sender, hearer.Load) })
+	}
+	hearer.Store(t.pacer)
 }

@@ -211,25 +211,30 @@ func (p *pacer) state() (n numbering, first uint32, started bool) {
 	return p.numbering, p.first, p.started
 }
 
-// readRTCP answers requests for key frames (RFC 4585 section 6.3.1, RFC 5104 section 4.3.1) until the sender is stopped.
-func (p *pacer) readRTCP(sender *webrtc.RTPSender) {
+// readRTCP reads what comes for a sender until it is stopped, and gives it to the pacer that the sender belongs to then.
+func readRTCP(sender *webrtc.RTPSender, owner func() *pacer) {
 	for {
 		reports, _, err := sender.ReadRTCP()
 		if err != nil {
 			return
 		}
-		p.mu.Lock()
-		heard := p.observer.RTCP
-		p.mu.Unlock()
-		if heard != nil {
-			heard(reports)
-		}
-		for _, r := range reports {
-			switch r.(type) {
-			case *rtcp.PictureLossIndication, *rtcp.FullIntraRequest:
-				p.keyRequests.Add(1)
-				p.keyFrame.Store(true)
-			}
+		owner().hear(reports)
+	}
+}
+
+// hear answers requests for key frames (RFC 4585 section 6.3.1, RFC 5104 section 4.3.1).
+func (p *pacer) hear(reports []rtcp.Packet) {
+	p.mu.Lock()
+	heard := p.observer.RTCP
+	p.mu.Unlock()
+	if heard != nil {
+		heard(reports)
+	}
+	for _, r := range reports {
+		switch r.(type) {
+		case *rtcp.PictureLossIndication, *rtcp.FullIntraRequest:
+			p.keyRequests.Add(1)
+			p.keyFrame.Store(true)
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"sync/atomic"
 
 	"github.com/penstock-media/penstock/internal/sfutest/clips"
 	"github.com/pion/interceptor"
@@ -25,7 +26,9 @@ type peer struct {
 	connected     chan struct{}
 	connectedOnce sync.Once
 	inbox         inbox
-	mux           io.Closer // the sockets
+	// hearers are the pacers that hear of what comes for a sender; guarded by the owner.
+	hearers map[*webrtc.RTPSender]*atomic.Pointer[pacer]
+	mux     io.Closer // the sockets
 }
 
 // newPeer returns a peer that has candidates on the loopback interface only, on a socket of its network.
@@ -54,7 +57,7 @@ func newPeer(cfg *Config, generation uint64) (*peer, error) {
 		_ = mux.Close() // what failed before is the error to tell
 		return nil, fmt.Errorf("create a peer connection: %w", err)
 	}
-	p := &peer{generation: generation, pc: pc, api: api, connected: make(chan struct{}), mux: mux}
+	p := &peer{generation: generation, pc: pc, api: api, connected: make(chan struct{}), mux: mux, hearers: map[*webrtc.RTPSender]*atomic.Pointer[pacer]{}}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	pc.OnConnectionStateChange(func(state webrtc.PeerConnectionState) {
 		if state == webrtc.PeerConnectionStateConnected {

@@ -115,6 +115,7 @@ func (s *SFU) Remove(ctx context.Context, tracks ...*Track) error {
 }
 
 func (s *SFU) forget(t *Track) {
+	delete(s.peer.hearers, t.sender)
 	t.sender = nil
 	s.tracks = slices.DeleteFunc(s.tracks, func(other *Track) bool { return other == t })
 }

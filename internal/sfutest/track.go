@@ -56,7 +56,6 @@ type Track struct {
 	publication *penstockv1.Publication
 	pacer       *pacer
 	sender      *webrtc.RTPSender // nil while it has no media; guarded by the SFU, as what follows
-	heard       *webrtc.RTPSender // whose RTCP is read
 	form        form
 }
 

@@ -56,18 +56,18 @@ func (w *WHIPPublisher) publish(ctx context.Context) error {
 	streamID := rand.Text()
 	starts := make([]func(), 0, len(w.cfg.Clips))
 	for _, clip := range w.cfg.Clips {
-		pacer, err := newPacer(clip, rand.Text(), streamID)
+		own, err := newPacer(clip, rand.Text(), streamID)
 		if err != nil {
 			return err
 		}
-		sender, err := w.peer.add(pacer.local)
+		sender, err := w.peer.add(own.local)
 		if err != nil {
 			return fmt.Errorf("add %s: %w", clip.Name, err)
 		}
-		w.pacers = append(w.pacers, pacer)
+		w.pacers = append(w.pacers, own)
 		starts = append(starts, func() {
-			pacer.start(w.peer.ctx, w.peer.connected)
-			w.peer.work.Go(func() { pacer.readRTCP(sender) })
+			own.start(w.peer.ctx, w.peer.connected)
+			w.peer.work.Go(func() { readRTCP(sender, func() *pacer { return own }) })
 		})
 	}
 	offer, err := w.peer.offer(ctx, nil)
