@@ -244,7 +244,8 @@ func (c *call) leave(id string, sequence uint64, now time.Time) string {
 	return ""
 }
 
-// mediaOf returns the media that are, were, or by their words can only be the participant's.
+// mediaOf returns the media that are, were, or by their words can only be the participant's. What was the participant's and has
+// been renamed to another one is that one's.
 func (c *call) mediaOf(id string) []*medium {
 	name := c.soleName(id)
 	var out []*medium
@@ -253,12 +254,32 @@ func (c *call) mediaOf(id string) []*medium {
 		if m.pub != nil {
 			owner = m.pub.Participant.ID
 		}
-		named := owner == "" && name != "" && readWords(c.cfg.Schemes, m.StreamID, m.TrackID).Participant == name
-		if owner == id || named {
+		words := readWords(c.cfg.Schemes, m.StreamID, m.TrackID)
+		named := owner == "" && name != "" && words.Participant == name
+		if named || owner == id && (m.pub != nil || !c.namesAnother(words, id)) {
 			out = append(out, m)
 		}
 	}
 	return out
+}
+
+// namesAnother reports whether words are those of another participant than the one given.
+func (c *call) namesAnother(w Words, id string) bool {
+	if w.Participant == "" || w.Participant == id {
+		return false
+	}
+	if p := c.participants[id]; p != nil && p.msidName() == w.Participant {
+		return false
+	}
+	if !w.Opaque {
+		return true
+	}
+	for _, p := range c.participants {
+		if p.msidName() == w.Participant {
+			return true
+		}
+	}
+	return false
 }
 
 // soleName returns the name by which an msid names the participant, or "" if it names others too.

@@ -138,7 +138,7 @@ func (s *Redis) create(ctx context.Context, rec Session) (Session, bool, error) 
 	for range maxAttempts {
 		st := newState(&s.cfg, rec, revision, s.now())
 		to := newVersion(n+1, rand.Text()[:10])
-		got, err := s.commit(ctx, sessionName(rec.Key), change{from: found, to: to, delta: st.diff(nil), ttl: s.cfg.SessionTTL, clear: true})
+		got, err := s.commit(ctx, sessionName(rec.Key), change{from: found, to: to, delta: st.diff(nil), ttl: s.cfg.SessionTTL, clear: found != ""})
 		if err != nil {
 			return Session{}, false, err
 		}

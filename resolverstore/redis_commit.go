@@ -1,6 +1,7 @@
 package resolverstore
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -73,7 +74,7 @@ func (s *Redis) attempt(ctx context.Context, r *replica, quiet bool, op func(*st
 		return s.unchanged(ctx, r, next, from, quiet, opErr)
 	}
 	to := from.next()
-	found, err := s.commit(ctx, r.name, change{from: from.raw, to: to, delta: d, ttl: s.ttl(next)})
+	found, err := s.commit(ctx, r.name, change{from: from.raw, to: to, delta: d, ttl: s.ttl(next), end: next.record.State == SessionEnded})
 	switch {
 	case err != nil:
 		return Session{}, true, err
@@ -113,17 +114,23 @@ type change struct {
 	delta delta
 	ttl   time.Duration
 	clear bool // what is stored goes first
+	end   bool // the session ends
 }
 
 // commit stores a change. It returns the version that is stored then: the new one, or that which was in the way.
 func (s *Redis) commit(ctx context.Context, name string, c change) (string, error) {
 	m := message{kind: messageDelta, from: c.from, to: c.to.raw, delta: c.delta}
-	clearFirst := ""
-	if c.clear {
-		m.kind, clearFirst = messageLook, "1"
+	first := ""
+	switch {
+	case c.clear:
+		m.kind, first = messageLook, "clear"
+	case c.end:
+		first = "end"
+	case c.from == "":
+		m.kind = messageLook
 	}
 	args := make([]any, 0, 7+len(c.delta.dels)+len(c.delta.sets))
-	args = append(args, c.from, c.to.raw, c.ttl.Milliseconds(), clearFirst, s.subs.publish(), m.encode(), len(c.delta.dels))
+	args = append(args, c.from, c.to.raw, c.ttl.Milliseconds(), first, s.subs.publish(), m.encode(), len(c.delta.dels))
 	for _, list := range [][]string{c.delta.dels, c.delta.sets} {
 		for _, v := range list {
 			args = append(args, v)
@@ -148,6 +155,9 @@ func (s *Redis) versionOf(ctx context.Context, name string) (string, error) {
 	if errors.Is(err, redis.Nil) {
 		return "", nil
 	}
+	if err == nil && v == "" {
+		return "", ErrCorrupt
+	}
 	if err != nil {
 		return "", s.fault(ctx, err)
 	}
@@ -160,6 +170,7 @@ func (s *Redis) load(ctx context.Context, r *replica) error {
 	defer cancel()
 	r.mu.Lock()
 	before := r.version
+	r.doubted = false
 	r.mu.Unlock()
 	fields, err := s.client.HGetAll(ctx, r.name).Result()
 	if err != nil {
@@ -175,7 +186,7 @@ func (s *Redis) load(ctx context.Context, r *replica) error {
 	st, err := parse(&s.cfg, r.key, fields)
 	if err = errors.Join(errV, err); err != nil {
 		fence, _ := decodeFence(fields[fieldFence])
-		return s.mend(ctx, r, fields[fieldVersion], fence, fmt.Errorf("%w: %w", ErrCorrupt, err))
+		return s.mend(ctx, r, cmp.Or(fields[fieldVersion], "?"), fence, fmt.Errorf("%w: %w", ErrCorrupt, err))
 	}
 	return s.adopt(ctx, r, before, st, v)
 }
@@ -273,22 +284,27 @@ func (s *Redis) mend(ctx context.Context, r *replica, found string, fence Fence,
 	r.mu.Lock()
 	owns, n, loaded := r.outranks(fence), r.version.n, r.loaded
 	r.mu.Unlock()
-	s.cfg.Logger.Error("what redis holds of a session cannot be read", "session", r.key.ID, "owned", owns, "error", why)
+	s.cfg.Logger.Warn("what redis holds of a session cannot be read", "session", r.key.ID, "owned", owns, "error", why)
 	if owns {
 		return s.restore(ctx, r, found, n)
 	}
+	s.doubt(ctx, r.name)
+	if !loaded {
+		s.retire(r, why)
+	}
+	return why
+}
+
+// doubt tells the owner of a session that what is stored of it cannot be read.
+func (s *Redis) doubt(ctx context.Context, name string) {
 	m := message{kind: messageDoubt}
 	publish := s.client.Publish
 	if s.subs.sharded {
 		publish = s.client.SPublish
 	}
-	if err := publish(ctx, r.name, m.encode()).Err(); err != nil {
-		return s.fault(ctx, err)
+	if err := publish(ctx, name, m.encode()).Err(); err != nil {
+		s.cfg.Logger.Debug("owner not told", "error", err)
 	}
-	if !loaded {
-		s.retire(r, why)
-	}
-	return why
 }
 
 // restore writes all that the owner knows of a session again, in the place of what was found. The session keeps its owner and epoch.

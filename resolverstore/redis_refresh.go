@@ -111,7 +111,7 @@ func (s *Redis) current(r *replica, got *redis.StringCmd) bool {
 	v, err := got.Result()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.retired || err == nil && r.loaded && r.absent.IsZero() && v == r.version.raw
+	return r.retired || err == nil && r.loaded && !r.doubted && r.absent.IsZero() && v == r.version.raw
 }
 
 // deliver takes a message of another's change, or of one's own.
@@ -128,6 +128,7 @@ func (s *Redis) deliver(r *replica, payload string) {
 	case r.retired:
 	case m.kind == messageDoubt:
 		if r.owns() {
+			r.doubted = true
 			s.refresh.mark(r)
 		}
 	case !r.loaded: // it is about to be read

@@ -2,6 +2,7 @@ package resolverstore
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 )
@@ -21,6 +22,7 @@ type replica struct {
 	mine    *Fence // with which this process owns the session, while the record says so too
 	loaded  bool
 	absent  time.Time // since when the session is missing in Redis; zero while it is not
+	doubted bool      // somebody could not read what is stored
 	timer   *time.Timer
 	gone    time.Time // when an ended session vanishes
 	retired bool
@@ -200,6 +202,9 @@ func (s *Redis) hold(ctx context.Context, key SessionKey) (*replica, error) {
 		return nil, err
 	}
 	found, err := s.versionOf(ctx, sessionName(key))
+	if errors.Is(err, ErrCorrupt) {
+		s.doubt(ctx, sessionName(key))
+	}
 	if err != nil {
 		return nil, err
 	}

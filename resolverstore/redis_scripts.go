@@ -18,16 +18,18 @@ func newScripts() scripts {
 // has begun to write go on, so that a session can still be ended.
 //
 //	KEYS[1]  the session's hash
-//	ARGV     expected version ("" none, "?" not a hash), new version, expiry in ms, "1" to clear first,
+//	ARGV     expected version ("" none, "?" what has no version), new version, expiry in ms, "clear" or "end" or "",
 //	         PUBLISH or SPUBLISH, message, number of fields to delete, these, then field and value in turn
 //
 // It returns {1} or {0, the version found}.
 const commitScript = `
 local kind = redis.call('TYPE', KEYS[1]).ok
 local version = ''
-if kind == 'hash' then version = redis.call('HGET', KEYS[1], 'v') or '' elseif kind ~= 'none' then version = '?' end
+if kind == 'hash' then version = redis.call('HGET', KEYS[1], 'v') end
+if kind ~= 'none' and (not version or version == '') then version = '?' end
 if version ~= ARGV[1] then return {0, version} end
-if ARGV[4] == '1' then redis.call('DEL', KEYS[1]) end
+if ARGV[4] == 'clear' then redis.call('DEL', KEYS[1]) end
+if ARGV[4] == 'end' then redis.call('PEXPIRE', KEYS[1], ARGV[3]) end
 local dels = tonumber(ARGV[7])
 for i = 8, 7 + dels, 500 do
   redis.call('HDEL', KEYS[1], unpack(ARGV, i, math.min(i + 499, 7 + dels)))
@@ -51,8 +53,8 @@ return version
 // leaseScript renews a pod's lease, and returns whether it was there, and the server's time in seconds and microseconds.
 // KEYS[1] the lease; ARGV: its value, expiry in ms.
 const leaseScript = `
-local had = redis.call('EXISTS', KEYS[1])
-redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+local had = redis.call('PEXPIRE', KEYS[1], ARGV[2])
+if had == 0 then redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2]) end
 local now = redis.call('TIME')
 return {had, now[1], now[2]}
 `

@@ -32,6 +32,7 @@ func testStore(t *testing.T, newStore makeStore) {
 		"R18_Sequence":                   testSequence,
 		"S9_MutedAndInactiveArePaused":   testPaused,
 		"S10_OtherOwnerOfAMedia":         testRenamedToAnother,
+		"S11_OldOwnerOfARenamedLeaves":   testRenamedThenLeft,
 		"S12_MediaWithoutOwnerIsUnknown": testPhantom,
 		"Generation":                     testGeneration,
 		"Words":                          testExplicitIDs,
@@ -431,6 +432,26 @@ func testRenamedToAnother(t *testing.T, newStore makeStore) {
 		t.Errorf("bob's track has the id of ann's")
 	}
 	f.want(map[string]string{name("bob1", Camera): "m1"})
+}
+
+// testRenamedThenLeft: media that was renamed to another participant is that one's, and not held when the former one leaves.
+func testRenamedThenLeft(t *testing.T, newStore makeStore) {
+	for _, plainly := range []bool{false, true} {
+		f := newFixture(t, newStore(t, atOnce))
+		f.mustApply(published("bob1", Camera), joined("ann1"))
+		f.put(of("m1", "bob1", Camera))
+		renamed := of("m1", "ann1", Camera)
+		if plainly {
+			renamed.StreamID = "ann1"
+		}
+		f.put(renamed)
+		f.mustApply(left("bob1"), published("ann1", Camera))
+		if !plainly { // words without a source wait for what elimination finds
+			f.want(map[string]string{name("ann1", Camera): "m1"})
+		} else if got := f.tracks(); len(got) != 1 {
+			t.Errorf("known are %+v", got)
+		}
+	}
 }
 
 func testPhantom(t *testing.T, newStore makeStore) {
