@@ -41,6 +41,8 @@ type assembler struct {
 	pending Loss  // lost before the next unit
 	gap     bool  // the next unit comes after something that is missing
 
+	timestamp uint32 // of the last packet that could be used
+
 	incomplete uint64 // units given up
 	malformed  uint64 // payloads that could not be parsed
 }
@@ -53,10 +55,13 @@ func (a *assembler) push(p *packet) {
 	if len(p.payload) == 0 {
 		return
 	}
-	if p.codec == nil { // it may have held what the next picture builds on
-		a.broken, a.gap = a.broken || a.cur != nil, true
+	if p.codec == nil {
+		// Beside the packets of a picture it is something more, such as error correction. By itself it may have been a
+		// picture, and the next one builds on it.
+		a.gap = a.gap || a.depkt != nil && p.timestamp != a.timestamp
 		return
 	}
+	a.timestamp = p.timestamp
 	if a.codec != *p.codec {
 		a.abandon()
 		a.codec, a.depkt = *p.codec, newDepacketizer(*p.codec)

@@ -206,11 +206,19 @@ func TestAssemblerSkipsPaddingAndUnknownPayloads(t *testing.T) {
 	packets := packetsOf(&vp8Params, &codecs.VP8Payloader{}, 1200, vp8Unit(3000, true, 1), vp8Unit(3000, false, 2))
 	for _, p := range packets {
 		a.push(&packet{seq: p.seq, timestamp: p.timestamp + 1, codec: &vp8Params}) // a probe: padding only
-		a.push(&packet{seq: p.seq, timestamp: p.timestamp + 1, payload: []byte{1, 2, 3}})
 		a.push(p)
+		a.push(&packet{seq: p.seq, timestamp: p.timestamp, payload: []byte{1, 2, 3}}) // beside it
 	}
 	if len(got.data) != 2 || got.gaps[1] || a.incomplete != 0 {
 		t.Fatalf("%d units, %d given up; want 2 and none", len(got.data), a.incomplete)
+	}
+	a.push(&packet{timestamp: 1 << 20, payload: []byte{1, 2, 3}}) // may have been a picture
+	for _, p := range packetsOf(&vp8Params, &codecs.VP8Payloader{}, 1200, vp8Unit(3000, false, 2)) {
+		p.timestamp += 1 << 21
+		a.push(p)
+	}
+	if len(got.data) != 3 || !got.gaps[2] {
+		t.Fatalf("%d units, gap %v; want 3, the last after a gap", len(got.data), got.gaps)
 	}
 }
 

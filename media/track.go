@@ -55,6 +55,7 @@ type Track struct {
 	mu        sync.Mutex
 	params    ReceiveParameters
 	header    rtp.Header
+	arrived   packet // here, not on the heap for each
 	seqs      unwrapper
 	ssrc      uint32
 	reorder   *reorderBuffer
@@ -118,7 +119,8 @@ func (t *Track) WriteRTP(raw []byte, received time.Time) {
 		return
 	}
 	t.reorder.expire(received)
-	t.reorder.push(&p)
+	t.arrived = p
+	t.reorder.push(&t.arrived)
 	t.armReorder(received)
 }
 

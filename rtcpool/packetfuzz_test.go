@@ -35,14 +35,33 @@ func (q *quiet) RID() string                  { return "" }
 func (q *quiet) read([]byte) (int, error)     { return 0, io.EOF }
 func (q *quiet) readRTCP([]byte) (int, error) { return 0, io.EOF }
 
-// fuzzed is a live session into which packets are written where they come out of SRTP. Somebody looks and listens.
+// fuzzed is a live session into which packets are written where they come out of SRTP.
 type fuzzed struct {
 	session      *Session
 	audio, video *reader
 	fresh        uint32 // a source that was not used yet
 }
 
-func newFuzzed(f *testing.F) *fuzzed {
+// newFuzzed makes one whose media somebody looks at and listens to.
+func newFuzzed(f testing.TB) *fuzzed {
+	f.Helper()
+	var work sync.WaitGroup
+	f.Cleanup(work.Wait) // after the session has ended
+	out := newIdle(f)
+	for _, r := range []*reader{out.audio, out.video} {
+		for _, encoded := range []bool{false, true} {
+			c, err := r.sink.Load().track.Subscribe(media.Request{Encoded: encoded})
+			if err != nil {
+				f.Fatal(err)
+			}
+			work.Go(func() { consume(c) })
+		}
+	}
+	return out
+}
+
+// newIdle makes one of which nobody consumes anything.
+func newIdle(f testing.TB) *fuzzed {
 	f.Helper()
 	decoders := media.NewDecodePool(1)
 	pool, err := New(Config{Decoders: decoders, Tracer: noopTracer(), Loopback: true, GatherTimeout: 10 * time.Millisecond})
@@ -53,14 +72,12 @@ func newFuzzed(f *testing.F) *fuzzed {
 	if err != nil {
 		f.Fatal(err)
 	}
-	var work sync.WaitGroup
 	f.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), hang)
 		defer cancel()
 		if err := pool.Close(ctx); err != nil {
 			f.Error(err)
 		}
-		work.Wait()
 		decoders.Close()
 	})
 	ctx, cancel := context.WithTimeout(context.Background(), hang)
@@ -82,15 +99,6 @@ func newFuzzed(f *testing.F) *fuzzed {
 		f.Fatal(err)
 	}
 	<-ready
-	for _, r := range []*reader{out.audio, out.video} {
-		for _, encoded := range []bool{false, true} {
-			c, err := r.sink.Load().track.Subscribe(media.Request{Encoded: encoded})
-			if err != nil {
-				f.Fatal(err)
-			}
-			work.Go(func() { consume(c) })
-		}
-	}
 	return out
 }
 

@@ -47,13 +47,14 @@ func extension(profile uint16, elements []byte, id uint8) []byte {
 		return nil
 	}
 	for len(elements) > 0 {
-		found, length, head := elements[0], 0, 2
+		var length int
+		found, head := elements[0], 2
 		switch {
 		case found == 0: // a single byte of padding in both forms
 			elements = elements[1:]
 			continue
 		case profile == oneByteProfile:
-			found, length, head = elements[0]>>4, int(elements[0]&0xf)+1, 1
+			found, length, head = found>>4, int(found&0xf)+1, 1
 			if found == 15 {
 				return nil // RFC 8285 section 4.2: stop here
 			}
