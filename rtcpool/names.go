@@ -48,9 +48,8 @@ func (w *network) openNames() (*names, error) {
 			six = ipv6.NewPacketConn(conn)
 		}
 	}
-	conn, err := mdns.Server(ipv4.NewPacketConn(four), six, &mdns.Config{
-		Interfaces: on, IncludeLoopback: w.cfg.Loopback, LoggerFactory: w.logs, QueryInterval: nameTimeout / 4,
-	})
+	conn, err := mdns.NewServer(ipv4.NewPacketConn(four), six, mdns.WithInterfaces(on...), mdns.WithIncludeLoopback(w.cfg.Loopback),
+		mdns.WithLoggerFactory(w.logs), mdns.WithCacheRefresh(false))
 	if err != nil {
 		return nil, fmt.Errorf("%w: Network.MDNS: %w; leave it off where there is no multicast", ErrConfig, err)
 	}

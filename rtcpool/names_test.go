@@ -12,16 +12,15 @@ import (
 	"golang.org/x/net/ipv4"
 )
 
-// respond answers for mDNS names with 127.0.0.1, as a browser does that hides its addresses.
-func respond(t *testing.T, names ...string) {
+// respond answers for mDNS names with an address, as a browser does that hides its own.
+func respond(t *testing.T, address string, names ...string) {
 	t.Helper()
 	conn, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(224, 0, 0, 0), Port: 5353})
 	if err != nil {
 		t.Fatal(err)
 	}
-	server, err := mdns.Server(ipv4.NewPacketConn(conn), nil, &mdns.Config{
-		LocalNames: names, LocalAddress: net.IPv4(127, 0, 0, 1), IncludeLoopback: true,
-	})
+	server, err := mdns.NewServer(ipv4.NewPacketConn(conn), nil, mdns.WithLocalNames(names...), mdns.WithLocalAddress(net.ParseIP(address)),
+		mdns.WithIncludeLoopback(true))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -41,7 +40,7 @@ func named(candidates []Candidate, name string) []Candidate {
 func TestS22_NamedCandidatesAreResolved(t *testing.T) {
 	t.Parallel()
 	const name = "6f7d8e1a-2f0c-4c41-9d8e-0c6b8f1f2a3b.local"
-	respond(t, name)
+	respond(t, "127.0.0.1", name)
 	for how, inOffer := range map[string]bool{"in the offer": true, "trickled": false} {
 		t.Run(how, func(t *testing.T) {
 			p := newTestPool(t, func(cfg *Config) { cfg.Network.MDNS = true })
@@ -91,17 +90,7 @@ func TestS22_NamesAreIgnoredByDefault(t *testing.T) {
 func TestS22_NamesAreBoundedAndJudged(t *testing.T) {
 	t.Parallel()
 	const metadata = "metadata-00000000.local"
-	conn, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(224, 0, 0, 0), Port: 5353})
-	if err != nil {
-		t.Fatal(err)
-	}
-	server, err := mdns.Server(ipv4.NewPacketConn(conn), nil, &mdns.Config{
-		LocalNames: []string{metadata}, LocalAddress: net.IPv4(169, 254, 169, 254), IncludeLoopback: true,
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer server.Close()
+	respond(t, "169.254.169.254", metadata)
 	p := newTestPool(t, func(cfg *Config) { cfg.Network.MDNS = true })
 	s, _ := open(t, p, "s")
 	mustAnswer(t, s, offerOf(audioSection)+"a=candidate:1 1 udp 2130706431 "+metadata+" 80 typ host\r\n")

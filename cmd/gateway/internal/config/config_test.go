@@ -228,28 +228,8 @@ func TestO7_ValidateNamesTheSettingAndTheMend(t *testing.T) {
 		{[]string{"--redis-url=redis://a", "--redis-timeout=1ms"}, "redis-timeout", "use 50ms to 30s"},
 		{[]string{"--whip-origins=example.org"}, "whip-origins", "https://example.org"},
 		{[]string{"--whip-origins=https://example.org/path"}, "whip-origins", "scheme, host and port only"},
-		{[]string{"--ice-announced-ips=example.org"}, "ice-announced-ips", "203.0.113.7"},
-		{[]string{"--ice-announced-ips=fe80::1%eth0"}, "ice-announced-ips", "203.0.113.7"},
-		{[]string{"--ice-announced-ips=0.0.0.0"}, "ice-announced-ips", "203.0.113.7"},
 		{[]string{"--whip-origins=https://Example.org"}, "whip-origins", "https://example.org"},
 		{[]string{"--whip-origins=https://example.org:443"}, "whip-origins", "https://example.org"},
-		{[]string{"--ice-udp-port-min=5"}, "ice-udp-port-max", "set both"},
-		{[]string{"--ice-udp-port-max=5"}, "ice-udp-port-min", "set both or neither"},
-		{[]string{"--ice-loopback=maybe"}, "ice-loopback", "use one of these"},
-		{[]string{"--ice-udp-mux-ports=2"}, "ice-udp-mux-ports", "set the first port too"},
-		{[]string{"--ice-udp-mux=65535", "--ice-udp-mux-ports=2"}, "ice-udp-mux-ports", "choose a lower"},
-		{[]string{"--ice-udp-mux=7000", "--ice-udp-mux-ports=65"}, "ice-udp-mux-ports", "use 1 to 64"},
-		{[]string{"--ice-udp-mux=7000", "--ice-udp-port-min=6000", "--ice-udp-port-max=8000"}, "ice-udp-mux", "outside"},
-		{[]string{"--ice-udp-mux=5999", "--ice-udp-mux-ports=2", "--ice-udp-port-min=6000", "--ice-udp-port-max=8000"}, "ice-udp-mux", "outside"},
-		{[]string{"--ice-tcp-mux=50051"}, "ice-tcp-mux", "choose another one"},
-		{[]string{"--ice-tcp-mux-connections=0"}, "ice-tcp-mux-connections", "use 1 to"},
-		{[]string{"--ice-interfaces=[eth"}, "ice-interfaces", "eth*"},
-		{[]string{"--ice-allow-networks=10.0.0.0"}, "ice-allow-networks", "10.0.0.0/8"},
-		{[]string{"--ice-deny-networks=x/8"}, "ice-deny-networks", "10.0.0.0/8"},
-		{[]string{"--ice-udp-mux-receive-buffer=1"}, "ice-udp-mux-receive-buffer", "use 4096 to"},
-		{[]string{"--ice-receive-buffer=2000000000"}, "ice-receive-buffer", "use 4096 to"},
-		{[]string{"--ice-turn-ca=/does/not/exist"}, "ice-turn-ca", "PEM certificates"},
-		{[]string{"--ice-turn-ca=" + write(t, "none.pem", "nothing")}, "ice-turn-ca", "PEM certificates"},
 		{[]string{"--max-sessions=0"}, "max-sessions", "use 1 to"},
 		{[]string{"--max-queue-bytes=5"}, "max-queue-bytes", "use 1048576 to"},
 		{[]string{"--decode-workers=-1"}, "decode-workers", "use 0 to 1024"},
@@ -259,20 +239,26 @@ func TestO7_ValidateNamesTheSettingAndTheMend(t *testing.T) {
 		{[]string{"--log-format=xml"}, "log-format", "use one of these"},
 		{[]string{"--otlp-endpoint=localhost:4317"}, "otlp-endpoint", "write it like http://127.0.0.1:4317"},
 	} {
-		t.Run(strings.Join(c.args, " "), func(t *testing.T) {
-			_, err := parse(t, c.args...)
-			var fault *Error
-			if !errors.As(err, &fault) {
-				t.Fatalf("got %v, want an *Error", err)
-			}
-			if fault.Setting != c.setting || !strings.Contains(fault.Mend, c.mend) {
-				t.Errorf("got %v\nwant --%s … %s", err, c.setting, c.mend)
-			}
-			if want := "--" + c.setting + " (PENSTOCK_"; !strings.HasPrefix(err.Error(), want) {
-				t.Errorf("%q does not begin with %q", err, want)
-			}
-		})
+		refused(t, c.args, c.setting, c.mend)
 	}
+}
+
+// refused checks that a command line is refused by the name of the setting, with a mend.
+func refused(t *testing.T, args []string, setting, mend string) {
+	t.Helper()
+	t.Run(strings.Join(args, " "), func(t *testing.T) {
+		_, err := parse(t, args...)
+		var fault *Error
+		if !errors.As(err, &fault) {
+			t.Fatalf("got %v, want an *Error", err)
+		}
+		if fault.Setting != setting || !strings.Contains(fault.Mend, mend) {
+			t.Errorf("got %v\nwant --%s … %s", err, setting, mend)
+		}
+		if want := "--" + setting + " (PENSTOCK_"; !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("%q does not begin with %q", err, want)
+		}
+	})
 }
 
 func TestExposure(t *testing.T) {
