@@ -2,10 +2,12 @@ package rtcpool
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
 
+	"github.com/pion/sdp/v3"
 	"github.com/pion/webrtc/v4"
 )
 
@@ -110,5 +112,44 @@ func takeHalf(t *testing.T, s *Session, text string) {
 	}
 	if err := <-taken; err != nil {
 		t.Fatal(err)
+	}
+}
+
+// A fault that only pion sees, as if it had been overlooked here: the connection with running streams never learns of it.
+func TestS17_WhatOnlyPionRefuses(t *testing.T) {
+	p := newTestPool(t, nil)
+	s, r := open(t, p, "s")
+	f := newTestSFU(t)
+	f.add(vp8, "cam", "alice")
+	f.negotiate(s, 0)
+	cam := r.flowing(t, "cam")
+	text := f.offer(nil)
+	for i, line := range []string{"extmap:1 :%zz", "extmap:x y", "mid:"} {
+		o, err := parseOffer(withVersion(t, text, versionOf(t, text)+uint64(i)+1), defaultMaxSDPBytes) //nolint:gosec // small
+		if err != nil {
+			t.Fatal(err)
+		}
+		key, value, _ := strings.Cut(line, ":")
+		o.desc.MediaDescriptions[0].Attributes = append([]sdp.Attribute{{Key: key, Value: value}}, o.desc.MediaDescriptions[0].Attributes...)
+		var failed *NegotiationError
+		_, err = s.submit(context.Background(), &negotiation{ctx: context.Background(), offer: o})
+		if !errors.As(err, &failed) || failed.Step != "trying the offer" {
+			t.Errorf("%s: %v", line, err)
+		}
+		state := make(chan webrtc.SignalingState, 1)
+		if _, err := s.do(context.Background(), func() { state <- s.current.pc.SignalingState() }); err != nil {
+			t.Fatal(err)
+		}
+		if now := <-state; now != webrtc.SignalingStateStable {
+			t.Errorf("%s: %v", line, now)
+		}
+	}
+	f.accept(mustAnswer(t, s, text))
+	f.add(opus, "mic", "alice")
+	f.negotiate(s, 0)
+	r.flowing(t, "mic")
+	morePackets(t, cam.Track, 20)
+	if now, ok := s.Media(cam.ID); !ok || now != cam {
+		t.Errorf("was %+v, is %+v", cam, now)
 	}
 }

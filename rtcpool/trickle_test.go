@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/pion/stun/v4"
 	"github.com/pion/webrtc/v4"
@@ -178,21 +179,23 @@ func checkTrickled(t *testing.T, answer *Answer, told []toldCandidate) {
 
 // Candidates of a generation that is gone are told to nobody; nor are those of an offer that does not trickle.
 func TestCandidatesOfAGoneGenerationAreNotTold(t *testing.T) {
-	p := newTestPool(t, nil)
+	p := newTestPool(t, func(c *Config) { c.GatherTimeout = 50 * time.Millisecond })
 	held := newHeldSTUN(t)
 	s, r := openWith(t, p, SessionConfig{ID: "s", ICEServers: []ICEServer{held.server()}})
 	first, second := newTestSFU(t), newTestSFU(t)
 	first.add(vp8, "cam", "alice")
 	answerTo(t, s, Offer{SDP: first.offer(nil), Trickle: true})
-	if err := s.SetICEServers(context.Background(), nil); err != nil {
-		t.Fatal(err)
-	}
 	second.add(vp8, "cam2", "alice")
-	second.negotiate(s, 2)
+	text := second.offer(nil)
+	answer := second.exchange(s, 2, text)
+	if answer.CandidatesComplete {
+		t.Error("the answer waited for the server")
+	}
 	before := len(r.told().candidates)
 	held.letGo()
 	r.flowing(t, "cam2")
 	r.until(t, "the first generation is gone", func() bool { return len(r.media) == 1 })
+	waitFor(t, "the end of gathering", func() bool { return answerTo(t, s, Offer{Generation: 2, SDP: text}).CandidatesComplete })
 	if told := r.told().candidates; len(told) != before {
 		t.Errorf("%+v", told[before:])
 	}
