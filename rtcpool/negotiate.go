@@ -12,8 +12,6 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-var errWedged = errors.New("an earlier offer was half applied and cannot be taken back; offer on a new generation")
-
 // Negotiate applies an offer when its turn comes. Errors: *SDPError, ErrNoMedia, ErrBusy, *NegotiationError, ctx's. A
 // negotiation that has begun goes on when ctx ends.
 func (s *Session) Negotiate(ctx context.Context, o Offer) (Result, error) {
@@ -159,30 +157,6 @@ func (s *Session) beginNegotiation(n *negotiation) {
 	s.applied(n, p)
 }
 
-// contradicts tells what an offer says that cannot follow the one before: a mid is of one type of media as long as it is
-// taken (RFC 9429 section 5.2.2).
-func (s *Session) contradicts(n *negotiation) error {
-	p := s.current
-	if p == nil || p.last == nil || n.generation != p.generation || p.state == StateClosed {
-		return nil
-	}
-	before := make(map[string]string, len(p.last.sections))
-	for _, f := range p.last.sections {
-		if f.accepted() {
-			before[f.mid] = f.name.Media
-		}
-	}
-	for _, f := range n.offer.sections {
-		if was, ok := before[f.mid]; ok && was != f.name.Media {
-			return &SDPError{
-				Where: fmt.Sprintf("m-line %d", f.index),
-				What:  fmt.Sprintf("was of type %q and is of type %q; a media description that is used again needs a new a=mid", was, f.name.Media),
-			}
-		}
-	}
-	return nil
-}
-
 // beginRestart turns a restart into the last offer with new credentials.
 func (s *Session) beginRestart(n *negotiation) error {
 	p := s.current
@@ -243,20 +217,6 @@ func (s *Session) peerFor(n *negotiation) (*peer, error) {
 	return s.newPeer(n.generation, n.offer.remotes)
 }
 
-// unwedge takes a peer connection out of the middle of an offer that could not be applied whole. pion cannot take an offer
-// back, but it can be told that the answer of before answers this one too: then the next full offer says what holds. Until
-// then nothing is touched, so that what runs goes on. When not even that works, a new generation is asked for.
-func (s *Session) unwedge(p *peer) error {
-	if p.pc.SignalingState() != webrtc.SignalingStateHaveRemoteOffer {
-		return nil
-	}
-	if err := p.pc.SetLocalDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeAnswer}); err != nil {
-		s.needRestart(p, Restart{MinGeneration: p.generation + 1, Reason: "an offer was half applied and cannot be taken back"})
-		return fmt.Errorf("%w: %w", errWedged, err)
-	}
-	return nil
-}
-
 // fail answers with an error. What runs goes on.
 func (s *Session) fail(n *negotiation, step string, err error) {
 	s.pool.stats.failed.Add(1)
@@ -266,38 +226,6 @@ func (s *Session) fail(n *negotiation, step string, err error) {
 		return
 	}
 	n.answer(outcome{err: &NegotiationError{Generation: n.generation, Step: step, Err: err}})
-}
-
-// apply gives an offer to pion and sets its answer. The step is named for the error.
-func (p *peer) apply(o *offer) (step string, err error) {
-	p.keepPauses(o)
-	p.limitCandidates(o)
-	text, err := o.sdp()
-	if err != nil {
-		return "writing the offer", err
-	}
-	if p.last != nil && p.last.ufrag != o.ufrag { // ICE restarts, and gathers anew
-		p.renewServers()
-		p.gathered.take()
-	}
-	before := p.strays.offered.Swap(o.sources)
-	defer func() {
-		if err != nil {
-			p.strays.offered.Store(before)
-		}
-	}()
-	if err := p.pc.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeOffer, SDP: text}); err != nil {
-		return "applying the offer", err
-	}
-	answer, err := p.pc.CreateAnswer(&webrtc.AnswerOptions{OfferAnswerOptions: webrtc.OfferAnswerOptions{ICETricklingSupported: true}})
-	if err != nil {
-		return "creating the answer", err
-	}
-	if err := p.pc.SetLocalDescription(answer); err != nil {
-		return "applying the answer", err
-	}
-	p.noteSources(o)
-	return "", nil
 }
 
 // applied takes note of what an applied offer says, and lets the answer wait for the local candidates.
