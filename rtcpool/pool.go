@@ -74,10 +74,13 @@ func orDefault[T comparable](v, otherwise T) T {
 	return v
 }
 
-// Open starts a session. ErrExists when the id is taken, ErrClosed when the pool is closed.
+// Open starts a session. ErrConfig for one that cannot be used, ErrExists when the id is taken, ErrClosed when the pool is closed.
 func (p *Pool) Open(cfg SessionConfig) (*Session, error) {
 	if cfg.ID == "" || cfg.Observer == nil || cfg.Grace < 0 {
 		return nil, fmt.Errorf("%w: a session needs an ID and an Observer, and a Grace that is not negative", ErrConfig)
+	}
+	if _, err := iceServers(cfg.ICEServers); err != nil {
+		return nil, err
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()

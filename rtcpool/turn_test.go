@@ -136,6 +136,9 @@ func TestICEServersAreChecked(t *testing.T) {
 		if err := s.SetICEServers(context.Background(), []ICEServer{bad}); !errors.Is(err, ErrConfig) {
 			t.Errorf("%+v: %v", bad, err)
 		}
+		if s, err := p.Open(SessionConfig{ID: "bad", Observer: newRecorder(), ICEServers: []ICEServer{bad}}); !errors.Is(err, ErrConfig) {
+			t.Errorf("%+v: %v, %v", bad, s, err)
+		}
 	}
 	if err := s.SetICEServers(context.Background(), []ICEServer{{URLs: []string{"stun:127.0.0.1:9"}}}); err != nil {
 		t.Error(err)

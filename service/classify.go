@@ -69,6 +69,7 @@ var sentinels = []struct {
 	{rtcpool.ErrNoOffer, penstockv1.ErrorReason_ERROR_REASON_NEGOTIATION_FAILED},
 	{rtcpool.ErrBusy, penstockv1.ErrorReason_ERROR_REASON_LIMIT_REACHED},
 	{rtcpool.ErrExists, penstockv1.ErrorReason_ERROR_REASON_SESSION_EXISTS},
+	{rtcpool.ErrConfig, penstockv1.ErrorReason_ERROR_REASON_INVALID_FIELD}, // of its ICE servers
 	{rtcpool.ErrClosed, penstockv1.ErrorReason_ERROR_REASON_DRAINING},
 	{media.ErrKindMismatch, penstockv1.ErrorReason_ERROR_REASON_FORMAT_KIND_MISMATCH},
 	{media.ErrCodecNotAccepted, penstockv1.ErrorReason_ERROR_REASON_CODEC_NOT_ACCEPTED},

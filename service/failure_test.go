@@ -90,6 +90,7 @@ func TestClassify(t *testing.T) {
 		resolverstore.ErrInvalidSession:                 "INVALID_FIELD",
 		rtcpool.ErrNoMedia:                              "NO_MEDIA",
 		rtcpool.ErrBusy:                                 "LIMIT_REACHED",
+		rtcpool.ErrConfig:                               "INVALID_FIELD",
 		rtcpool.ErrClosed:                               "DRAINING",
 		rtcpool.ErrExists:                               "SESSION_EXISTS",
 		&rtcpool.SDPError{Where: "line 3", What: "bad"}: "INVALID_SDP",
