@@ -55,6 +55,11 @@ func (c *conversation) offer(r *penstockv1.SignalRequest, o *penstockv1.SignalOf
 	} else {
 		c.reply(r, protoOffered(result))
 	}
+	c.offerDone()
+}
+
+// offerDone takes note that an offer has its reply, and lets candidates go that waited for it.
+func (c *conversation) offerDone() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.offering--; c.offering > 0 {
