@@ -18,3 +18,9 @@ func (s *Session) HoldGrace(ctx context.Context, held bool) bool {
 	})
 	return err == nil && taken && <-reply
 }
+
+// SetEndOnRemoteClose changes [SessionConfig.EndOnRemoteClose], as when a publisher who is the only one to offer takes a session
+// over. It does nothing when the session has ended or ctx ends.
+func (s *Session) SetEndOnRemoteClose(ctx context.Context, on bool) {
+	_, _ = s.do(ctx, func() { s.cfg.EndOnRemoteClose = on })
+}

@@ -108,7 +108,6 @@ func (s *Service) open(rec resolverstore.Session, servers []rtcpool.ICEServer) (
 	}
 	rtc, err := s.cfg.Pool.Open(rtcpool.SessionConfig{
 		ID: rec.Key.ID, ICEServers: servers, Grace: rec.Grace, Observer: observer{live.mirror, live.hub},
-		EndOnRemoteClose: rec.Source == resolverstore.SourceWHIP, // nobody else could offer again
 	})
 	if err != nil {
 		return nil, fmt.Errorf("opening session %q: %w", rec.Key.ID, err)

@@ -26,6 +26,7 @@ type session struct {
 
 	mu        sync.Mutex
 	publisher string // resource id of the WHIP publication, "" while there is none
+	published uint64 // how many publications were tried
 	offered   bool   // an offer was forwarded by signalling
 }
 

@@ -16,9 +16,6 @@ import (
 // whipSessions implements whip.Sessions: to the gateway a WHIP publisher is a remote side that offers, as an SFU is.
 type whipSessions struct{ *Service }
 
-// whipGeneration is the generation of a publication's only peer connection.
-const whipGeneration = 1
-
 // Publish implements whip.Sessions. A session that waits for its first offer takes a publisher, however it was created.
 func (s whipSessions) Publish(ctx context.Context, id string, p whip.Publisher, offer string) (whip.Publication, error) {
 	if !utf8.ValidString(offer) { // what it names could not be told by any call
@@ -29,14 +26,16 @@ func (s whipSessions) Publish(ctx context.Context, id string, p whip.Publisher, 
 		return whip.Publication{}, whipError(err)
 	}
 	resource := strings.ToLower(rand.Text())
-	if !v.claim(resource) {
+	generation, ok := v.claim(resource)
+	if !ok {
 		return whip.Publication{}, whip.ErrConflict
 	}
-	out, err := s.publish(ctx, v, resource, p, offer)
+	out, err := s.publish(ctx, v, publicationOf{resource, generation}, p, offer)
 	if err == nil {
 		return out, nil
 	}
 	v.unclaim(resource)
+	v.rtc.SetEndOnRemoteClose(context.WithoutCancel(ctx), false)
 	if created {
 		if err := s.delete(context.WithoutCancel(ctx), id); err != nil {
 			s.cfg.Logger.Error("session of a failed publication not ended", "session", id, "error", err)
@@ -73,9 +72,16 @@ func (s whipSessions) whipSession(ctx context.Context, id string) (v *session, c
 	return v, true, nil
 }
 
+// publicationOf is a publication's resource and the generation of its only peer connection.
+type publicationOf struct {
+	resource   string
+	generation uint64
+}
+
 // publish answers the offer and tells the store what is published.
-func (s whipSessions) publish(ctx context.Context, v *session, resource string, p whip.Publisher, offer string) (whip.Publication, error) {
-	r, err := v.rtc.Negotiate(ctx, rtcpool.Offer{Generation: whipGeneration, SDP: offer})
+func (s whipSessions) publish(ctx context.Context, v *session, of publicationOf, p whip.Publisher, offer string) (whip.Publication, error) {
+	v.rtc.SetEndOnRemoteClose(ctx, true) // Nobody else could offer again.
+	r, err := v.rtc.Negotiate(ctx, rtcpool.Offer{Generation: of.generation, SDP: offer})
 	switch {
 	case err != nil:
 		return whip.Publication{}, fmt.Errorf("publishing into session %q: %w", v.key.ID, err)
@@ -86,7 +92,7 @@ func (s whipSessions) publish(ctx context.Context, v *session, resource string, 
 	if err := s.announce(ctx, v, p, publishedMedia(offer)); err != nil {
 		return whip.Publication{}, err
 	}
-	return whip.Publication{ResourceID: resource, AnswerSDP: r.Answer.SDP}, nil
+	return whip.Publication{ResourceID: of.resource, AnswerSDP: r.Answer.SDP}, nil
 }
 
 // announce reports the publisher and its publications.
@@ -113,15 +119,19 @@ func (s whipSessions) announce(ctx context.Context, v *session, p whip.Publisher
 
 // Trickle implements whip.Sessions.
 func (s whipSessions) Trickle(ctx context.Context, id, resource string, c []rtcpool.Candidate, end bool) error {
-	v := s.published(id, resource)
+	v := s.session(id)
 	if v == nil {
+		return whip.ErrNotFound
+	}
+	generation, ok := v.publishes(resource)
+	if !ok {
 		return whip.ErrNotFound
 	}
 	if end {
 		c = append(c[:len(c):len(c)], rtcpool.Candidate{})
 	}
 	for _, one := range c {
-		if _, err := v.rtc.AddCandidate(ctx, whipGeneration, one); err != nil {
+		if _, err := v.rtc.AddCandidate(ctx, generation, one); err != nil {
 			return whipError(err)
 		}
 	}
@@ -155,22 +165,25 @@ func (s whipSessions) Unpublish(ctx context.Context, id, resource string) error 
 
 // published returns the session that has the publication, or nil.
 func (s whipSessions) published(id, resource string) *session {
-	v := s.session(id)
-	if v == nil || !v.publishes(resource) {
-		return nil
+	if v := s.session(id); v != nil {
+		if _, ok := v.publishes(resource); ok {
+			return v
+		}
 	}
-	return v
+	return nil
 }
 
-// claim makes a publication the only one of the session, unless there is one or signalling has offered.
-func (v *session) claim(resource string) bool {
+// claim makes a publication the only one of the session, unless there is one or signalling has offered. It returns the generation
+// of its peer connection: one that failed may have left its own half made.
+func (v *session) claim(resource string) (generation uint64, ok bool) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if v.publisher != "" || v.offered {
-		return false
+		return 0, false
 	}
 	v.publisher = resource
-	return true
+	v.published++
+	return v.published, true
 }
 
 // unclaim takes a publication back, and tells whether it was the session's.
@@ -184,11 +197,11 @@ func (v *session) unclaim(resource string) bool {
 	return true
 }
 
-// publishes tells whether the publication is the session's.
-func (v *session) publishes(resource string) bool {
+// publishes tells whether the publication is the session's, and the generation of its peer connection.
+func (v *session) publishes(resource string) (generation uint64, ok bool) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	return resource != "" && v.publisher == resource
+	return v.published, resource != "" && v.publisher == resource
 }
 
 // whipError returns what the endpoint turns into an HTTP status. Anything else stays as it is: an internal error.

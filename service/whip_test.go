@@ -179,9 +179,30 @@ func FuzzPublishedMedia(f *testing.F) {
 }
 
 // TestC1_WHIPPublisherWhoVanishes closes the peer connection without DELETE: the session ends at once, not after its grace, and
-// its id is free.
+// its id is free, whoever created it. A publication that failed before, when it was answered already, changes nothing.
 func TestC1_WHIPPublisherWhoVanishes(t *testing.T) {
-	g := startGateway(t, func(c *Config) { c.WHIPCreate, c.Grace = true, time.Hour })
+	for _, created := range []bool{false, true} {
+		t.Run(fmt.Sprint("created before ", created), func(t *testing.T) {
+			g := startGateway(t, func(c *Config) { c.WHIPCreate, c.Grace = true, time.Hour })
+			if created {
+				g.create("studio")
+				other, _ := cameraPeer(t)
+				_, err := g.svc.WHIP().Publish(g.ctx, "studio", whip.Publisher{UserID: strings.Repeat("x", maxName+1)}, gathered(t, other))
+				var bad *whip.InvalidOfferError
+				if !errors.As(err, &bad) {
+					t.Errorf("a user of a name that is too long gives %v", err)
+				}
+				must(t, other.GracefulClose())
+			}
+			g.publisherVanishes()
+		})
+	}
+}
+
+// publisherVanishes publishes into a session, streams, and closes the peer connection.
+func (g *gateway) publisherVanishes() {
+	g.t.Helper()
+	t := g.t
 	w := g.svc.WHIP()
 	pc, track := cameraPeer(t)
 	offer := gathered(t, pc)
