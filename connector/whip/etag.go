@@ -1,6 +1,7 @@
 package whip
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"slices"
@@ -24,6 +25,38 @@ type iceSessions struct {
 	mu    sync.Mutex
 	tags  map[string]string
 	order []string // resources, oldest first
+	// restarting are resources whose ICE is restarted at this moment; closed when that is over.
+	restarting map[string]chan struct{}
+}
+
+// enter waits until nobody else restarts ICE of a resource: the tag that is remembered last is that of the restart that was done
+// last. The caller must call leave. Errors: ctx's.
+func (s *iceSessions) enter(ctx context.Context, resource string) (leave func(), err error) {
+	mine := make(chan struct{})
+	for {
+		s.mu.Lock()
+		other, busy := s.restarting[resource]
+		if !busy {
+			if s.restarting == nil {
+				s.restarting = make(map[string]chan struct{})
+			}
+			s.restarting[resource] = mine
+		}
+		s.mu.Unlock()
+		if !busy {
+			return func() {
+				s.mu.Lock()
+				delete(s.restarting, resource)
+				s.mu.Unlock()
+				close(mine)
+			}, nil
+		}
+		select {
+		case <-other:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
 }
 
 func (s *iceSessions) set(resource, tag string) {

@@ -55,6 +55,11 @@ func (h *Handler) restart(w http.ResponseWriter, r *http.Request, f fragment) er
 		return &problem{status: http.StatusBadRequest, detail: "an ICE restart needs a=ice-ufrag and a=ice-pwd in the fragment (RFC 8840)"}
 	}
 	resource := r.PathValue("resource")
+	leave, err := h.known.enter(r.Context(), resource)
+	if err != nil {
+		return err
+	}
+	defer leave()
 	answer, err := h.cfg.Sessions.RestartICE(r.Context(), r.PathValue("session"), resource, f.ufrag, f.pwd, f.candidates)
 	if err != nil {
 		return err
