@@ -32,3 +32,18 @@ func TestGrpcurlListsServicesAndHealth(t *testing.T) {
 		t.Errorf("GetSession of an unknown one: %v", err)
 	}
 }
+
+// TestGrpcurlTalksOverSignal opens a conversation, publishes, and ends it, from the command line as docs/signalling.md shows it.
+func TestGrpcurlTalksOverSignal(t *testing.T) {
+	g := serve(t)
+	grpcurl := program(t, "GRPCURL", "grpcurl")
+	if _, err := run(t.Context(), grpcurl, "-plaintext", "-d", `{"session_id":"call"}`, g.grpc, "penstock.v1.SessionService/CreateSession"); err != nil {
+		t.Fatal(err)
+	}
+	requests := `{"requestId":1,"open":{"sessionId":"call"}}
+		{"requestId":2,"events":{"events":[{"trackPublished":{"publication":{"participant":{"participantId":"alice"},"source":"SOURCE_CAMERA"}}}]}}`
+	out, err := run(t.Context(), grpcurl, "-plaintext", "-d", requests, g.grpc, "penstock.v1.SessionService/Signal")
+	if err != nil || !strings.Contains(out, "SESSION_STATE_AWAITING_OFFER") || !strings.Contains(out, `"eventsResult"`) {
+		t.Errorf("Signal: %s, %v", out, err)
+	}
+}

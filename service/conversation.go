@@ -183,6 +183,9 @@ func (c *conversation) open(r *penstockv1.SignalRequest) error {
 			RequestId: r.GetRequestId(), Message: &penstockv1.SignalResponse_Opened{Opened: protoSession(rec)},
 		})
 	}
+	if c.ctx.Err() != nil { // It must take nobody's place any more.
+		return context.Cause(c.ctx)
+	}
 	old, ok := v.hub.attach(c, opened, o.GetGeneration())
 	if !ok {
 		return errSessionOver
