@@ -189,14 +189,6 @@ func (l *listener) only(mark int) {
 	}
 }
 
-// event waits for an event of that kind.
-func (l *listener) event(kind media.EventKind) {
-	l.t.Helper()
-	l.until(fmt.Sprintf("event %d", kind), func() bool {
-		return slices.ContainsFunc(l.events, func(e media.Event) bool { return e.Kind == kind })
-	})
-}
-
 // ended waits for the end, and returns its reason.
 func (l *listener) ended() media.EndReason {
 	l.t.Helper()
