@@ -108,7 +108,10 @@ func handOver(t *testing.T, sources sfutest.Sources, link sfutest.Link, source p
 		watcher.sees(mark(old))
 		next := call.track(fmt.Sprint("owner-", i), source, marked[i%2])
 		must(t, call.sfu.Replace(call.lab.ctx, old, next, sources))
-		m := call.flowing(next)
+		streamID, _ := next.MSID()
+		m := call.seen.find(t, streamID, func(m rtcpool.Media) bool { return m.StreamID == streamID })
+		nextWatcher, nextPackets := watching(t, next, m.Track), encoded(t, m.Track) // while late packets of the old one come
+		m = call.flowing(next)
 		if reason := watcher.ended(); reason != media.EndMediaGone {
 			t.Errorf("owner %d ended with %v", i-1, reason)
 		}
@@ -119,8 +122,7 @@ func handOver(t *testing.T, sources sfutest.Sources, link sfutest.Link, source p
 			t.Fatalf("owner %d: %+v after %+v", i, m, of)
 		}
 		call.seen.gone(t, of)
-		old, of = next, m
-		watcher, packets = watching(t, old, of.Track), encoded(t, of.Track)
+		old, of, watcher, packets = next, m, nextWatcher, nextPackets
 	}
 	watcher.sees(mark(old))
 	watcher.only(mark(old))
