@@ -471,3 +471,26 @@ func TestLeaveTakesAllTracksAway(t *testing.T) {
 		t.Errorf("state %v", s)
 	}
 }
+
+// TestRequestsForKeyFramesGoToTheNewOwnerOfASource hands a source over and asks for key frames: all reach the new owner.
+func TestRequestsForKeyFramesGoToTheNewOwnerOfASource(t *testing.T) {
+	r := newReceiver(t)
+	sfu := build(t, r, sfutest.Config{})
+	ctx := testContext(t)
+	old, next := newTrack(t, sfu, alice(), camera, clips.BobCamera()), newTrack(t, sfu, bob(), camera, clips.BobScreen())
+	must(t, sfu.Add(ctx, old))
+	track := r.next(t)
+	read(t, track, 10)
+	must(t, sfu.Replace(ctx, old, next, sfutest.SameSource))
+	before := old.KeyFrameRequests()
+	const requests = 6
+	for range requests {
+		r.askKeyFrame(t, track)
+	}
+	for next.KeyFrameRequests() < requests {
+		read(t, track, 1)
+	}
+	if n := old.KeyFrameRequests(); n != before {
+		t.Errorf("%d requests went to the owner before", n-before)
+	}
+}
