@@ -76,7 +76,16 @@ func closesClean(t *testing.T, s *Session, before int) {
 	default:
 		t.Error("Close has returned, and the session has not ended")
 	}
-	waitFor(t, "sockets to be closed", func() bool { return openSockets(t) <= before })
+	tick, limit := time.NewTicker(time.Millisecond), time.NewTimer(closeTimeout) // it takes milliseconds; DNS would take 5 s
+	defer tick.Stop()
+	defer limit.Stop()
+	for openSockets(t) > before {
+		select {
+		case <-tick.C:
+		case <-limit.C:
+			t.Fatalf("%d sockets are open, %d were before", openSockets(t), before)
+		}
+	}
 	if n := s.pool.Stats(); n.PeerConnections != 0 || n.Sessions != 0 {
 		t.Errorf("left: %+v", n)
 	}

@@ -221,9 +221,6 @@ func (w *network) settings(n *peerNet) (webrtc.SettingEngine, error) {
 	settings.SetFireOnTrackBeforeFirstRTP(true)
 	settings.SetNet(n)
 	settings.SetICEProxyDialer(n)
-	settings.SetDTLSConnectContextMaker(func() (context.Context, func()) {
-		return context.WithTimeout(n.ctx, dtlsTimeout)
-	})
 	w.setConsent(&settings)
 	w.setFilters(&settings)
 	w.setTransports(&settings, n)
@@ -234,9 +231,6 @@ func (w *network) settings(n *peerNet) (webrtc.SettingEngine, error) {
 	}
 	return settings, w.setAnnounced(&settings)
 }
-
-// dtlsTimeout bounds the DTLS handshake, as pion's own default does.
-const dtlsTimeout = 30 * time.Second
 
 // setConsent says how soon the loss of the other side is noticed. Whatever comes from it counts as a sign of life, so that only
 // a silent connection needs the checks: four within the time after which it is disconnected, of which any may be lost.

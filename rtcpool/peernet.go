@@ -29,7 +29,7 @@ var errPeerClosed = errors.New("the peer connection is closing")
 type peerNet struct {
 	transport.Net // interfaces, and what pion does not use
 	network       *network
-	ctx           context.Context // ends look-ups, dialing and the DTLS handshake
+	ctx           context.Context // ends look-ups and dialing
 	cancel        context.CancelFunc
 	refreshFailed func(code int) // a TURN server refused to refresh an allocation
 
