@@ -229,7 +229,7 @@ func TestS3_OlderGenerationEndsWhenTheNewerNeverFlows(t *testing.T) {
 	r.until(t, "the older generation is let go", func() bool { _, there := r.media[old.ID]; return !there })
 }
 
-// Each offer names the track by its version, so that what was applied, and when, shows in what is told.
+// Each offer names the stream by its version, so that what was applied, and when, shows in what is told.
 func TestS4_ConcurrentOffersAreAppliedInOrder(t *testing.T) {
 	p := newTestPool(t, nil)
 	s, r := open(t, p, "s")
@@ -244,7 +244,7 @@ func TestS4_ConcurrentOffersAreAppliedInOrder(t *testing.T) {
 	var superseded atomic.Int32
 	var calls sync.WaitGroup
 	for i := range n {
-		offers[i] = strings.ReplaceAll(withVersion(t, text, base+uint64(i)), "alice mic", fmt.Sprintf("alice mic-%03d", i))
+		offers[i] = strings.ReplaceAll(withVersion(t, text, base+uint64(i)), "alice mic", fmt.Sprintf("alice-%03d mic", i))
 		calls.Go(func() {
 			res, err := s.Negotiate(context.Background(), Offer{SDP: offers[i]})
 			switch {
@@ -275,11 +275,11 @@ func TestS4_ConcurrentOffersAreAppliedInOrder(t *testing.T) {
 	}
 	var names []string
 	for _, m := range told.updated {
-		if strings.HasPrefix(m.TrackID, "mic-") && (len(names) == 0 || names[len(names)-1] != m.TrackID) {
-			names = append(names, m.TrackID)
+		if strings.HasPrefix(m.StreamID, "alice-") && (len(names) == 0 || names[len(names)-1] != m.StreamID) {
+			names = append(names, m.StreamID)
 		}
 	}
-	if !slices.IsSorted(names) || len(names) != answered || names[len(names)-1] != fmt.Sprintf("mic-%03d", n-1) {
+	if !slices.IsSorted(names) || len(names) != answered || names[len(names)-1] != fmt.Sprintf("alice-%03d", n-1) {
 		t.Errorf("%d answered, told in the order %v", answered, names)
 	}
 	if st := p.Stats(); st.Answered != uint64(answered)+1 || st.DroppedSuperseded != uint64(superseded.Load()) { //nolint:gosec // small
@@ -290,7 +290,7 @@ func TestS4_ConcurrentOffersAreAppliedInOrder(t *testing.T) {
 			t.Errorf("another answer:\n%s\n%s", answers[n-1].SDP, again)
 		}
 	}
-	if now, _ := s.Media(mic.ID); now.Track != mic.Track || now.TrackID != fmt.Sprintf("mic-%03d", n-1) || now.SSRC != mic.SSRC {
+	if now, _ := s.Media(mic.ID); now.Track != mic.Track || now.StreamID != fmt.Sprintf("alice-%03d", n-1) || now.SSRC != mic.SSRC {
 		t.Errorf("was %+v, is %+v", mic, now)
 	}
 	morePackets(t, mic.Track, 10)
