@@ -192,23 +192,7 @@ func (w *world) actions() map[string]func(*rapid.T) {
 				Publications: []Publication{{Participant: user(ref.ParticipantID), Source: ref.Source}},
 			}})
 		},
-		"receive": func(t *rapid.T) {
-			w.next++
-			generation := w.newest + uint64(rapid.IntRange(0, 9).Draw(t, "newer")/9)
-			w.put(t, fmt.Sprint("m", w.next), modelMedia{w.ref(t), generation, rapid.Bool().Draw(t, "active")})
-		},
-		"change": func(t *rapid.T) {
-			id := w.received(t)
-			one := *w.media[id]
-			if rapid.Bool().Draw(t, "renamed") {
-				one.owner = w.ref(t)
-				if one.owner.Source.Kind() != w.media[id].owner.Source.Kind() {
-					t.Skip("media never change their kind")
-				}
-			}
-			one.active = rapid.Bool().Draw(t, "active")
-			w.put(t, id, one)
-		},
+		"receive": w.receive, "change": w.change,
 		"remove": func(t *rapid.T) {
 			id := w.received(t)
 			delete(w.media, id)
@@ -220,6 +204,25 @@ func (w *world) actions() map[string]func(*rapid.T) {
 		},
 		"": w.agree,
 	}
+}
+
+func (w *world) receive(t *rapid.T) {
+	w.next++
+	generation := w.newest + uint64(rapid.IntRange(0, 9).Draw(t, "newer")/9)
+	w.put(t, fmt.Sprint("m", w.next), modelMedia{w.ref(t), generation, rapid.Bool().Draw(t, "active")})
+}
+
+func (w *world) change(t *rapid.T) {
+	id := w.received(t)
+	one := *w.media[id]
+	if rapid.Bool().Draw(t, "renamed") {
+		one.owner = w.ref(t)
+		if one.owner.Source.Kind() != w.media[id].owner.Source.Kind() {
+			t.Skip("media never change their kind")
+		}
+	}
+	one.active = rapid.Bool().Draw(t, "active")
+	w.put(t, id, one)
 }
 
 // agree compares every pod with the model.

@@ -33,7 +33,7 @@ type redisServer struct {
 // startRedis starts a server on a socket of its own, that keeps nothing on disk.
 func startRedis(t testing.TB, args ...string) *redisServer {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "redis")
+	dir, err := os.MkdirTemp("", "redis") //nolint:usetesting // the path of a socket must be short
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -48,11 +48,7 @@ func startRedis(t testing.TB, args ...string) *redisServer {
 // startRedisTCP starts a server on a free port of loopback.
 func startRedisTCP(t testing.TB, args ...string) *redisServer {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "redis")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	dir := t.TempDir()
 	port := freePort(t)
 	s := &redisServer{t: t, bin: "redis-server", dir: dir, addr: fmt.Sprint("127.0.0.1:", port)}
 	s.args = append([]string{"--bind", "127.0.0.1", "--port", fmt.Sprint(port), "--save", "", "--appendonly", "no", "--dir", dir}, args...)

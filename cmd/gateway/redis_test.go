@@ -22,7 +22,7 @@ import (
 // startRedis starts a server on a socket, and returns its URL and its process.
 func startRedis(t *testing.T) (string, *os.Process) {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "redis")
+	dir, err := os.MkdirTemp("", "redis") //nolint:usetesting // the path of a socket must be short
 	if err != nil {
 		t.Fatal(err)
 	}

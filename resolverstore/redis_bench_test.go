@@ -1,0 +1,105 @@
+package resolverstore
+
+import (
+	"fmt"
+	"slices"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// BenchmarkX10_ReleasedOnAnotherPod is the time from when media are registered on one pod to when who waits on another is released, over
+// a Redis on loopback TCP. The 50th and 99th percentiles are its figures.
+func BenchmarkX10_ReleasedOnAnotherPod(b *testing.B) {
+	for _, size := range []int{1, 100, 1000} {
+		b.Run(fmt.Sprintf("tracks=%d", size), func(b *testing.B) { benchRelease(b, size) })
+	}
+}
+
+func benchRelease(b *testing.B, size int) {
+	server := startRedisTCP(b)
+	one, two := server.pair(Config{})
+	f := newFixtureIn(b.Context(), b, one)
+	var events []Event
+	var media []Media
+	for i := range size - 1 {
+		id := fmt.Sprintf("p%d", i)
+		events = append(events, published(id, Camera))
+		media = append(media, of(id, id, Camera))
+	}
+	f.mustApply(events...)
+	f.put(media...)
+	var took []time.Duration
+	for n := 0; b.Loop(); n++ {
+		id := fmt.Sprintf("ann%d", n)
+		f.mustApply(published(id, Camera))
+		wait := f.on(two).waitFor(Selector{ParticipantID: id, Source: Camera})
+		eventually(b, "it waits", func() bool { return waiting(two, f.key) == 1 })
+		begin := time.Now()
+		f.put(of(id, id, Camera))
+		if _, err := wait(); err != nil {
+			b.Fatal(err)
+		}
+		took = append(took, time.Since(begin))
+		f.mustApply(left(id))
+		f.remove(id)
+	}
+	slices.Sort(took)
+	b.ReportMetric(float64(took[len(took)/2].Microseconds())/1000, "p50-ms")
+	b.ReportMetric(float64(took[len(took)*99/100].Microseconds())/1000, "p99-ms")
+}
+
+// BenchmarkX10_WaitersAtRest is the CPU time that this process uses in a second while 10,000 resolves wait, besides heartbeats.
+func BenchmarkX10_WaitersAtRest(b *testing.B) {
+	server := startRedis(b)
+	one, two := server.pair(Config{})
+	f := newFixtureIn(b.Context(), b, one)
+	f.mustApply(joined("ann1"))
+	var waits []func() (Track, error)
+	for i := range 10_000 {
+		waits = append(waits, f.on([]*Redis{one, two}[i%2]).waitFor(Selector{ParticipantID: fmt.Sprint("p", i%500), Source: Camera}))
+	}
+	eventually(b, "all wait", func() bool { return waiting(one, f.key)+waiting(two, f.key) == len(waits) })
+	before := cpu(b)
+	seconds := 0
+	for b.Loop() {
+		time.Sleep(time.Second)
+		seconds++
+	}
+	b.ReportMetric(float64((cpu(b)-before).Microseconds())/float64(seconds)/1000, "cpu-ms/s")
+	_ = f.store.EndSession(f.ctx, f.key, SessionDeleted)
+	for _, wait := range waits {
+		_, _ = wait()
+	}
+}
+
+func cpu(b *testing.B) time.Duration {
+	b.Helper()
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// BenchmarkRedisEvent is the cost of one event, as BenchmarkEventInLargeCall on Redis.
+func BenchmarkRedisEvent(b *testing.B) {
+	for _, size := range []int{1, 100, 1000} {
+		b.Run(fmt.Sprintf("tracks=%d", size), func(b *testing.B) {
+			f := newFixtureIn(b.Context(), b, startRedis(b).open(Config{}))
+			var events []Event
+			var media []Media
+			for i := range size {
+				id := fmt.Sprintf("p%d", i)
+				events = append(events, published(id, Camera))
+				media = append(media, of(id, id, Camera))
+			}
+			f.put(media...)
+			f.mustApply(events...)
+			mute := []Event{{Muted: &PublicationRef{"p0", Camera}}, {Unmuted: &PublicationRef{"p0", Camera}}}
+			for i := 0; b.Loop(); i++ {
+				f.mustApply(mute[i%2])
+			}
+		})
+	}
+}
