@@ -29,7 +29,7 @@ func edges() []edge {
 		{"api", []string{"api"}, []string{"google.golang.org/protobuf", "google.golang.org/grpc", "google.golang.org/genproto"}},
 		{"media/internal", []string{"media/internal"}, []string{}},
 		{"media", []string{"media"}, with("github.com/pion/rtp", "github.com/pion/rtcp")},
-		{"rtcpool", []string{"rtcpool", "media"}, with("github.com/pion")},
+		{"rtcpool", []string{"rtcpool", "media"}, with("github.com/pion", "golang.org/x/net", "golang.org/x/sys")}, // mDNS groups, socket options
 		{"resolverstore", []string{"resolverstore"}, with("github.com/redis")},
 		{"connector", []string{"connector", "rtcpool", "resolverstore"}, nil},
 		{"service", []string{"service", "api", "media", "rtcpool", "resolverstore", "connector"}, nil},
