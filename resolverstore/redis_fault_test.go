@@ -109,11 +109,25 @@ func TestR19_LostMessages(t *testing.T) {
 	})
 	f.mustApply(published("ann1", Camera))
 	f.put(of("m1", "ann1", Camera))
-	for _, junk := range []string{"", "junk", "\x01\x09", (&message{kind: messageDelta, from: "1.a.b", to: "2.a.b"}).encode()} {
-		b.deliver(r, junk)
+	// The next message leads on from what b has not heard of.
+	missed, err := parseVersion(server.do("HGET", r.name, "v").(string))
+	if err != nil {
+		t.Fatal(err)
 	}
+	b.deliver(r, (&message{kind: messageDelta, from: missed.raw, to: missed.next().raw}).encode())
 	if _, err := wait(); err != nil {
 		t.Fatal(err)
+	}
+	for i, junk := range []string{"", "junk", "\x01\x09", "\x01\x01\xff\xff\xff\xff"} {
+		id := fmt.Sprint("junk", i, "-")
+		wait = f.on(b).waitFor(Selector{ParticipantID: id, Source: Camera})
+		eventually(t, "b waits", func() bool { return waiting(b, f.key) == 1 })
+		f.mustApply(published(id, Camera))
+		f.put(of(id, id, Camera))
+		b.deliver(r, junk)
+		if _, err := wait(); err != nil {
+			t.Fatal(err)
+		}
 	}
 	// A subscription that is confirmed again has the session read too.
 	wait = f.on(b).waitFor(Selector{ParticipantID: "bob1", Source: Camera})

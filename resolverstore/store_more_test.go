@@ -238,3 +238,54 @@ func testParticipants(t *testing.T, newStore makeStore) {
 		t.Error("the caller's copy is the store's")
 	}
 }
+
+func testExplicitIDs(t *testing.T, newStore makeStore) {
+	f := newFixture(t, newStore(t, atOnce))
+	camera := &Publication{Participant: user("ann1"), Source: Camera, MID: "mid-m2"}
+	share := &Publication{Participant: user("ann1"), Source: ScreenShare, TrackID: "track-m1"}
+	f.mustApply(Event{Published: camera}, Event{Published: share})
+	f.put(anonymous("m1", KindVideo), anonymous("m2", KindVideo))
+	f.want(map[string]string{name("ann1", Camera): "m2", name("ann1", ScreenShare): "m1"})
+	before := f.resolve("ann1", ScreenShare)
+
+	// The same source under another track id is other media, though the old one is still there.
+	share.TrackID = "track-m3"
+	f.mustApply(Event{Published: share})
+	f.put(anonymous("m3", KindVideo))
+	if got := f.resolve("ann1", ScreenShare); got.Media.ID != "m3" || got.ID == before.ID {
+		t.Errorf("republished under another track id: %+v", got)
+	}
+
+	// A mid that was recycled for another participant, whom the msid names, is not the old one's.
+	f.mustApply(published("bob1", Camera))
+	recycled := of("m2", "bob1", Camera)
+	f.put(recycled)
+	f.want(map[string]string{name("bob1", Camera): "m2", name("ann1", ScreenShare): "m3"})
+
+	// LiveKit's words.
+	f.mustApply(Event{Published: &Publication{Participant: Participant{ID: "PA_x"}, Source: Microphone, TrackID: "TR_a"}},
+		Event{Published: &Publication{Participant: Participant{ID: "PA_x"}, Source: ScreenShareAudio, TrackID: "TR_b"}})
+	one, two := anonymous("m5", KindAudio), anonymous("m6", KindAudio)
+	one.StreamID, one.TrackID, two.StreamID = "PA_x", "TR_b", "PA_x|TR_a"
+	f.put(one, two)
+	if got := f.tracks(); got[name("PA_x", Microphone)].Media.ID != "m6" || got[name("PA_x", ScreenShareAudio)].Media.ID != "m5" {
+		t.Errorf("LiveKit's words: %+v", got)
+	}
+}
+
+func testGeneration(t *testing.T, newStore makeStore) {
+	f := newFixture(t, newStore(t, atOnce))
+	f.mustApply(published("ann1", Camera), published("bob1", Camera))
+	f.put(of("m1", "ann1", Camera))
+	before := f.resolve("ann1", Camera)
+	next := of("m2", "ann1", Camera)
+	next.Generation = 2
+	f.put(next, of("late", "bob1", Camera)) // the second is of the older generation
+	after := f.resolve("ann1", Camera)
+	if after.Media.ID != "m2" || after.ID == before.ID {
+		t.Errorf("%+v became %+v", before, after)
+	}
+	f.want(map[string]string{name("ann1", Camera): "m2"})
+	f.remove("m2")
+	f.want(nil) // m1 is still received, but never handed out again
+}
