@@ -108,7 +108,7 @@ func (v *videoPath) keep(u *unit) {
 		v.dropRun()
 	case len(v.run) == 0:
 		return
-	case u.gap, u.codec.Codec != v.run[0].codec.Codec, u.time-v.run[0].time > maxRunDuration, v.runBytes+len(u.data) > maxRunBytes, len(v.run) >= maxRunUnits:
+	case u.gap, u.time-v.run[0].time > maxRunDuration, v.runBytes+len(u.data) > maxRunBytes, len(v.run) >= maxRunUnits:
 		v.dropRun()
 		return
 	}
