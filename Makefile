@@ -20,7 +20,7 @@ help: ## Print this list.
 .PHONY: deps deps-test deps-lint deps-e2e deps-bench
 deps: ## Install the compiler and codec libraries, if they are missing.
 	@.ci/deps build
-deps-test: ## Install what tests need beside that: ffmpeg.
+deps-test: ## Install what tests need beside that: ffmpeg and Redis.
 	@.ci/deps build test
 deps-lint:
 	@.ci/deps build lint
