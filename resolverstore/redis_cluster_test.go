@@ -156,6 +156,7 @@ func TestR20_Cluster(t *testing.T) {
 	t.Run("O12_Lists", func(t *testing.T) { testClusterLists(t, a, b) })
 	cancel()
 	shuffling.Wait()
+	t.Run("R19_MovedSlot", func(t *testing.T) { testMovedSlot(t, c, a, b) })
 	if moved < 20 {
 		t.Errorf("only %d slots moved", moved)
 	}
@@ -189,6 +190,44 @@ func testMovingSlots(t *testing.T, a, b *Redis) {
 			}
 		}
 	}
+}
+
+// testMovedSlot: after the slot of a session has moved, who waits on another pod hears of its changes from the slot's new node, each
+// time anew, also where the slot moves between two changes.
+func testMovedSlot(t *testing.T, c *cluster, a, b *Redis) {
+	ctx, cancel := context.WithTimeout(t.Context(), 3*hang)
+	defer cancel()
+	f := &fixture{t: t, ctx: ctx, store: a, key: SessionKey{"moved", "call"}, fence: Fence{"pod", 7}}
+	if _, _, err := a.CreateSession(ctx, Session{Key: f.key, Fence: f.fence}); err != nil {
+		t.Fatal(err)
+	}
+	slot := int(c.admin[0].ClusterKeySlot(ctx, sessionName(f.key)).Val())
+	for round := range 10 {
+		id := fmt.Sprint("ann", round, "-")
+		wait := f.on(b).waitFor(Selector{ParticipantID: id, Source: Camera})
+		eventually(t, "b waits", func() bool { return waiting(b, f.key) == 1 })
+		from := c.owner(slot)
+		if err := c.migrate(ctx, slot, from, (from+1+round%2)%3); err != nil {
+			t.Fatal(err)
+		}
+		f.mustApply(published(id, Camera))
+		f.put(of(id, id, Camera))
+		if got, err := wait(); err != nil || got.Media.ID != id {
+			t.Fatalf("round %d: %+v %v", round, got, err)
+		}
+	}
+}
+
+// owner returns which node has a slot.
+func (c *cluster) owner(slot int) int {
+	c.t.Helper()
+	for _, r := range c.admin[0].ClusterSlots(c.t.Context()).Val() {
+		if i := slices.Index(c.ids, r.Nodes[0].ID); i >= 0 && r.Start <= slot && slot <= r.End {
+			return i
+		}
+	}
+	c.t.Fatalf("nobody has slot %d", slot)
+	return 0
 }
 
 func testClusterLists(t *testing.T, a, b *Redis) {

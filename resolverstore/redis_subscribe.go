@@ -157,7 +157,7 @@ func (s *subscriber) reroute(l *link, channels []string) {
 	for _, channel := range channels {
 		if s.route[channel] == l {
 			delete(s.route, channel)
-			l.want(channel, false)
+			l.forget(channel)
 			s.lost[channel] = struct{}{}
 		}
 	}
@@ -186,6 +186,14 @@ func (l *link) want(channel string, yes bool) {
 	}
 	l.mu.Unlock()
 	poke(l.wake)
+}
+
+// forget says that a channel is neither wanted here nor subscribed to any more: should it be wanted here again, it is asked for anew.
+func (l *link) forget(channel string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.wanted, channel)
+	delete(l.sent, channel)
 }
 
 // again has a channel asked for once more.
