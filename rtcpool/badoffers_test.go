@@ -117,8 +117,8 @@ func TestS17_BadOffersLeaveRunningStreamsAlone(t *testing.T) {
 			t.Errorf("%s: added %d times, removed %d times", before[i].StreamID, added, removed)
 		}
 	}
-	if len(c.seen.restarts) != 0 || c.sfu.Generation() != 1 {
-		t.Errorf("restarts %+v, generation %d", c.seen.restarts, c.sfu.Generation())
+	if len(c.seen.record().restarts) != 0 || c.sfu.Generation() != 1 {
+		t.Errorf("restarts %+v, generation %d", c.seen.record().restarts, c.sfu.Generation())
 	}
 	if n := c.lab.pool.Stats().Failed; n != uint64(refused) { //nolint:gosec // small
 		t.Errorf("%d counted, %d refused", n, refused)

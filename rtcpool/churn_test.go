@@ -46,7 +46,7 @@ func TestS7_RunningStreamsGoOnWhileTracksAreAdded(t *testing.T) {
 			t.Errorf("%s: added %d times, removed %d times", m.StreamID, added, removed)
 		}
 	}
-	if n := len(c.seen.added); n != rounds+2 {
+	if n := len(c.seen.record().added); n != rounds+2 {
 		t.Errorf("%d media added, want %d", n, rounds+2)
 	}
 	c.account(running[:2]...)
@@ -83,7 +83,7 @@ func TestS8_RunningStreamsGoOnAcrossICERestarts(t *testing.T) {
 	c.account(mic, cam)
 	audio.whole(960)
 	video.whole(0)
-	if s := c.seen.states[1]; s[len(s)-1] != rtcpool.StateConnected {
+	if s := c.seen.record().states[1]; s[len(s)-1] != rtcpool.StateConnected {
 		t.Errorf("states %v", s)
 	}
 }

@@ -54,8 +54,8 @@ func TestS15_LostConnectionsComeBackOrExpire(t *testing.T) {
 		t.Errorf("ended: %v", reason)
 	}
 	other.account(bystander)
-	if len(other.seen.restarts) != 0 {
-		t.Errorf("%+v", other.seen.restarts)
+	if len(other.seen.record().restarts) != 0 {
+		t.Errorf("%+v", other.seen.record().restarts)
 	}
 }
 
@@ -67,8 +67,8 @@ func TestS15_LostConnectionExpires(t *testing.T) {
 	must(t, c.sfu.Vanish())
 	c.lost(1, rtcpool.Restart{ICE: true, MinGeneration: 1}, 1)
 	c.seen.until(t, "the end", func() bool { return len(c.seen.ended) > 0 })
-	if !slices.Equal(c.seen.ended, []rtcpool.EndReason{rtcpool.EndMediaLost}) || len(c.seen.media) != 0 {
-		t.Errorf("ended %v, media %+v", c.seen.ended, c.seen.media)
+	if !slices.Equal(c.seen.record().ended, []rtcpool.EndReason{rtcpool.EndMediaLost}) || len(c.seen.record().media) != 0 {
+		t.Errorf("ended %v, media %+v", c.seen.record().ended, c.seen.record().media)
 	}
 	if st := l.pool.Stats(); st.Sessions != 0 || st.PeerConnections != 0 {
 		t.Errorf("left: %+v", st)

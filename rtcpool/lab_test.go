@@ -5,6 +5,8 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -294,6 +296,16 @@ func (o *observed) told(id string) (added, removed int) {
 		}
 	}
 	return added, removed
+}
+
+// record is a copy of what was told so far.
+func (o *observed) record() *observed {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return &observed{
+		media: maps.Clone(o.media), added: slices.Clone(o.added), updated: slices.Clone(o.updated), removed: slices.Clone(o.removed),
+		states: maps.Clone(o.states), restarts: slices.Clone(o.restarts), candidates: slices.Clone(o.candidates), ended: slices.Clone(o.ended),
+	}
 }
 
 // now returns what was last told of a media.

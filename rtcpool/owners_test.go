@@ -126,7 +126,7 @@ func handOver(t *testing.T, sources sfutest.Sources, link sfutest.Link, source p
 	}
 	watcher.sees(mark(old))
 	watcher.only(mark(old))
-	if n := len(call.seen.removed); n != owners {
+	if n := len(call.seen.record().removed); n != owners {
 		t.Errorf("%d media removed, want %d", n, owners)
 	}
 }
@@ -170,8 +170,8 @@ func TestS11_RenamedMSIDFollowsWithoutAGap(t *testing.T) {
 		streamID, trackID := track.MSID()
 		must(t, c.sfu.Rename(c.lab.ctx, track, streamID, trackID))
 	}
-	if len(c.seen.added) != 2 || len(c.seen.removed) != 0 || len(c.seen.updated) < 22 {
-		t.Errorf("%d added, %d removed, %d updated", len(c.seen.added), len(c.seen.removed), len(c.seen.updated))
+	if len(c.seen.record().added) != 2 || len(c.seen.record().removed) != 0 || len(c.seen.record().updated) < 22 {
+		t.Errorf("%d added, %d removed, %d updated", len(c.seen.record().added), len(c.seen.record().removed), len(c.seen.record().updated))
 	}
 	c.account(mic, cam)
 	audio.whole(960)

@@ -104,7 +104,7 @@ func TestS6_MediaDescriptionsAreRecycled(t *testing.T) {
 	}
 	c.account(stays)
 	eyes.only(markOf(stays))
-	if now := c.seen.now(before.ID); now != before || !slices.ContainsFunc(c.seen.removed, func(m rtcpool.Media) bool { return m.MID == "1" }) {
+	if now := c.seen.now(before.ID); now != before || !slices.ContainsFunc(c.seen.record().removed, func(m rtcpool.Media) bool { return m.MID == "1" }) {
 		t.Errorf("was %+v, is %+v", before, now)
 	}
 }
