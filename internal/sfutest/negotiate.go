@@ -137,10 +137,12 @@ func (s *SFU) listen(t *Track) {
 		t.pacer.local.setMID(uint32(e.SSRC), p.mid(sender))
 	}
 	hearer, known := p.hearers[sender]
-	if !known {
-		hearer = &atomic.Pointer[pacer]{}
-		p.hearers[sender] = hearer
-		p.work.Go(func() { readRTCP(sender, hearer.Load) })
+	if known {
+		hearer.Store(t.pacer)
+		return
 	}
-	hearer.Store(t.pacer)
+	hearer = &atomic.Pointer[pacer]{}
+	hearer.Store(t.pacer) // Reports may be there already.
+	p.hearers[sender] = hearer
+	p.work.Go(func() { readRTCP(sender, hearer.Load) })
 }
