@@ -32,3 +32,41 @@ func TestTrackF4NothingOldIsSentAsLive(t *testing.T) {
 		t.Errorf("who joined late got the picture at %v, want %v", got.Time, want.Time)
 	}
 }
+
+// TestTrackNotBeforeLeavesOutWhatIsOld subscribes with a time: encoded and decoded consumers get neither the run nor the last picture, and go on
+// with what comes after, the decoded one without another key frame.
+func TestTrackNotBeforeLeavesOutWhatIsOld(t *testing.T) {
+	track := newTestTrack(t, KindVideo)
+	f := newFeeder(t, track, clips.AliceCamera(), 7)
+	running := subscribe(t, track, Request{})
+	key := f.feed()
+	for range 3 {
+		f.feed()
+	}
+	for range 4 {
+		frame(t, running)
+	}
+	since := f.now // when the next is received
+	joined := subscribe(t, track, Request{Queue: patient, NotBefore: since})
+	encoded := subscribe(t, track, Request{Encoded: true, Queue: patient, NotBefore: since})
+	running.Close()
+	joined.Close()
+	alone := subscribe(t, track, Request{NotBefore: since})
+	joined = subscribe(t, track, Request{NotBefore: since})
+	next := f.feed()
+	if next.KeyFrame || !key.KeyFrame {
+		t.Fatal("the clip has its key frames elsewhere")
+	}
+	for _, c := range []*Consumer{alone, joined} {
+		got := frame(t, c)
+		if got.Received.Before(since) || got.Sequence != 1 || got.KeyFrame {
+			t.Errorf("the first picture is %+v", got)
+		}
+	}
+	for !f.feed().KeyFrame {
+	}
+	got := frame(t, encoded)
+	if !got.KeyFrame || got.Received.Before(since) || got.Sequence != 1 {
+		t.Errorf("the first unit is %+v", got)
+	}
+}

@@ -132,6 +132,9 @@ func (c *Consumer) done() bool {
 	return c.closed || c.err != nil
 }
 
+// tooOld tells whether what was received at a time is not for the consumer.
+func (c *Consumer) tooOld(received time.Time) bool { return received.Before(c.req.NotBefore) }
+
 // addLoss notes what the network lost before the next frame.
 func (c *Consumer) addLoss(l Loss) {
 	if l == (Loss{}) {
@@ -145,7 +148,7 @@ func (c *Consumer) addLoss(l Loss) {
 // push queues a frame, whose payload reference it takes over. overflow tells that frames had to go.
 func (c *Consumer) push(f *Frame) (overflow bool) {
 	c.mu.Lock()
-	if c.closed || c.err != nil {
+	if c.closed || c.err != nil || c.tooOld(f.Received) {
 		c.mu.Unlock()
 		f.Payload.Release()
 		return false

@@ -87,4 +87,7 @@ type Request struct {
 	// MaxPayloadBytes is the largest payload that the consumer can take; 0 is no limit. A picture beyond it is
 	// not converted; EventTooLarge says so, once until it fits again.
 	MaxPayloadBytes int
+	// NotBefore leaves out what was received before it, so that a consumer that comes back to the media sees nothing twice. Zero is what
+	// serves best: the consumer starts at once with what was received last.
+	NotBefore time.Time
 }

@@ -145,8 +145,9 @@ func (v *videoPath) flushQueue() {
 // a key frame. Called with t.mu.
 func (v *videoPath) attach(c *Consumer, now time.Time) {
 	fresh := len(v.run) > 0 && now.Sub(v.run[len(v.run)-1].received) <= maxLiveAge
+	replay := c.req.NotBefore.IsZero()
 	switch {
-	case c.req.Encoded && fresh:
+	case c.req.Encoded && fresh && replay:
 		for _, u := range v.run {
 			v.deliverEncoded(c, u, true)
 		}
@@ -159,7 +160,7 @@ func (v *videoPath) attach(c *Consumer, now time.Time) {
 	case fresh:
 		for i, u := range v.run {
 			u.retain()
-			v.queue = append(v.queue, queuedUnit{unit: u, quiet: i < len(v.run)-1})
+			v.queue = append(v.queue, queuedUnit{unit: u, quiet: !replay || i < len(v.run)-1})
 		}
 		v.t.cfg.Pool.schedule(&v.task)
 	default:
@@ -200,6 +201,7 @@ func (v *videoPath) step() bool {
 func (v *videoPath) join(c *Consumer) {
 	switch {
 	case c.sent:
+	case v.last != nil && c.tooOld(v.last.u.received): // The next one comes of itself.
 	case v.last != nil && time.Since(v.last.u.received) <= maxLiveAge:
 		c.pacer.pass(v.last.u.time)
 		v.deliver(c, v.last.pic, v.last.u, nil)
@@ -326,7 +328,7 @@ func (v *videoPath) show(pic picture.Picture, u *unit) {
 func (v *videoPath) fanOut(consumers []*Consumer) {
 	done := conversions{}
 	for _, c := range consumers {
-		if c.req.Video != nil && c.pacer.pass(v.last.u.time) {
+		if c.req.Video != nil && !c.tooOld(v.last.u.received) && c.pacer.pass(v.last.u.time) {
 			v.deliver(c, v.last.pic, v.last.u, &done)
 		}
 	}
@@ -393,6 +395,9 @@ func (v *videoPath) frame(c *Consumer, pic picture.Picture, u *unit, out convert
 
 // deliverEncoded queues a unit as received. Called with t.mu.
 func (v *videoPath) deliverEncoded(c *Consumer, u *unit, replayed bool) {
+	if c.tooOld(u.received) {
+		return
+	}
 	c.addLoss(u.lost)
 	changed := c.known.codec != CodecUnknown && c.known.codec != u.codec.Codec
 	if c.done() || !c.accepts(u.codec.Codec, u.time) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
@@ -26,6 +27,7 @@ type attacher struct {
 	room     int    // of a message that is not the payload, in bytes
 	waker    waker
 	follow   *following // the track attached to last; nil before the first
+	served   string     // the media attached to last, by id
 	want     *want      // what is wanted for it
 	woken    func() error
 }
@@ -121,10 +123,14 @@ func (a *attacher) subscribe(ctx context.Context, t resolverstore.Track) (out *a
 	if err != nil {
 		return nil, err
 	}
+	if t.Media.ID == a.served { // Under another publication now: its last picture is not the one's before.
+		req.NotBefore = time.Now()
+	}
 	c, err := m.Subscribe(req)
 	if err != nil {
 		return nil, a.explain(fmt.Errorf("subscribing to track %q: %w", t.ID, err))
 	}
+	a.served = t.Media.ID
 	return &attachment{track: t, media: m, consumer: c}, nil
 }
 
