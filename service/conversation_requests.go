@@ -11,7 +11,8 @@ import (
 // request returns the lane of a request, and what is to be done in it.
 func (c *conversation) request(r *penstockv1.SignalRequest) (*lane, func()) {
 	if err := validateSignal(r); err != nil {
-		return c.laneOf(r), func() { c.reply(r, protoError(err)) }
+		wrong := &penstockv1.SignalRequest{RequestId: r.GetRequestId()} // It may be large, and has to wait.
+		return c.laneOf(r), func() { c.reply(wrong, protoError(err)) }
 	}
 	switch m := r.GetMessage().(type) {
 	case *penstockv1.SignalRequest_Offer:
@@ -49,13 +50,13 @@ func (c *conversation) offer(r *penstockv1.SignalRequest, o *penstockv1.SignalOf
 	c.mu.Lock()
 	c.offering++
 	c.mu.Unlock()
+	defer c.offerDone()
 	result, err := c.live.negotiate(c.ctx, rtcpool.Offer{Generation: o.GetGeneration(), SDP: o.GetSdp(), Trickle: true})
 	if err != nil {
 		c.reply(r, protoError(err))
-	} else {
-		c.reply(r, protoOffered(result))
+		return
 	}
-	c.offerDone()
+	c.reply(r, protoOffered(result))
 }
 
 // offerDone takes note that an offer has its reply, and lets candidates go that waited for it.
@@ -83,9 +84,17 @@ func (c *conversation) candidate(generation uint64, one rtcpool.Candidate) {
 	switch {
 	case c.offering == 0:
 		c.out.put(s, m)
-	case len(c.held) < 2*maxGathered: // of two gatherings
+	case len(c.held) <= maxGathered: // and end-of-candidates
 		c.held, c.subjects = append(c.held, m), append(c.subjects, s)
 	}
+}
+
+// dropCandidates takes back the candidates that were not sent: another gathering has begun. It does not block.
+func (c *conversation) dropCandidates() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.held, c.subjects = nil, nil
+	c.out.drop(func(s subject) bool { return s.kind == aboutCandidate })
 }
 
 // iceServers replaces the session's STUN and TURN servers.

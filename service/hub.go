@@ -116,9 +116,17 @@ func (h *hub) begin(generation uint64) {
 		return
 	}
 	h.generation, h.known = generation, false
-	h.gathered, h.complete = nil, false
+	h.regather()
 	if h.restart != nil && h.restart.MinGeneration <= generation {
 		h.settled()
+	}
+}
+
+// regather forgets the candidates of a gathering that is over, also those that were not sent yet.
+func (h *hub) regather() {
+	h.gathered, h.complete = nil, false
+	if h.open != nil {
+		h.open.dropCandidates()
 	}
 }
 
@@ -153,8 +161,8 @@ func (h *hub) gatheredOne(generation uint64, c rtcpool.Candidate) {
 		ufrag := *c.UsernameFragment // the pool's own may change
 		c.UsernameFragment = &ufrag
 	}
-	if n := len(h.gathered); h.complete || n > 0 && otherCredentials(h.gathered[0], c) {
-		h.gathered, h.complete = nil, false
+	if h.complete || len(h.gathered) > 0 && otherCredentials(h.gathered[0], c) {
+		h.regather()
 	}
 	if c.Candidate == "" {
 		h.complete = true
@@ -179,7 +187,8 @@ func (h *hub) stateChanged(generation uint64, s rtcpool.State) {
 	if generation >= h.generation {
 		h.begin(generation)
 		h.state, h.known = s, true
-		if s == rtcpool.StateConnected {
+		// Being connected mends what an ICE restart was asked for, not a peer connection that takes no further offer.
+		if s == rtcpool.StateConnected && h.restart != nil && h.restart.MinGeneration <= generation {
 			h.settled()
 		}
 	}

@@ -16,6 +16,18 @@ func listen(h *hub, generation uint64) *conversation {
 	return c
 }
 
+// announced counts the tracks that the hub knows to be published.
+func (h *hub) announced() (n int) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, t := range h.demand.tracks {
+		if t.track.Publication != nil {
+			n++
+		}
+	}
+	return n
+}
+
 // asWords returns messages in few words.
 func asWords(in []*penstockv1.SignalResponse) (out []string) {
 	for _, m := range in {
@@ -65,6 +77,7 @@ func TestHubKeepsWhatStillMatters(t *testing.T) {
 		{"connected again", func() { h.stateChanged(1, rtcpool.StateConnected) }, "[state 1 3 candidate 1 c]"},
 		{"answered with all", func() { h.answered(&rtcpool.Answer{Generation: 1, CandidatesComplete: true}) }, "[state 1 3]"},
 		{"half applied", func() { h.restartNeeded(rtcpool.Restart{MinGeneration: 2}) }, "[restart 2 false state 1 3]"},
+		{"connected once more", func() { h.stateChanged(1, rtcpool.StateConnected) }, "[restart 2 false state 1 3]"},
 		{"a new generation", func() { h.stateChanged(2, rtcpool.StateConnecting) }, "[state 2 2]"},
 		{"late news of the older", func() {
 			h.stateChanged(1, rtcpool.StateClosed)
@@ -143,5 +156,27 @@ func TestCandidatesWaitForTheAnswer(t *testing.T) {
 	c.offerDone()
 	if got := fmt.Sprint(asWords(drained(c.out))); got != "[candidate 1 a candidate 1 b]" || len(c.held) != 0 {
 		t.Errorf("told %s", got)
+	}
+}
+
+// TestHubSlowCallerGetsOneGathering restarts ICE, and begins generations, again and again while the caller does not read, and while its offer is
+// not answered: it gets the candidates of the last gathering, whose end comes last.
+func TestHubSlowCallerGetsOneGathering(t *testing.T) {
+	for _, offering := range []int{0, 1} {
+		h := newHub("call")
+		c := listen(h, 0)
+		c.offering = offering
+		for g := range uint64(20) {
+			for restart := range 20 {
+				gathers(h, g+1, fmt.Sprint(restart), fmt.Sprint(restart, " a"), fmt.Sprint(restart, " b"), "")
+			}
+		}
+		gathers(h, 3, "late", "late")
+		if offering > 0 {
+			c.offerDone()
+		}
+		if got := fmt.Sprint(asWords(drained(c.out))); got != "[candidate 20 19 a candidate 20 19 b candidate 20 ]" {
+			t.Errorf("with %d offers under way told %s", offering, got)
+		}
 	}
 }

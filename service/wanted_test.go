@@ -306,6 +306,9 @@ func TestS21_ToldAgainAfterSignallingWasLost(t *testing.T) {
 		must(t, err)
 		return len(l.GetTracks()) == len(want)
 	})
+	for g.svc.session("call").hub.announced() != len(want) { // What the store knows is told a little later.
+		mustTick(t, g)
+	}
 	k.open(0)
 	k.until("all that is wanted", func(*penstockv1.SignalResponse) bool {
 		got := map[string]string{}
