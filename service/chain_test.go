@@ -2,7 +2,10 @@ package service
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -139,5 +142,44 @@ func TestS14_ManySessions(t *testing.T) {
 	}
 	if n := g.svc.Sessions(); n != 0 {
 		t.Errorf("%d sessions are left", n)
+	}
+}
+
+// panicEvents panics where events are applied.
+type panicEvents struct{ resolverstore.Store }
+
+func (panicEvents) ApplyEvents(context.Context, resolverstore.SessionKey, []resolverstore.Event) (resolverstore.Applied, error) {
+	panic("a fault")
+}
+
+// TestPanicInAConversationIsInternal lets a request of a conversation panic, and then open: the first gets INTERNAL in place of its reply and the
+// conversation goes on, the second ends its conversation. Neither tells the cause, and the service lives on.
+func TestPanicInAConversationIsInternal(t *testing.T) {
+	g := startGateway(t, func(c *Config) { c.Store = panicEvents{c.Store} })
+	g.create("call")
+	s := g.raw("call")
+	must(t, s.Send(eventsOf(2, published("alice", camera))))
+	must(t, s.Send(candidateOf(3, 1, "")))
+	for range 2 {
+		m := s.reply()
+		if e := m.GetError(); m.GetRequestId() == 2 && (e.GetReason() != "INTERNAL" || strings.Contains(e.GetMessage(), "a fault")) ||
+			m.GetRequestId() == 3 && m.GetCandidateResult() == nil {
+			t.Errorf("got %v", m)
+		}
+	}
+	must(t, s.CloseSend())
+	if err := s.end(); !errors.Is(err, io.EOF) {
+		t.Errorf("the conversation ended with %v", err)
+	}
+
+	g = startGateway(t, func(c *Config) { c.Store = panicStore{c.Store} })
+	g.create("call")
+	s = g.raw("")
+	must(t, s.Send(openOf("call")))
+	if st := wantStatus(t, s.end(), codes.Internal, "INTERNAL"); strings.Contains(st.Message(), "a fault") {
+		t.Errorf("the status tells %q", st.Message())
+	}
+	if g.svc.Sessions() != 1 {
+		t.Error("the session is gone")
 	}
 }

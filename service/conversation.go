@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -131,7 +132,8 @@ func (c *conversation) receive() {
 }
 
 // requests takes the first request, which must be open, and all that follow.
-func (c *conversation) requests(working *sync.WaitGroup) error {
+func (c *conversation) requests(working *sync.WaitGroup) (err error) {
+	defer c.recovered(func(failed error) { err = failed })
 	first, err := c.stream.Recv()
 	if err != nil {
 		return err
@@ -151,9 +153,23 @@ func (c *conversation) requests(working *sync.WaitGroup) error {
 			return invalid("open", "was sent already; it must be the first message and no other")
 		}
 		l, work := c.request(r)
-		if !l.do(c.ctx, working, work) {
+		id := r.GetRequestId()
+		guarded := func() {
+			defer c.recovered(func(failed error) { c.reply(&penstockv1.SignalRequest{RequestId: id}, protoError(failed)) })
+			work()
+		}
+		if !l.do(c.ctx, working, guarded) {
 			return context.Cause(c.ctx)
 		}
+	}
+}
+
+// recovered, when deferred, turns a panic into an internal error, and logs it with its stack. The interceptor cannot: it sees the handler's
+// goroutine only, and a fault of one conversation must never end the process.
+func (c *conversation) recovered(failed func(error)) {
+	if p := recover(); p != nil {
+		c.svc.cfg.Logger.ErrorContext(c.ctx, "conversation panicked", "panic", p, "stack", string(debug.Stack()))
+		failed(fail(penstockv1.ErrorReason_ERROR_REASON_INTERNAL, nil))
 	}
 }
 
