@@ -131,6 +131,7 @@ func (s *sessionServer) ListSessions(ctx context.Context, r *penstockv1.ListSess
 		out.NextPageToken = newPageToken(list, recs[size-1].Key.ID)
 	}
 	for _, rec := range recs {
+		s.overlay(&rec)
 		out.Sessions = append(out.Sessions, protoSession(rec))
 	}
 	return out, nil

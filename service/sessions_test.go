@@ -1,6 +1,7 @@
 package service
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"slices"
@@ -282,4 +283,38 @@ func TestS5_Candidates(t *testing.T) {
 	wantStatus(t, err, codes.NotFound, "SESSION_NOT_FOUND")
 	_, err = g.sessions.AddIceCandidate(g.ctx, &penstockv1.AddIceCandidateRequest{SessionId: "call", Candidate: &penstockv1.IceCandidate{SdpMlineIndex: proto.Uint32(1 << 16)}})
 	wantStatus(t, err, codes.InvalidArgument, "INVALID_FIELD")
+}
+
+// deafStore is a real store that takes no news of sessions.
+type deafStore struct{ resolverstore.Store }
+
+func (deafStore) UpdateSession(context.Context, resolverstore.SessionKey, resolverstore.Fence, resolverstore.SessionUpdate) (resolverstore.Session, error) {
+	return resolverstore.Session{}, resolverstore.ErrUnavailable
+}
+
+// TestSessionsAreListedAsGot connects a session, and closes its peer connection, while the store takes no news of it: lists tell what
+// GetSession tells.
+func TestSessionsAreListedAsGot(t *testing.T) {
+	g := startGateway(t, func(c *Config) { c.Store = deafStore{c.Store} })
+	g.create("call")
+	k := g.talk("call")
+	sfu := k.newSFU(sfutest.Config{Trickle: sfutest.TrickleWith})
+	must(t, sfu.Publish(g.ctx, newTrack(t, sfu, "alice", camera, clips.AliceCamera())))
+	same := func(state penstockv1.SessionState, minGeneration uint64) {
+		t.Helper()
+		list, err := g.sessions.ListSessions(g.ctx, &penstockv1.ListSessionsRequest{})
+		must(t, err)
+		got := g.session("call")
+		if len(list.GetSessions()) != 1 || !proto.Equal(list.GetSessions()[0], got) {
+			t.Errorf("listed are %v, got is %v", list.GetSessions(), got)
+		}
+		if got.GetState() != state || got.GetMinGeneration() != minGeneration || got.GetGeneration() != 1 {
+			t.Errorf("got %v, want state %v", got, state)
+		}
+	}
+	k.state(1, connected)
+	same(penstockv1.SessionState_SESSION_STATE_CONNECTED, 0)
+	must(t, sfu.Close())
+	k.until("restart", func(m *penstockv1.SignalResponse) bool { return m.GetRestart() != nil })
+	same(penstockv1.SessionState_SESSION_STATE_DISCONNECTED, 2)
 }

@@ -81,11 +81,16 @@ func (s *Service) record(ctx context.Context, id string) (resolverstore.Session,
 	if err != nil {
 		return rec, fmt.Errorf("reading session %q: %w", id, err)
 	}
-	if v := s.session(id); v != nil && rec.State != resolverstore.SessionEnded {
-		v.mirror.overlay(&rec)
+	s.overlay(&rec)
+	return rec, nil
+}
+
+// overlay brings a session of the store up to what its peer connections have told, if they are here.
+func (s *Service) overlay(rec *resolverstore.Session) {
+	if v := s.session(rec.Key.ID); v != nil && rec.State != resolverstore.SessionEnded {
+		v.mirror.overlay(rec)
 		rec.MinGeneration = max(rec.MinGeneration, v.hub.minGeneration())
 	}
-	return rec, nil
 }
 
 // report applies call events, and tells which of them could not be used.
