@@ -231,20 +231,22 @@ const (
 	endTimeout = 5 * time.Second // for the last write of a session
 )
 
-// run writes until the session has ended.
-func (m *mirror) run(store resolverstore.Store, key resolverstore.SessionKey, fence resolverstore.Fence, log *slog.Logger) {
+// run writes until the session has ended. It tells whether the store knows the end.
+func (m *mirror) run(store resolverstore.Store, key resolverstore.SessionKey, fence resolverstore.Fence, log *slog.Logger) (told bool) {
 	for range m.wake {
 		b := m.take()
 		if b.ended {
 			ctx, cancel := context.WithTimeout(context.Background(), endTimeout)
 			defer cancel()
-			if err := store.EndSession(ctx, key, b.reason); err != nil && !final(err) {
+			err := store.EndSession(ctx, key, b.reason)
+			if err != nil && !final(err) {
 				log.Error("session not ended in the store", "error", err)
 			}
-			return
+			return err == nil || errors.Is(err, resolverstore.ErrSessionEnded)
 		}
 		m.write(store, key, fence, b, log)
 	}
+	return false
 }
 
 // write writes a batch and does not give up while that can help and the session has not ended.
@@ -272,10 +274,13 @@ func (m *mirror) write(store resolverstore.Store, key resolverstore.SessionKey, 
 
 // apply writes what is left of a batch.
 func (b *batch) apply(ctx context.Context, store resolverstore.Store, key resolverstore.SessionKey, fence resolverstore.Fence) error {
+	var refused error
 	if len(b.diff.Put)+len(b.diff.Removed) > 0 {
-		if err := store.ApplyMedia(ctx, key, fence, b.diff); err != nil {
+		err := store.ApplyMedia(ctx, key, fence, b.diff)
+		if err != nil && !errors.Is(err, resolverstore.ErrLimitReached) {
 			return err
 		}
+		refused = err // Too many media say nothing against the state.
 		b.diff = resolverstore.MediaDiff{}
 	}
 	if b.dirty {
@@ -283,7 +288,7 @@ func (b *batch) apply(ctx context.Context, store resolverstore.Store, key resolv
 			return err
 		}
 	}
-	return nil
+	return refused
 }
 
 // pause waits, and tells whether the session ended meanwhile.

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/penstock-media/penstock/internal/sfutest/clips"
 	"github.com/penstock-media/penstock/media"
 	"github.com/penstock-media/penstock/resolverstore"
 	"github.com/penstock-media/penstock/rtcpool"
@@ -204,5 +205,70 @@ func TestMirrorAwaiting(t *testing.T) {
 	rec := resolverstore.Session{State: resolverstore.SessionAwaitingOffer}
 	if m.overlay(&rec); rec.Expires.IsZero() || rec.State != resolverstore.SessionConnecting || rec.Generation != 3 || m.take().dirty {
 		t.Errorf("after an offer: %v", rec)
+	}
+}
+
+// TestMirrorWritesTheStateOfASessionWithTooManyMedia tells more media than the store takes: the state is written all the same.
+func TestMirrorWritesTheStateOfASessionWithTooManyMedia(t *testing.T) {
+	memory := resolverstore.NewMemory(resolverstore.Config{MaxMedia: 1})
+	fence := resolverstore.Fence{Owner: "me", Epoch: 1}
+	_, _, err := memory.CreateSession(t.Context(), resolverstore.Session{Key: key("s"), Fence: fence, State: resolverstore.SessionAwaitingOffer})
+	must(t, err)
+	m := newMirror(time.Minute, time.Now())
+	m.MediaChanged(rtcpool.MediaDiff{Added: []rtcpool.Media{pooled("a", 1), pooled("b", 2)}})
+	m.StateChanged(3, rtcpool.StateConnected)
+	b := m.take()
+	if err := b.apply(t.Context(), memory, key("s"), fence); !errors.Is(err, resolverstore.ErrLimitReached) {
+		t.Errorf("two media where one is allowed: %v", err)
+	}
+	got, err := memory.GetSession(t.Context(), key("s"))
+	must(t, err)
+	if got.State != resolverstore.SessionConnected || got.Generation != 3 || !got.Expires.IsZero() {
+		t.Errorf("stored is %+v", got)
+	}
+	must(t, memory.Close())
+}
+
+// forgetfulStore is a real store that cannot be told ends, and cannot be watched for a while.
+type forgetfulStore struct {
+	resolverstore.Store
+	mu      sync.Mutex
+	refuses int // so many watches
+}
+
+func (*forgetfulStore) EndSession(context.Context, resolverstore.SessionKey, resolverstore.SessionEndReason) error {
+	return resolverstore.ErrUnavailable
+}
+
+func (s *forgetfulStore) Watch(ctx context.Context, key resolverstore.SessionKey, after uint64) (resolverstore.Watcher, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.refuses > 0 {
+		s.refuses--
+		return nil, resolverstore.ErrUnavailable
+	}
+	return s.Store.Watch(ctx, key, after)
+}
+
+// TestServiceOutlivesItsStore opens a session whose store cannot be watched at first: its streams begin when it can, and
+// what is wanted is told. The store does not take the session's end: Close ends all the same.
+func TestServiceOutlivesItsStore(t *testing.T) {
+	g := startGateway(t, func(c *Config) { c.Store = &forgetfulStore{Store: c.Store, refuses: 3} })
+	g.create("call")
+	o := g.obey("call")
+	o.announce("alice", camera, clips.AliceCamera())
+	o.says("alice", camera, "nothing")
+	r := g.open(box(320, 0, 0))
+	o.says("alice", camera, "320×0@0")
+	r.video()
+	closed := make(chan struct{})
+	go func() {
+		defer close(closed)
+		g.svc.Close()
+	}()
+	select {
+	case <-closed:
+	case <-g.ctx.Done():
+		t.Fatal("Close hangs")
 	}
 }

@@ -3,6 +3,7 @@ package service
 import (
 	"context"
 	"sync"
+	"time"
 
 	"github.com/penstock-media/penstock/media"
 	"github.com/penstock-media/penstock/resolverstore"
@@ -47,10 +48,13 @@ func (v *session) follow() {
 	defer cancel()
 	var watching sync.WaitGroup
 	watching.Go(func() { v.view.run(ctx, v.svc.cfg.Store, v.key, log) })
-	v.mirror.run(v.svc.cfg.Store, v.key, v.fence, log)
+	if !v.mirror.run(v.svc.cfg.Store, v.key, v.fence, log) {
+		cancel() // The store would never tell an end that it does not know.
+	}
 	<-v.rtc.Done()
 	v.svc.forget(v)
-	watching.Wait() // The store has told the end, or cannot tell anything.
+	defer time.AfterFunc(endTimeout, cancel).Stop() // It may be away.
+	watching.Wait()
 }
 
 // end ends the session with a reason, and waits for its end as long as the pool lets it take. It is idempotent; the

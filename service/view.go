@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
+	"time"
 
 	"github.com/penstock-media/penstock/resolverstore"
 )
@@ -43,34 +44,48 @@ func newView(changed func(changed []resolverstore.Track, removed []string)) *vie
 	}
 }
 
-// run watches until the session has ended or ctx ends.
+// run watches until the session has ended or ctx ends. A store that is away ends no stream: it is asked again.
 func (v *view) run(ctx context.Context, store resolverstore.Store, key resolverstore.SessionKey, log *slog.Logger) {
 	defer v.finish()
-	for revision := uint64(0); ctx.Err() == nil; {
-		w, err := store.Watch(ctx, key, revision)
-		if err != nil {
-			v.log(ctx, log, err)
+	wait := firstRetry
+	for revision := uint64(0); ; {
+		before := revision
+		err := v.watch(ctx, store, key, &revision)
+		switch {
+		case ctx.Err() != nil, errors.Is(err, resolverstore.ErrSessionEnded), errors.Is(err, resolverstore.ErrClosed):
+			return
+		case final(err):
+			log.Error("session's tracks can no longer be watched", "error", err)
+			return
+		case revision != before:
+			wait = firstRetry
+		}
+		log.Warn("session's tracks cannot be watched; trying again", "error", err, "after", wait)
+		timer := time.NewTimer(wait)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
 			return
 		}
-		for err == nil {
-			var c resolverstore.Change
-			if c, err = w.Next(ctx); err == nil {
-				revision = c.Revision
-				v.apply(c)
-			}
-		}
-		w.Close()
-		if final(err) || ctx.Err() != nil {
-			v.log(ctx, log, err)
-			return
-		}
+		wait = min(2*wait, lastRetry)
 	}
 }
 
-// log tells an end that was not to be expected.
-func (v *view) log(ctx context.Context, log *slog.Logger, err error) {
-	if ctx.Err() == nil && !errors.Is(err, resolverstore.ErrSessionEnded) && !errors.Is(err, resolverstore.ErrClosed) {
-		log.Error("session's tracks can no longer be watched", "error", err)
+// watch applies what is told after a revision, which it carries forward, until that fails.
+func (v *view) watch(ctx context.Context, store resolverstore.Store, key resolverstore.SessionKey, revision *uint64) error {
+	w, err := store.Watch(ctx, key, *revision)
+	if err != nil {
+		return err
+	}
+	defer w.Close()
+	for {
+		c, err := w.Next(ctx)
+		if err != nil {
+			return err
+		}
+		*revision = c.Revision
+		v.apply(c)
 	}
 }
 
