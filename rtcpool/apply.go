@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
-	"github.com/pion/ice/v4"
 	"github.com/pion/sdp/v3"
 	"github.com/pion/webrtc/v4"
 )
@@ -86,17 +84,15 @@ func (s *Session) unwedge(p *peer) error {
 // rehearse tries an offer on a peer connection that is thrown away. pion finds some faults only when it has taken half of an
 // offer, and takes nothing back: a connection with running streams must not learn of them first.
 // What is tried has no candidates, opens no socket and sends nothing.
-func (w *network) rehearse(o *offer) (err error) {
+func (p *Pool) rehearse(o *offer) (err error) {
 	engine := &webrtc.MediaEngine{}
 	if err := errors.Join(registerCodecs(engine), registerExtensions(engine)); err != nil {
 		return err
 	}
-	settings := webrtc.SettingEngine{LoggerFactory: w.logs}
-	settings.SetICEMulticastDNSMode(ice.MulticastDNSModeDisabled)
-	n := w.newPeerNet(context.Background(), nil)
-	defer w.leave(n)
-	settings.SetNet(n)
-	certificate, err := w.certs.at(time.Now())
+	n := p.network.NewPeer(context.Background(), nil)
+	defer n.Leave()
+	settings := p.network.BareSettings(n)
+	certificate, err := p.network.Certificate()
 	if err != nil {
 		return err
 	}

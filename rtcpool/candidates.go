@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/penstock-media/penstock/rtcpool/internal/network"
 	"github.com/pion/ice/v4"
 	"github.com/pion/sdp/v3"
 	"github.com/pion/webrtc/v4"
@@ -69,7 +70,7 @@ func (s *Session) addCandidate(generation uint64, c Candidate) CandidateResult {
 	ufrag, ok := readCandidate(c)
 	p := s.current
 	switch {
-	case !ok || s.refuses(c):
+	case !ok || s.pool.network.Refuses(c.Candidate):
 		return CandidateIgnored
 	case p != nil && generation < p.generation:
 		return CandidateDropped
@@ -103,12 +104,12 @@ func (s *Session) addKept(p *peer) {
 }
 
 func (p *peer) addCandidate(c Candidate) CandidateResult {
-	if r, ok := readRemote(c.Candidate); ok && r.name != "" {
+	if r, ok := network.ReadRemote(c.Candidate); ok && r.Name != "" {
 		if p.session.resolveNames(p.generation, p.last.ufrag, []string{c.Candidate}) == 0 {
 			return CandidateIgnored
 		}
 		return CandidateKept
-	} else if ok && !p.net.claim(r) {
+	} else if ok && !p.net.Claim(r) {
 		return CandidateIgnored
 	}
 	if c.Candidate != "" && !p.remote(c.Candidate) {

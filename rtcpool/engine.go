@@ -7,12 +7,11 @@ import (
 	"strings"
 
 	"github.com/penstock-media/penstock/media"
+	"github.com/penstock-media/penstock/rtcpool/internal/network"
 	"github.com/pion/interceptor"
 	"github.com/pion/sdp/v3"
 	"github.com/pion/webrtc/v4"
 )
-
-const receiveMTU = 2048 // bytes of the largest packet that is read
 
 // The RTP header extensions (RFC 8285) that are read.
 const (
@@ -83,7 +82,7 @@ func takes(kind media.Kind, c sdp.Codec) bool {
 }
 
 // newAPI returns pion's API as the gateway uses it. One serves one peer connection: interceptors are built for each.
-func (w *network) newAPI(n *peerNet, interceptors ...interceptor.Factory) (*webrtc.API, error) {
+func (p *Pool) newAPI(n *network.Peer, interceptors ...interceptor.Factory) (*webrtc.API, error) {
 	engine := &webrtc.MediaEngine{}
 	if err := registerCodecs(engine); err != nil {
 		return nil, fmt.Errorf("registering codecs: %w", err)
@@ -95,7 +94,7 @@ func (w *network) newAPI(n *peerNet, interceptors ...interceptor.Factory) (*webr
 	for _, factory := range interceptors {
 		registry.Add(factory)
 	}
-	settings, err := w.settings(n)
+	settings, err := p.network.Settings(n)
 	if err != nil {
 		return nil, err
 	}

@@ -154,7 +154,7 @@ func TestSharedPortsAreNotSharedWithTheSameRemote(t *testing.T) {
 	}
 	// A place becomes free with the session that had it.
 	p.Session("0").Close()
-	waitFor(t, "the place", func() bool { return p.network.ports[0].size()+p.network.ports[1].size() == 1 })
+	waitFor(t, "the place", func() bool { return p.Stats().PeerConnections == 3 })
 	s, r := open(t, p, "again")
 	f := newTestSFU(t, sfu)
 	f.add(opus, "again", "alice")

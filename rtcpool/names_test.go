@@ -3,7 +3,6 @@ package rtcpool
 import (
 	"fmt"
 	"net"
-	"net/netip"
 	"strings"
 	"testing"
 
@@ -81,9 +80,6 @@ func TestS22_NamesAreIgnoredByDefault(t *testing.T) {
 	if got := p.Stats().Network.Refused.MDNS; got != 2 {
 		t.Errorf("%d counted, want 2", got)
 	}
-	if p.network.names != nil {
-		t.Error("a socket for mDNS is open")
-	}
 }
 
 // Of one session only so many names are looked up, and what a name says is judged like any address.
@@ -107,11 +103,4 @@ func TestS22_NamesAreBoundedAndJudged(t *testing.T) {
 	}
 	// Nobody answers: all are given up in bounded time.
 	waitFor(t, "all to be given up", func() bool { return p.Stats().Network.Refused.MDNS == 50 })
-}
-
-func TestWithAddress(t *testing.T) {
-	got := withAddress("candidate:1 1 udp 2130706431 x.local 9 typ host ufrag a", netip.MustParseAddr("fe80::1%eth0"))
-	if want := "candidate:1 1 udp 2130706431 fe80::1 9 typ host ufrag a"; got != want {
-		t.Errorf("%q, want %q", got, want)
-	}
 }

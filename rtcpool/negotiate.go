@@ -23,7 +23,7 @@ func (s *Session) Negotiate(ctx context.Context, o Offer) (Result, error) {
 		s.pool.stats.failed.Add(1)
 		return Result{}, err
 	}
-	s.pool.network.judgeOffer(parsed)
+	s.pool.judgeOffer(parsed)
 	return s.submit(ctx, &negotiation{ctx: ctx, generation: o.Generation, offer: parsed, trickle: o.Trickle})
 }
 
@@ -41,7 +41,7 @@ func (s *Session) RestartICE(ctx context.Context, ufrag, pwd string, candidates 
 		}
 	}
 	r := &restart{ufrag: ufrag, pwd: pwd}
-	r.candidates, r.named, _ = s.pool.network.judgeValues(values)
+	r.candidates, r.named, _ = s.pool.network.Judge(values)
 	return s.submit(ctx, &negotiation{ctx: ctx, restart: r})
 }
 
@@ -138,7 +138,7 @@ func (s *Session) beginNegotiation(n *negotiation) {
 		return
 	}
 	if p == s.current {
-		if err := s.pool.network.rehearse(n.offer); err != nil {
+		if err := s.pool.rehearse(n.offer); err != nil {
 			s.fail(n, "trying the offer", err)
 			return
 		}
@@ -211,7 +211,7 @@ func (s *Session) peerFor(n *negotiation) (*peer, error) {
 		if err := s.unwedge(p); err != nil {
 			return nil, err
 		}
-		p.net.admit(n.offer)
+		n.offer.keepCandidates(p.net.Admit(n.offer.candidates()))
 		return p, nil
 	}
 	return s.newPeer(n.generation, n.offer.remotes)

@@ -6,6 +6,8 @@ import (
 	"net"
 	"net/netip"
 	"path"
+
+	"github.com/penstock-media/penstock/rtcpool/internal/network"
 )
 
 // The defaults and bounds of NetworkConfig.
@@ -98,36 +100,15 @@ func (c *NetworkConfig) checkFilters() error {
 	return nil
 }
 
-// takesInterface tells whether the addresses of an interface may be candidates.
-func (c *NetworkConfig) takesInterface(name string) bool {
-	for _, pattern := range c.Interfaces {
-		if ok, err := path.Match(pattern, name); ok && err == nil {
-			return true
-		}
+// network is what the sockets need of a completed Config.
+func (c *Config) network() network.Config {
+	n := &c.Network
+	return network.Config{
+		Logger: c.Logger, Loopback: c.Loopback, ConsentTimeout: c.ConsentTimeout,
+		UDPPortMin: c.UDPPortMin, UDPPortMax: c.UDPPortMax, AnnouncedIPs: c.AnnouncedIPs,
+		UDPMuxPort: n.UDPMuxPort, UDPMuxPorts: n.UDPMuxPorts, TCPMuxPort: n.TCPMuxPort, MaxTCPConnections: n.MaxTCPConnections,
+		Interfaces: n.Interfaces, AllowNetworks: n.AllowNetworks, DenyNetworks: n.DenyNetworks, DisableIPv6: n.DisableIPv6,
+		MuxReceiveBuffer: n.MuxReceiveBuffer, SocketReceiveBuffer: n.SocketReceiveBuffer,
+		RefusePrivate: n.RefusePrivate, MDNS: n.MDNS, RootCAs: n.RootCAs, Resolver: n.Resolver,
 	}
-	return len(c.Interfaces) == 0
-}
-
-// takesAddress tells whether a local address may be a candidate.
-func (c *NetworkConfig) takesAddress(ip netip.Addr) bool {
-	ip = ip.Unmap().WithZone("")
-	if c.DisableIPv6 && ip.Is6() {
-		return false
-	}
-	for _, p := range c.DenyNetworks {
-		if p.Contains(ip) {
-			return false
-		}
-	}
-	for _, p := range c.AllowNetworks {
-		if p.Contains(ip) {
-			return true
-		}
-	}
-	return len(c.AllowNetworks) == 0
-}
-
-// filters tells whether any filter of local addresses is set.
-func (c *NetworkConfig) filters() bool {
-	return len(c.Interfaces)+len(c.AllowNetworks)+len(c.DenyNetworks) > 0
 }

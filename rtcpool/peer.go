@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/penstock-media/penstock/rtcpool/internal/network"
 	"github.com/pion/sdp/v3"
 	"github.com/pion/webrtc/v4"
 )
@@ -17,7 +18,7 @@ type peer struct {
 	session    *Session
 	generation uint64
 	pc         *webrtc.PeerConnection
-	net        *peerNet
+	net        *network.Peer
 	ctx        context.Context
 	cancel     context.CancelFunc
 	work       sync.WaitGroup // readers
@@ -42,17 +43,17 @@ type peer struct {
 // newPeer makes the peer connection of a generation.
 func (s *Session) newPeer(generation uint64, remotes []netip.AddrPort) (*peer, error) {
 	repairs := &retransmissions{}
-	n := s.pool.network.newPeerNet(context.Background(), s.relayRefused)
+	n := s.pool.network.NewPeer(context.Background(), s.relayRefused)
 	ctx, cancel := context.WithCancel(context.Background())
 	p := &peer{
 		session: s, generation: generation, net: n, ctx: ctx, cancel: cancel, usedUfrags: make(map[string]struct{}), remotes: make(map[string]struct{}),
 	}
 	p.strays = newStrays(ctx, &s.pool.stats.sourcesRefused, func(st *stray) { p.found(newReader(p, st, st.kind)) })
-	s.pool.network.join(n, remotes)
-	pc, err := s.pool.network.newPeerConnection(n, &s.cfg, repairs, p.strays)
+	n.Join(remotes)
+	pc, err := s.pool.newPeerConnection(n, &s.cfg, repairs, p.strays)
 	if err != nil {
 		cancel()
-		s.pool.network.leave(n)
+		n.Leave()
 		return nil, fmt.Errorf("making a peer connection: %w", err)
 	}
 	p.pc = pc
@@ -81,7 +82,7 @@ func (p *peer) renewServers() {
 	cfg := p.pc.GetConfiguration()
 	var err error
 	if cfg.ICEServers, err = iceServers(s.cfg.ICEServers); err == nil {
-		p.net.setServers(s.cfg.ICEServers)
+		p.net.SetServers(cfg.ICEServers)
 		err = p.pc.SetConfiguration(cfg)
 	}
 	if err != nil {
@@ -123,11 +124,11 @@ func (s *Session) closePeer(p *peer) {
 func (p *peer) close() {
 	p.cancel()
 	closed := make(chan struct{})
-	p.net.cancel()
-	abort := time.AfterFunc(politeTimeout, p.net.abort)
+	p.net.Cancel()
+	abort := time.AfterFunc(politeTimeout, p.net.Abort)
 	go func() {
 		defer close(closed)
-		defer p.session.pool.network.leave(p.net)
+		defer p.net.Leave()
 		defer abort.Stop()
 		defer p.session.pool.stats.peers.Add(-1)
 		if err := p.pc.GracefulClose(); err != nil {

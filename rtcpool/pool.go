@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/penstock-media/penstock/media"
+	"github.com/penstock-media/penstock/rtcpool/internal/network"
 )
 
 // The defaults of Config.
@@ -28,7 +29,7 @@ const (
 // Pool holds all sessions of the process. All methods are safe for concurrent use.
 type Pool struct {
 	cfg     Config
-	network *network
+	network *network.Network
 	mediaID atomic.Uint64
 	stats   counters
 
@@ -60,8 +61,8 @@ func New(cfg Config) (*Pool, error) {
 	}
 	p := &Pool{cfg: cfg, sessions: make(map[string]*Session)}
 	var err error
-	if p.network, err = newNetwork(&p.cfg); err != nil {
-		return nil, err
+	if p.network, err = network.New(cfg.network()); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
 	}
 	return p, nil
 }
@@ -119,15 +120,15 @@ func (p *Pool) Close(ctx context.Context) error {
 		select {
 		case <-s.done:
 		case <-ctx.Done():
-			return errors.Join(fmt.Errorf("closing the pool: %w", ctx.Err()), p.network.close())
+			return errors.Join(fmt.Errorf("closing the pool: %w", ctx.Err()), p.network.Close())
 		}
 	}
-	return p.network.close()
+	return p.network.Close()
 }
 
 // Protect names addresses on which this process itself serves: candidates that lead there are refused. The shared ports are
 // protected without it.
-func (p *Pool) Protect(addrs ...netip.AddrPort) { p.network.policy.protect(addrs...) }
+func (p *Pool) Protect(addrs ...netip.AddrPort) { p.network.Protect(addrs...) }
 
 // forget takes a session out. When it was the last one, or the last time is a while ago, memory that codecs have freed goes
 // back to the system.

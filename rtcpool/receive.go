@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/penstock-media/penstock/media"
+	"github.com/penstock-media/penstock/rtcpool/internal/network"
 )
 
 // reader reads one source into the media that it belongs to.
@@ -102,7 +103,7 @@ func (r *reader) run() {
 	if r.stray != nil {
 		defer r.stray.end()
 	}
-	buf := make([]byte, receiveMTU)
+	buf := make([]byte, network.ReceiveMTU)
 	for {
 		n, err := r.source.read(buf)
 		if n >= rtpHeaderBytes && n <= len(buf) {

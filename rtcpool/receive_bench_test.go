@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/penstock-media/penstock/rtcpool/internal/network"
 	"github.com/pion/interceptor"
 	"github.com/pion/interceptor/pkg/nack"
 	"github.com/pion/interceptor/pkg/report"
@@ -49,7 +50,7 @@ func BenchmarkReceivePacket(b *testing.B) {
 	b.Run("pion", func(b *testing.B) {
 		live, raw := newIdle(b), speech(b)
 		read := pionReader(b, raw)
-		buf := make([]byte, receiveMTU)
+		buf := make([]byte, network.ReceiveMTU)
 		now := time.Now()
 		e := live.audio.sink.Load()
 		b.ReportAllocs()

@@ -4,12 +4,13 @@ import (
 	"slices"
 	"time"
 
+	"github.com/penstock-media/penstock/rtcpool/internal/network"
 	"github.com/pion/rtcp"
 )
 
 // runRTCP reads the RTCP of a track: it must be drained, and its sender reports tell when packets were captured.
 func (r *reader) runRTCP() {
-	buf := make([]byte, receiveMTU)
+	buf := make([]byte, network.ReceiveMTU)
 	for {
 		n, err := r.source.readRTCP(buf)
 		if err != nil {

@@ -2,8 +2,8 @@ package rtcpool
 
 import (
 	"fmt"
-	"time"
 
+	"github.com/penstock-media/penstock/rtcpool/internal/network"
 	"github.com/pion/interceptor"
 	"github.com/pion/stun/v4"
 	"github.com/pion/webrtc/v4"
@@ -28,27 +28,27 @@ func iceServers(servers []ICEServer) ([]webrtc.ICEServer, error) {
 }
 
 // newPeerConnection makes a peer connection on its own part of the network.
-func (w *network) newPeerConnection(
-	n *peerNet, cfg *SessionConfig, interceptors ...interceptor.Factory,
+func (p *Pool) newPeerConnection(
+	n *network.Peer, cfg *SessionConfig, interceptors ...interceptor.Factory,
 ) (*webrtc.PeerConnection, error) {
-	api, err := w.newAPI(n, interceptors...)
+	api, err := p.newAPI(n, interceptors...)
 	if err != nil {
 		return nil, err
 	}
-	conf, err := w.configuration(cfg)
+	conf, err := p.configuration(cfg)
 	if err != nil {
 		return nil, err
 	}
-	n.setServers(cfg.ICEServers)
+	n.SetServers(conf.ICEServers)
 	return api.NewPeerConnection(conf)
 }
 
-func (w *network) configuration(cfg *SessionConfig) (webrtc.Configuration, error) {
+func (p *Pool) configuration(cfg *SessionConfig) (webrtc.Configuration, error) {
 	conf := webrtc.Configuration{BundlePolicy: webrtc.BundlePolicyMaxBundle}
 	if cfg.RelayOnly {
 		conf.ICETransportPolicy = webrtc.ICETransportPolicyRelay
 	}
-	certificate, err := w.certs.at(time.Now())
+	certificate, err := p.network.Certificate()
 	if err != nil {
 		return conf, err
 	}
@@ -60,7 +60,6 @@ func (w *network) configuration(cfg *SessionConfig) (webrtc.Configuration, error
 // relayRefused is called when a TURN server refuses to refresh an allocation of a running peer connection: its credentials
 // have expired. Media go on until the allocation ends, half its lifetime later; the offerer is asked for a restart in time.
 func (s *Session) relayRefused(code int) {
-	s.pool.network.relayRefused.Add(1)
 	s.log.Warn("a TURN server refuses to refresh an allocation; replace the ICE servers and restart ICE", "code", code)
 	select {
 	case s.relayLost <- struct{}{}:

@@ -1,6 +1,7 @@
 package rtcpool
 
 import (
+	"net/netip"
 	"os"
 	"strings"
 	"testing"
@@ -20,4 +21,13 @@ func openSockets(t *testing.T) int {
 		}
 	}
 	return n
+}
+
+// prefixes parses a table of networks.
+func prefixes(texts ...string) []netip.Prefix {
+	out := make([]netip.Prefix, len(texts))
+	for i, text := range texts {
+		out[i] = netip.MustParsePrefix(text)
+	}
+	return out
 }

@@ -1,6 +1,10 @@
 package rtcpool
 
-import "sync/atomic"
+import (
+	"sync/atomic"
+
+	"github.com/penstock-media/penstock/rtcpool/internal/network"
+)
 
 // Stats counts what the pool did since it was made.
 type Stats struct {
@@ -29,6 +33,33 @@ type NetworkStats struct {
 	TCPConnections       int    // open now, at the shared TCP port
 	TCPRefused           uint64 // connections beyond MaxTCPConnections
 	RelayRefreshesFailed uint64 // refreshes of an allocation that a TURN server refused
+}
+
+// RefusedCandidates counts remote candidates by the reason why they were refused; peer-reflexive ones too.
+type RefusedCandidates struct {
+	Own, Metadata, Loopback, Multicast, Private, MDNS, InUse uint64
+}
+
+// Refusal says why a remote candidate is not used.
+type Refusal = network.Refusal
+
+// The reasons. RefusedNone is none.
+const (
+	RefusedNone      = network.RefusedNone
+	RefusedOwn       = network.RefusedOwn
+	RefusedMetadata  = network.RefusedMetadata
+	RefusedLoopback  = network.RefusedLoopback
+	RefusedMulticast = network.RefusedMulticast
+	RefusedPrivate   = network.RefusedPrivate
+	RefusedMDNS      = network.RefusedMDNS
+	RefusedInUse     = network.RefusedInUse
+)
+
+func networkStats(s network.Stats) NetworkStats {
+	return NetworkStats{
+		Refused: RefusedCandidates(s.Refused), SocketOverflows: s.SocketOverflows, MuxSpilled: s.MuxSpilled,
+		TCPConnections: s.TCPConnections, TCPRefused: s.TCPRefused, RelayRefreshesFailed: s.RelayRefreshesFailed,
+	}
 }
 
 type counters struct {
@@ -63,7 +94,7 @@ func (p *Pool) Stats() Stats {
 		RepairedPackets: c.repaired.Load(), UnwantedRetransmissions: c.unwanted.Load(),
 		ReceiverReports: c.receiverReports.Load(), TransportCC: c.transportCC.Load(), REMBs: c.rembs.Load(),
 		BadRTCP: c.badRTCP.Load(), Byes: c.byes.Load(),
-		Network: p.network.read(),
+		Network: networkStats(p.network.Stats()),
 	}
 }
 

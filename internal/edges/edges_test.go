@@ -29,7 +29,8 @@ func edges() []edge {
 		{"api", []string{"api"}, []string{"google.golang.org/protobuf", "google.golang.org/grpc", "google.golang.org/genproto"}},
 		{"media/internal", []string{"media/internal"}, []string{}},
 		{"media", []string{"media"}, with("github.com/pion/rtp", "github.com/pion/rtcp")},
-		{"rtcpool", []string{"rtcpool", "media"}, with("github.com/pion", "golang.org/x/net", "golang.org/x/sys")}, // mDNS groups, socket options
+		{"rtcpool/internal", []string{"rtcpool/internal", "media"}, with("github.com/pion", "golang.org/x/net", "golang.org/x/sys")}, // mDNS groups, socket options
+		{"rtcpool", []string{"rtcpool", "media"}, with("github.com/pion")},
 		{"resolverstore", []string{"resolverstore"}, with("github.com/redis")},
 		{"connector", []string{"connector", "rtcpool", "resolverstore"}, nil},
 		{"service", []string{"service", "api", "media", "rtcpool", "resolverstore", "connector"}, nil},
@@ -130,6 +131,7 @@ func TestImportEdgesFindFaults(t *testing.T) {
 		{"media", module + "rtcpool"},
 		{"media", "github.com/pion/webrtc/v4"},
 		{"media/internal/opus", module + "media"},
+		{"rtcpool/internal/network", module + "rtcpool"},
 		{"api/penstock/v1", module + "media"},
 		{"service", module + "cmd/gateway"},
 		{"e2e", module + "service"},

@@ -1,4 +1,4 @@
-package rtcpool
+package network
 
 import (
 	"encoding/binary"

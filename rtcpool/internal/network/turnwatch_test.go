@@ -1,4 +1,4 @@
-package rtcpool
+package network
 
 import (
 	"bytes"
@@ -81,8 +81,8 @@ func TestTURNWatchAnswersWhatIsOpen(t *testing.T) {
 
 // The client of a closed connection reads answers to what it waits for before it reads the end.
 func TestTURNSocketAnswersAfterItsEnd(t *testing.T) {
-	p := newTestPool(t, nil)
-	n := p.network.newPeerNet(t.Context(), nil)
+	w := testNetwork(t, Config{SocketReceiveBuffer: 1 << 16})
+	n := w.NewPeer(t.Context(), nil)
 	conn, err := n.ListenPacket("udp4", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -96,7 +96,7 @@ func TestTURNSocketAnswersAfterItsEnd(t *testing.T) {
 	if _, _, err := conn.ReadFrom(b); err != nil { // our own request
 		t.Fatal(err)
 	}
-	p.network.leave(n)
+	n.Leave()
 	size, _, err := conn.ReadFrom(b)
 	if err != nil {
 		t.Fatal(err)
@@ -129,28 +129,6 @@ func FuzzTURNWatch(f *testing.F) {
 		w.cancel()
 		if n := w.answer(make([]byte, 100)); n != 0 && len(w.open) > maxOpenRequests {
 			t.Errorf("%d answered, %d open", n, len(w.open))
-		}
-	})
-}
-
-// FuzzReadRemote takes candidates as peers write them to where they lead.
-func FuzzReadRemote(f *testing.F) {
-	f.Add("candidate:1 1 udp 2130706431 127.0.0.1 9 typ host")
-	f.Add("1 1 tcp 2130706431 ::ffff:169.254.169.254 65535 typ host tcptype passive")
-	f.Add("candidate:1 1 udp 1 x.LOCAL. 9 typ host")
-	f.Add("candidate:1 1 udp 1 fe80::1%eth0 9 typ srflx raddr 0.0.0.0 rport 0")
-	f.Add("candidate:1 1 udp 1 10.0.0.1 99999999999 typ host")
-	p := newPolicy(false, true, nil)
-	f.Fuzz(func(t *testing.T, value string) {
-		r, ok := readRemote(value)
-		switch {
-		case !ok:
-		case (r.name == "") == !r.at.Addr().IsValid():
-			t.Errorf("%q leads to %+v", value, r)
-		case r.name == "":
-			if got := p.judge(r.at.Addr(), r.at.Port()); got == RefusedNone && (r.at.Addr().IsLoopback() || r.at.Addr().IsPrivate()) {
-				t.Errorf("%q may be used", value)
-			}
 		}
 	})
 }

@@ -1,4 +1,4 @@
-package rtcpool
+package network
 
 import (
 	"context"
@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -15,6 +16,8 @@ import (
 
 	"github.com/pion/stun/v4"
 	"github.com/pion/transport/v4"
+	"github.com/pion/transport/v4/stdnet"
+	"github.com/pion/webrtc/v4"
 )
 
 const (
@@ -24,11 +27,11 @@ const (
 
 var errPeerClosed = errors.New("the peer connection is closing")
 
-// peerNet is the network as one peer connection sees it (transport.Net): what it opens belongs to it, so that nothing it
+// Peer is the network as one peer connection sees it (transport.Net): what it opens belongs to it, so that nothing it
 // waits for outlives it. Its methods are safe for concurrent use.
-type peerNet struct {
+type Peer struct {
 	transport.Net // interfaces, and what pion does not use
-	network       *network
+	network       *Network
 	ctx           context.Context // ends look-ups and dialing
 	cancel        context.CancelFunc
 	refreshFailed func(code int) // a TURN server refused to refresh an allocation
@@ -40,8 +43,54 @@ type peerNet struct {
 	shared *sharedPort              // nil for sockets of its own
 }
 
-// setServers takes note of which servers are reached by TLS: pion's dialer is told no more than host and port.
-func (n *peerNet) setServers(servers []ICEServer) {
+// NewPeer makes the network of one peer connection. refreshFailed is called, on any goroutine, when a TURN server
+// refuses to refresh; nil is nothing. Leave must be called.
+func (w *Network) NewPeer(ctx context.Context, refreshFailed func(code int)) *Peer {
+	n := &Peer{network: w, open: make(map[io.Closer]*turnWatch)}
+	n.refreshFailed = func(code int) {
+		w.relayRefused.Add(1)
+		if refreshFailed != nil {
+			refreshFailed(code)
+		}
+	}
+	n.ctx, n.cancel = context.WithCancel(ctx)
+	if all, err := w.currentInterfaces(); err == nil {
+		n.Net = all
+	} else {
+		w.log.Warn("reading the network interfaces", "error", err)
+		n.Net = &stdnet.Net{} // none: no host candidates
+	}
+	return n
+}
+
+// Join lets the peer connection use the shared port with the fewest users of which none talks to the same remotes. Without
+// any it has sockets of its own. It is called at most once, before Settings.
+func (n *Peer) Join(remotes []netip.AddrPort) {
+	w := n.network
+	ports := slices.Clone(w.ports)
+	slices.SortStableFunc(ports, func(a, b *sharedPort) int { return a.size() - b.size() })
+	for _, p := range ports {
+		if p.join(n, remotes) {
+			n.shared = p
+			return
+		}
+	}
+	if len(ports) > 0 {
+		w.spilled.Add(1)
+		w.log.Warn("every shared UDP port has a session that talks to the same remote address; this one gets sockets of its own")
+	}
+}
+
+// Leave ends the peer connection's part in the network. It is idempotent.
+func (n *Peer) Leave() {
+	n.Abort()
+	if n.shared != nil {
+		n.shared.leave(n)
+	}
+}
+
+// SetServers takes note of which servers are reached by TLS: pion's dialer is told no more than host and port.
+func (n *Peer) SetServers(servers []webrtc.ICEServer) {
 	overTLS := make(map[string]struct{})
 	for _, s := range servers {
 		for _, text := range s.URLs {
@@ -57,7 +106,7 @@ func (n *peerNet) setServers(servers []ICEServer) {
 }
 
 // own keeps what was opened, or closes it when the peer connection is closing.
-func (n *peerNet) own(c io.Closer, w *turnWatch) error {
+func (n *Peer) own(c io.Closer, w *turnWatch) error {
 	n.mu.Lock()
 	closed := n.closed
 	if !closed {
@@ -71,14 +120,17 @@ func (n *peerNet) own(c io.Closer, w *turnWatch) error {
 	return nil
 }
 
-func (n *peerNet) disown(c io.Closer) {
+func (n *Peer) disown(c io.Closer) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	delete(n.open, c)
 }
 
-// abort closes everything that is open, so that whatever waits for it ends.
-func (n *peerNet) abort() {
+// Cancel ends look-ups and dialing, and lets no more begin.
+func (n *Peer) Cancel() { n.cancel() }
+
+// Abort closes everything that is open, so that whatever waits for it ends.
+func (n *Peer) Abort() {
 	n.cancel()
 	n.mu.Lock()
 	n.closed = true
@@ -94,16 +146,16 @@ func (n *peerNet) abort() {
 }
 
 // ListenUDP opens the socket of a host or server-reflexive candidate.
-func (n *peerNet) ListenUDP(network string, at *net.UDPAddr) (transport.UDPConn, error) {
+func (n *Peer) ListenUDP(network string, at *net.UDPAddr) (transport.UDPConn, error) {
 	return n.listen(network, at, nil)
 }
 
-func (n *peerNet) listen(network string, at *net.UDPAddr, w *turnWatch) (*udpSocket, error) {
+func (n *Peer) listen(network string, at *net.UDPAddr, w *turnWatch) (*udpSocket, error) {
 	conn, err := net.ListenUDP(network, at)
 	if err != nil {
 		return nil, err
 	}
-	s := newUDPSocket(conn, n.network.cfg.Network.SocketReceiveBuffer, n.network.overflow, nil)
+	s := newUDPSocket(conn, n.network.cfg.SocketReceiveBuffer, n.network.overflow, nil)
 	s.release = func() { n.disown(s) }
 	if err := n.own(s, w); err != nil {
 		return nil, err
@@ -112,7 +164,7 @@ func (n *peerNet) listen(network string, at *net.UDPAddr, w *turnWatch) (*udpSoc
 }
 
 // ListenPacket opens the socket of a TURN client over UDP: pion uses it for nothing else.
-func (n *peerNet) ListenPacket(network, address string) (net.PacketConn, error) {
+func (n *Peer) ListenPacket(network, address string) (net.PacketConn, error) {
 	at, err := net.ResolveUDPAddr(network, address) // pion gives addresses, never names
 	if err != nil {
 		return nil, err
@@ -125,12 +177,12 @@ func (n *peerNet) ListenPacket(network, address string) (net.PacketConn, error) 
 }
 
 // DialUDP opens a connected socket.
-func (n *peerNet) DialUDP(network string, from, to *net.UDPAddr) (transport.UDPConn, error) {
+func (n *Peer) DialUDP(network string, from, to *net.UDPAddr) (transport.UDPConn, error) {
 	conn, err := net.DialUDP(network, from, to)
 	if err != nil {
 		return nil, err
 	}
-	s := newUDPSocket(conn, n.network.cfg.Network.SocketReceiveBuffer, n.network.overflow, nil)
+	s := newUDPSocket(conn, n.network.cfg.SocketReceiveBuffer, n.network.overflow, nil)
 	s.release = func() { n.disown(s) }
 	if err := n.own(s, nil); err != nil {
 		return nil, err
@@ -140,7 +192,7 @@ func (n *peerNet) DialUDP(network string, from, to *net.UDPAddr) (transport.UDPC
 
 // Dial connects to a TURN server over TCP, or TLS where its URL says so. It implements proxy.Dialer for pion, which
 // otherwise could be given no certificate authorities.
-func (n *peerNet) Dial(network, address string) (net.Conn, error) {
+func (n *Peer) Dial(network, address string) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(n.ctx, dialTimeout)
 	defer cancel()
 	dialer := net.Dialer{Resolver: n.network.lookUp}
@@ -153,7 +205,7 @@ func (n *peerNet) Dial(network, address string) (net.Conn, error) {
 	n.mu.Unlock()
 	if overTLS {
 		host, _, _ := net.SplitHostPort(address)
-		client := tls.Client(conn, &tls.Config{ServerName: host, RootCAs: n.network.cfg.Network.RootCAs, MinVersion: tls.VersionTLS12})
+		client := tls.Client(conn, &tls.Config{ServerName: host, RootCAs: n.network.cfg.RootCAs, MinVersion: tls.VersionTLS12})
 		if err := client.HandshakeContext(ctx); err != nil {
 			_ = conn.Close()
 			return nil, fmt.Errorf("TLS with %s: %w", address, err)
@@ -169,7 +221,7 @@ func (n *peerNet) Dial(network, address string) (net.Conn, error) {
 }
 
 // ResolveUDPAddr looks up host:port, for as long as the peer connection lives.
-func (n *peerNet) ResolveUDPAddr(network, address string) (*net.UDPAddr, error) {
+func (n *Peer) ResolveUDPAddr(network, address string) (*net.UDPAddr, error) {
 	addr, err := n.resolve(strings.TrimPrefix(network, "udp"), address)
 	if err != nil {
 		return nil, err
@@ -178,7 +230,7 @@ func (n *peerNet) ResolveUDPAddr(network, address string) (*net.UDPAddr, error) 
 }
 
 // ResolveTCPAddr does the same for TCP.
-func (n *peerNet) ResolveTCPAddr(network, address string) (*net.TCPAddr, error) {
+func (n *Peer) ResolveTCPAddr(network, address string) (*net.TCPAddr, error) {
 	addr, err := n.resolve(strings.TrimPrefix(network, "tcp"), address)
 	if err != nil {
 		return nil, err
@@ -187,7 +239,7 @@ func (n *peerNet) ResolveTCPAddr(network, address string) (*net.TCPAddr, error) 
 }
 
 // resolve looks up host:port. The family is "4", "6", or empty for either, IPv4 before IPv6.
-func (n *peerNet) resolve(family, address string) (netip.AddrPort, error) {
+func (n *Peer) resolve(family, address string) (netip.AddrPort, error) {
 	host, text, err := net.SplitHostPort(address)
 	if err != nil {
 		return netip.AddrPort{}, err

@@ -1,4 +1,4 @@
-package rtcpool
+package network
 
 import (
 	"net/netip"
@@ -32,15 +32,15 @@ func (r Refusal) String() string {
 	return "refusal"
 }
 
-// RefusedCandidates counts remote candidates by the reason why they were refused; peer-reflexive ones too.
-type RefusedCandidates struct {
+// Refused counts remote candidates by the reason why they were refused; peer-reflexive ones too.
+type Refused struct {
 	Own, Metadata, Loopback, Multicast, Private, MDNS, InUse uint64
 }
 
 type refusalCounters [refusals]atomic.Uint64
 
-func (c *refusalCounters) read() RefusedCandidates {
-	return RefusedCandidates{
+func (c *refusalCounters) read() Refused {
+	return Refused{
 		Own: c[RefusedOwn].Load(), Metadata: c[RefusedMetadata].Load(), Loopback: c[RefusedLoopback].Load(),
 		Multicast: c[RefusedMulticast].Load(), Private: c[RefusedPrivate].Load(), MDNS: c[RefusedMDNS].Load(),
 		InUse: c[RefusedInUse].Load(),

@@ -1,6 +1,6 @@
 //go:build !linux
 
-package rtcpool
+package network
 
 import "net"
 
