@@ -10,6 +10,8 @@ import (
 // arbitrary start. It is not safe for concurrent use.
 type reception struct {
 	started  bool
+	restarts bool   // a packet was out of all order
+	restart  uint16 // the number that would prove that the source began anew
 	base     uint32 // the first sequence number
 	highest  uint32 // with its cycles above
 	received uint32
@@ -24,18 +26,26 @@ type reception struct {
 	lastReportAt time.Duration
 }
 
+// maxDropout is how far ahead a packet may be for those between to count as lost (RFC 3550 appendix A.1).
+const maxDropout = 3000
+
 // packet takes note of a packet. rate is that of its clock.
 func (r *reception) packet(seq uint16, timestamp, rate uint32, now time.Duration) {
 	if !r.started {
-		r.started, r.base, r.highest, r.transit = true, uint32(seq), uint32(seq), 0
+		r.begin(seq)
+	}
+	switch ahead := int(int16(seq - uint16(r.highest))); { //nolint:gosec // the wrap is wanted
+	case ahead > maxDropout || ahead < -maxMisorder:
+		if !r.restarts || seq != r.restart { // one alone proves nothing
+			r.restarts, r.restart = true, seq+1
+			return
+		}
+		r.begin(seq)
+	case ahead > 0:
+		r.highest += uint32(ahead) //nolint:gosec // it is positive
 	}
 	r.received++
 	r.fresh = true
-	if ahead := int16(seq - uint16(r.highest)); ahead > 0 { //nolint:gosec // the wrap is wanted
-		r.highest += uint32(ahead)
-	} else if ahead < -maxMisorder {
-		*r = reception{started: true, base: uint32(seq), highest: uint32(seq), received: 1, fresh: true}
-	}
 	if rate == 0 {
 		return
 	}
@@ -44,6 +54,12 @@ func (r *reception) packet(seq uint16, timestamp, rate uint32, now time.Duration
 		r.jitter += (d.Seconds() - r.jitter) / 16
 	}
 	r.transit = transit
+}
+
+// begin makes a source count from a packet on.
+func (r *reception) begin(seq uint16) {
+	r.started, r.restarts, r.base, r.highest = true, false, uint32(seq), uint32(seq)
+	r.received, r.expectedBefore, r.receivedBefore = 0, 0, 0
 }
 
 // senderReport takes note of a sender report's NTP time.

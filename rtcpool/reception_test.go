@@ -41,9 +41,36 @@ func TestReceptionReports(t *testing.T) {
 	if b, _ = r.report(7, 90000, now); b.FractionLost != 0 || b.TotalLost != 0 {
 		t.Errorf("%+v", b)
 	}
-	r.packet(30000, 0, 90000, now)
-	r.packet(uint16(r.highest-5000), 0, 90000, now) // begins anew
-	if b, _ = r.report(7, 90000, now); b.TotalLost != 0 {
-		t.Errorf("%+v", b)
+}
+
+// A source that begins anew at some other number has lost nothing (RFC 3550 appendix A.1), and a strange packet is no new beginning.
+func TestReceptionOfASourceThatBeginsAnew(t *testing.T) {
+	for _, at := range []uint16{20000, 1100 + maxDropout, 60000, 64000} {
+		var r reception
+		feed := func(from uint16, n int) {
+			for i := range n {
+				r.packet(from+uint16(i), 0, 90000, 0)
+			}
+		}
+		r.senderReport(1<<32, 0)
+		feed(1000, 10)
+		feed(at, 1) // one that does not belong here
+		feed(1010, 10)
+		b, _ := r.report(7, 90000, 0)
+		if b.TotalLost != 0 || b.FractionLost != 0 || b.LastSequenceNumber != 1019 {
+			t.Errorf("a strange packet at %d: %+v", at, b)
+		}
+		feed(at, 10)
+		feed(at+11, 10) // one is lost
+		b, ok := r.report(7, 90000, 0)
+		if !ok || b.TotalLost != 1 || b.FractionLost != 256/20 || b.LastSequenceNumber != uint32(at)+20 || b.LastSenderReport != 1<<16 {
+			t.Errorf("anew at %d: %+v", at, b)
+		}
+	}
+	var r reception
+	r.packet(1000, 0, 90000, 0)
+	r.packet(1000+maxDropout, 0, 90000, 0)
+	if b, _ := r.report(7, 90000, 0); b.TotalLost != maxDropout-1 || b.FractionLost != 255 {
+		t.Errorf("the longest gap: %+v", b)
 	}
 }
