@@ -49,7 +49,7 @@ func (b *reorderBuffer) push(p *packet) {
 	if !b.started {
 		b.started, b.expected, b.highest = true, p.seq, p.seq
 	}
-	if p.seq-b.highest > maxHole {
+	if p.seq-b.highest-1 > maxHole {
 		b.skipTo(p)
 	}
 	b.highest = max(b.highest, p.seq)

@@ -75,6 +75,20 @@ func TestReorderBufferIsBounded(t *testing.T) {
 	}
 }
 
+// As many as can be asked for again are waited for, and not one more.
+func TestReorderBufferSkipsALongHole(t *testing.T) {
+	for missing, waits := range map[int64]bool{maxHole: true, maxHole + 1: false} {
+		var got ordered
+		b := newReorderBuffer(time.Hour, 512, got.take)
+		for _, seq := range []int64{1, 3, 4 + missing} {
+			b.push(&packet{seq: seq})
+		}
+		if want := []int64{1, 3, 4 + missing}; slices.Equal(got.seqs, want) == waits || waits && got.lost != 0 || !waits && got.lost != 1+int(missing) {
+			t.Errorf("%d missing: delivered %v, %d lost", missing, got.seqs, got.lost)
+		}
+	}
+}
+
 func TestReorderBufferFollowsASourceThatBeganAnew(t *testing.T) {
 	var got ordered
 	b := newReorderBuffer(time.Hour, 16, got.take)
