@@ -1,6 +1,7 @@
 package rtcpool
 
 import (
+	"encoding/binary"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -34,8 +35,9 @@ type feedback struct {
 	mu      sync.Mutex
 	readers []*reader
 
-	arrivals arrivals
-	remb     bandwidth
+	transportCC atomic.Uint32 // id of the header extension, the same in all media (RFC 8285 section 6); 0: not negotiated
+	arrivals    arrivals
+	remb        bandwidth
 
 	// Of the goroutine alone.
 	nextReport time.Duration
@@ -200,6 +202,16 @@ func (f *feedback) arrived(ssrc uint32, number uint16, now time.Duration) {
 	a.mu.Unlock()
 	if begin {
 		f.by(due)
+	}
+}
+
+// stranger takes note of a packet that belongs to no media, such as one that probes the path: the sender has numbered it with
+// the others, and would take it for lost.
+func (f *feedback) stranger(raw []byte, received time.Time) {
+	id := uint8(f.transportCC.Load()) //nolint:gosec // 8 bits were put in
+	profile, extensions, _, ok := rtpParts(raw)
+	if number := extension(profile, extensions, id); ok && len(number) == 2 {
+		f.arrived(binary.BigEndian.Uint32(raw[8:12]), binary.BigEndian.Uint16(number), received.Sub(f.start))
 	}
 }
 

@@ -48,6 +48,7 @@ func (e *entry) snapshot() Media {
 // another sender ends and begins anew.
 func (s *Session) readFacts(p *peer) {
 	negotiated := readTerms(p.pc.LocalDescription())
+	p.feedback.transportCC.Store(uint32(transportCC(negotiated)))
 	var now []*section
 	for i := range p.last.sections {
 		f := &p.last.sections[i]

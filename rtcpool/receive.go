@@ -128,7 +128,7 @@ func (r *reader) packet(raw []byte, received time.Time) {
 	}
 	if e == nil || !e.admits(r, received) {
 		r.waits(received)
-		r.peer.stats().unboundPackets.Add(1)
+		r.unbound(raw, received)
 		return
 	}
 	profile, extensions, _, ok := rtpParts(raw)
@@ -144,6 +144,12 @@ func (r *reader) packet(raw []byte, received time.Time) {
 	e.note(raw)
 }
 
+// unbound takes a packet that belongs to no media.
+func (r *reader) unbound(raw []byte, received time.Time) {
+	r.peer.stats().unboundPackets.Add(1)
+	r.peer.feedback.stranger(raw, received)
+}
+
 // account takes note of what was received, and of what is missing.
 func (r *reader) account(e *entry, raw []byte, received time.Time) {
 	f := r.peer.feedback
@@ -151,10 +157,12 @@ func (r *reader) account(e *entry, raw []byte, received time.Time) {
 	seq := binary.BigEndian.Uint16(raw[2:4])
 	r.mu.Lock()
 	r.repair.separate = e.feedback().separate
-	if pt := raw[1] & 0x7f; pt != r.payloadType || r.rate == 0 {
+	pt := raw[1] & 0x7f
+	if pt != r.payloadType || r.rate == 0 {
 		r.payloadType, r.rate = pt, e.clockRate(pt)
 	}
 	r.reception.packet(seq, binary.BigEndian.Uint32(raw[4:8]), r.rate, now)
+	r.repair.carries(pt, seq)
 	opened, repaired := r.repair.received(seq, now)
 	opened = opened && e.feedback().nack
 	ask := now + r.repair.tolerance()
@@ -189,7 +197,7 @@ func (r *reader) retransmission(raw []byte, received time.Time) {
 	e, f := r.sink.Load(), r.peer.feedback
 	profile, extensions, payload, ok := rtpParts(raw)
 	if e == nil || !ok {
-		r.peer.stats().unboundPackets.Add(1)
+		r.unbound(raw, received)
 		return
 	}
 	r.tellArrival(e, raw, profile, extensions, received)
@@ -204,11 +212,15 @@ func (r *reader) retransmission(raw []byte, received time.Time) {
 		return
 	}
 	r.mu.Lock()
+	carried, sure := r.repair.carried(seq)
 	wanted, roundTrip := r.repair.retransmitted(seq, received.Sub(f.start))
 	r.mu.Unlock()
 	if !wanted {
 		r.peer.stats().unwanted.Add(1)
 		return
+	}
+	if sure && carried != original && e.clockRate(carried) != 0 {
+		original = carried // some senders keep the type of their retransmissions when the codec changes
 	}
 	r.peer.stats().repaired.Add(1)
 	f.roundTrip.sample(roundTrip)

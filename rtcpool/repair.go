@@ -30,21 +30,45 @@ type repair struct {
 	lateness time.Duration // of packets that were overtaken, at the most, lately
 	smoothed time.Duration // the round-trip time, 0 while it is not known
 
-	started bool
-	highest uint16
-	restart uint16 // the number that would prove that the source began anew
-	holes   []hole // in the order of their numbers
-	tokens  float64
-	filled  time.Duration // when tokens was counted
+	started  bool
+	highest  uint16
+	restarts bool   // a packet was far behind
+	restart  uint16 // the number that would prove that the source began anew
+
+	payloadType uint8  // of highest | 0x80; 0 when it is not known
+	same        bool   // as that of the one before
+	holes       []hole // in the order of their numbers
+	tokens      float64
+	filled      time.Duration // when tokens was counted
 }
 
 // hole is a packet that has not come.
 type hole struct {
-	seq   uint16
-	asked uint8         // how often
-	since time.Duration // noticed
-	last  time.Duration // asked for
-	due   time.Duration // to be asked for
+	seq    uint16
+	around uint8         // the payload type of the packets before and after | 0x80; 0 when they differ
+	asked  uint8         // how often
+	since  time.Duration // noticed
+	last   time.Duration // asked for
+	due    time.Duration // to be asked for
+}
+
+// carries takes note of the payload type of a packet, before received does of its number.
+func (m *repair) carries(payloadType uint8, seq uint16) {
+	if m.started && int16(seq-m.highest) <= 0 { //nolint:gosec // the wrap is wanted
+		return
+	}
+	m.same = m.payloadType == payloadType|0x80
+	m.payloadType = payloadType | 0x80
+}
+
+// carried returns the payload type of a packet that is missing: that of those around it, if both have the same.
+func (m *repair) carried(seq uint16) (payloadType uint8, sure bool) {
+	i := slices.IndexFunc(m.holes, func(h hole) bool { return h.seq == seq })
+	if i < 0 {
+		return 0, false
+	}
+	around := m.holes[i].around
+	return around & 0x7f, around != 0
 }
 
 // received takes note of a packet (RFC 3550 section 5.1: numbers wrap). opened tells whether a hole was found that was not
@@ -69,8 +93,12 @@ func (m *repair) received(seq uint16, now time.Duration) (opened, repaired bool)
 	if ahead-1 > maxHoles {
 		return false, false
 	}
+	around := uint8(0)
+	if m.same {
+		around = m.payloadType
+	}
 	for s := first; s != seq; s++ {
-		m.holes = append(m.holes, hole{seq: s, since: now, due: now + m.tolerance()})
+		m.holes = append(m.holes, hole{seq: s, around: around, since: now, due: now + m.tolerance()})
 	}
 	return true, false
 }
@@ -79,10 +107,10 @@ func (m *repair) received(seq uint16, now time.Duration) (opened, repaired bool)
 // (RFC 3550 appendix A.1).
 func (m *repair) old(seq uint16, ahead int, now time.Duration) (repaired bool) {
 	if ahead < -maxMisorder {
-		if seq == m.restart {
-			m.highest, m.holes = seq, m.holes[:0]
+		if m.restarts && seq == m.restart {
+			m.highest, m.holes, m.payloadType = seq, m.holes[:0], 0
 		}
-		m.restart = seq + 1
+		m.restarts, m.restart = true, seq+1
 		return false
 	}
 	h, found := m.fill(seq)
@@ -127,6 +155,7 @@ func (m *repair) retransmitted(seq uint16, now time.Duration) (wanted bool, roun
 	}
 	if ahead := int16(seq - m.highest); ahead > 0 { //nolint:gosec // the wrap is wanted
 		if ahead <= maxHoles {
+			m.payloadType, m.same = 0, false
 			m.received(seq, now)
 		}
 		return ahead <= maxHoles, 0

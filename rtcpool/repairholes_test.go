@@ -124,6 +124,11 @@ func TestRepairIsBounded(t *testing.T) {
 
 func TestRepairSurvivesJumps(t *testing.T) {
 	m := newRepair()
+	m.feed(0, 30000)
+	if m.received(0, 0); m.highest != 30000 {
+		t.Error("one packet of number 0 restarts the source")
+	}
+	m = newRepair()
 	m.feed(0, 10, 12)
 	if opened, _ := m.received(12+maxHoles+2, 0); opened || len(m.holes) != 0 {
 		t.Errorf("a hole too long to be mended is waited for: %d", len(m.holes))

@@ -23,7 +23,8 @@ func (t *retransmissions) NewInterceptor(string) (interceptor.Interceptor, error
 
 // BindRemoteStream implements interceptor.Interceptor. A packet that was taken reads as empty, which pion passes over.
 func (t *retransmissions) BindRemoteStream(info *interceptor.StreamInfo, reader interceptor.RTPReader) interceptor.RTPReader {
-	if !strings.EqualFold(info.MimeType, webrtc.MimeTypeRTX) {
+	probes := info.SSRC == 0 // of padding alone; pion reads and drops them
+	if !probes && !strings.EqualFold(info.MimeType, webrtc.MimeTypeRTX) {
 		return reader
 	}
 	return interceptor.RTPReaderFunc(func(b []byte, a interceptor.Attributes) (int, interceptor.Attributes, error) {
@@ -43,10 +44,11 @@ func (t *retransmissions) take(raw []byte) (ok bool) {
 	}
 	ssrc := binary.BigEndian.Uint32(raw[8:12])
 	for _, r := range f.list() {
-		if uint32(r.source.RtxSSRC()) == ssrc {
+		if ssrc != 0 && uint32(r.source.RtxSSRC()) == ssrc {
 			r.retransmission(raw, time.Now())
 			return true
 		}
 	}
+	f.stranger(raw, time.Now())
 	return false
 }

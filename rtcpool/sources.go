@@ -166,7 +166,7 @@ func (r *reader) repairOf(e *entry, raw []byte, received time.Time) {
 		}
 	}
 	if repaired == nil {
-		r.peer.stats().unboundPackets.Add(1)
+		r.unbound(raw, received)
 		return
 	}
 	repaired.retransmission(raw, received)

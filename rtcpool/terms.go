@@ -135,6 +135,16 @@ func (f *feedbackTerms) readRepair(words []string) {
 	}
 }
 
+// transportCC returns the id of the header extension that numbers all packets of a peer connection, or 0.
+func transportCC(negotiated map[string]*terms) uint8 {
+	for _, t := range negotiated {
+		if t.feedback.transportCC != 0 {
+			return t.feedback.transportCC
+		}
+	}
+	return 0
+}
+
 // promiseOneFeedback leaves in an answer the one kind of congestion feedback that will be sent: transport-cc if its header
 // extension was taken too, else goog-remb. A sender that waits for the other would never send more.
 func promiseOneFeedback(m *sdp.MediaDescription) {
