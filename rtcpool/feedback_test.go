@@ -133,7 +133,7 @@ func checkFIR(t *testing.T, w *witness, ssrc uint32) {
 	next := uint8(1)
 	for _, p := range w.heard {
 		if f, ok := p.(*rtcp.FullIntraRequest); ok {
-			if len(f.FIR) != 1 || f.FIR[0].SSRC != ssrc || f.FIR[0].SequenceNumber != next {
+			if len(f.FIR) != 1 || f.MediaSSRC != 0 || f.FIR[0].SSRC != ssrc || f.FIR[0].SequenceNumber != next {
 				t.Errorf("%+v, want number %d for %d", f, next, ssrc)
 			}
 			next++

@@ -19,7 +19,7 @@ type keyFrameRequest struct {
 // packet returns a PLI (RFC 4585 section 6.3.1) or a FIR (RFC 5104 section 4.3.1).
 func (k keyFrameRequest) packet(sender uint32) rtcp.Packet {
 	if k.fir {
-		return &rtcp.FullIntraRequest{SenderSSRC: sender, MediaSSRC: k.ssrc, FIR: []rtcp.FIREntry{{SSRC: k.ssrc, SequenceNumber: k.seq}}}
+		return &rtcp.FullIntraRequest{SenderSSRC: sender, FIR: []rtcp.FIREntry{{SSRC: k.ssrc, SequenceNumber: k.seq}}}
 	}
 	return &rtcp.PictureLossIndication{SenderSSRC: sender, MediaSSRC: k.ssrc}
 }
@@ -38,9 +38,9 @@ func (e *entry) requestKeyFrame() {
 	if ssrc == 0 {
 		ssrc = e.declared.Load()
 	}
-	now := time.Now().UnixNano()
+	now := e.peer.feedback.now()
 	next := e.nextRequest.Load()
-	if ssrc == 0 || now < next || !e.nextRequest.CompareAndSwap(next, now+int64(keyFrameFloor)) {
+	if ssrc == 0 || now < time.Duration(next) || !e.nextRequest.CompareAndSwap(next, int64(now+keyFrameFloor)) {
 		stats.keyFrameRequestsHeld.Add(1)
 		return
 	}

@@ -26,7 +26,7 @@ type entry struct {
 	heard atomic.Int64           // when the last packet came, in Unix nanoseconds
 
 	declared    atomic.Uint32 // the SSRC that the offer names first, to ask for a key frame before any packet
-	nextRequest atomic.Int64  // Unix nanoseconds before which no key frame is asked for again
+	nextRequest atomic.Int64  // when a key frame may be asked for again, since the feedback's start
 	terms       atomic.Pointer[terms]
 	fullIntra   atomic.Uint32 // how many FIR were sent
 }

@@ -58,11 +58,11 @@ func (o *overuse) packet(sent uint32, came time.Duration) (growing bool) {
 	}
 	since := apart(sent, o.groupSent)
 	switch {
-	case since < 0:
-		return false // overtaken
 	case since > 10*time.Second || came-o.lastCame > 10*time.Second:
 		o.started = false // after such a pause nothing compares
 		return false
+	case since < 0:
+		return false // overtaken; one whose clock was set back is begun anew as after a pause
 	case since <= groupLength:
 		o.lastSent, o.lastCame = sent, max(came, o.lastCame)
 		return false

@@ -140,20 +140,27 @@ func (b *bandwidth) due(now time.Duration) (bits float64, ok bool) {
 
 // sendBandwidth sends REMB when it is due, on the media for which it was negotiated.
 func (f *feedback) sendBandwidth(readers []*reader, now time.Duration) {
-	b := &f.remb
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if !b.heard {
+	ssrcs, expected, received := rembSources(readers)
+	if len(ssrcs) == 0 {
 		return
 	}
-	ssrcs, expected, received := rembSources(readers)
-	if now-b.updated >= reportInterval-rateBucket {
-		b.update(expected, received, now)
-	}
-	if bits, ok := b.due(now); ok && len(ssrcs) > 0 {
+	if bits, ok := f.remb.conclude(expected, received, now); ok {
 		f.peer.stats().rembs.Add(1)
 		f.send(&rtcp.ReceiverEstimatedMaximumBitrate{SenderSSRC: f.ssrc, Bitrate: float32(bits), SSRCs: ssrcs})
 	}
+}
+
+// conclude brings the estimate up to date, and returns what is to be told now.
+func (b *bandwidth) conclude(expected, received uint32, now time.Duration) (bits float64, ok bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !b.heard {
+		return 0, false
+	}
+	if now-b.updated >= reportInterval-rateBucket {
+		b.update(expected, received, now)
+	}
+	return b.due(now)
 }
 
 // maxREMBSources is how many sources fit into a REMB.

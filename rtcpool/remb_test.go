@@ -60,6 +60,23 @@ func TestOveruseIsSeenWhenAQueueGrows(t *testing.T) {
 	}
 }
 
+// A sender that sets its clock back, as one does that is replaced, is compared with itself again soon.
+func TestOveruseIsSeenAfterTheClockWasSetBack(t *testing.T) {
+	var o overuse
+	for i := range 100 {
+		o.packet(sendTime(absSendTime(30*time.Second+time.Duration(i)*10*ms)), time.Duration(i)*10*ms)
+	}
+	p, n := newBottleneck(1e6, 0), 0
+	for at := time.Second; at < 20*time.Second; at += 6 * ms { // 1.3 Mbit/s
+		if o.packet(sendTime(absSendTime(at)), p.arrival(at, 1000)) {
+			n++
+		}
+	}
+	if n == 0 {
+		t.Error("a queue that grows is not seen")
+	}
+}
+
 // drive sends at what was told last over a path that loses some, and returns what was told.
 func drive(b *bandwidth, from, length time.Duration, start float64, p *bottleneck, loss float64, stamped bool) (told []float64) {
 	rate, carry := start, 0.0
