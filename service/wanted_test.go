@@ -20,6 +20,7 @@ type obedient struct {
 	tracks map[string]*sfutest.Track // by who and what
 	wanted map[string]bool
 	sent   map[string]bool
+	offers map[string]bool     // as sent, when it is negotiated
 	told   map[string][]string // every distinct value, in order
 	wake   chan struct{}
 }
@@ -41,7 +42,7 @@ func asText(w *penstockv1.WantedTrack) string {
 func (g *gateway) obey(session string) *obedient {
 	g.t.Helper()
 	o := &obedient{
-		tracks: map[string]*sfutest.Track{}, wanted: map[string]bool{}, sent: map[string]bool{}, told: map[string][]string{},
+		tracks: map[string]*sfutest.Track{}, wanted: map[string]bool{}, sent: map[string]bool{}, offers: map[string]bool{}, told: map[string][]string{},
 		wake: make(chan struct{}, 1),
 	}
 	o.k = g.talker(session)
@@ -87,9 +88,10 @@ func (o *obedient) run(ctx context.Context) {
 		o.mu.Lock()
 		var change func(context.Context, ...*sfutest.Track) error
 		var track *sfutest.Track
+		var which string
 		for name, t := range o.tracks {
 			if o.wanted[name] != o.sent[name] {
-				change, track = o.Remove, t
+				change, track, which = o.Remove, t, name
 				if o.wanted[name] {
 					change = o.Add
 				}
@@ -110,7 +112,17 @@ func (o *obedient) run(ctx context.Context) {
 			o.k.g.t.Error(err)
 			return
 		}
+		o.mu.Lock()
+		o.offers[which] = o.sent[which]
+		o.mu.Unlock()
 	}
+}
+
+// sends tells whether a track was offered last, and not taken out.
+func (o *obedient) sends(participant string, source penstockv1.Source) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.offers[fmt.Sprint(participant, " ", source)]
 }
 
 // announce publishes a track of which nothing is sent until it is wanted.
@@ -319,4 +331,56 @@ func TestS21_ToldAgainAfterSignallingWasLost(t *testing.T) {
 		}
 		return fmt.Sprint(got) == fmt.Sprint(want)
 	})
+}
+
+// TestS21_MuteIsNoWish has an SFU that sends only what is wanted, and a publisher that mutes and unmutes. What is wanted stays as it was: nothing is
+// told of it, and the frames go on after. Whoever leaves while it is muted stops it, so that unmuting sends nothing; who comes
+// while it is muted starts it, and gets frames when it is unmuted.
+func TestS21_MuteIsNoWish(t *testing.T) {
+	g := startGateway(t)
+	g.create("call")
+	o := g.obey("call")
+	cam := o.announce("alice", camera, clips.AliceCamera())
+	paused := func(e *penstockv1.StreamEvent) bool { return e.GetPaused().GetMuted() }
+	resumed := func(e *penstockv1.StreamEvent) bool { return e.GetResumed() != nil }
+	r := g.open(box(320, 180, 5))
+	r.video()
+	o.k.forget()
+	for range 3 {
+		must(t, o.Mute(g.ctx, cam, true))
+		r.event(paused)
+		must(t, o.Mute(g.ctx, cam, false))
+		r.event(resumed)
+		r.video()
+	}
+	for _, m := range o.k.all() {
+		if m.GetWantedTrack() != nil {
+			t.Errorf("told %v though nothing has changed", m)
+		}
+	}
+	must(t, o.Mute(g.ctx, cam, true))
+	r.event(paused)
+	r.cancel()
+	o.says("alice", camera, "nothing")
+	for o.sends("alice", camera) {
+		mustTick(t, g)
+	}
+	sent := cam.Packets()
+	must(t, o.Mute(g.ctx, cam, false))
+	if track := g.listed("call")["alice SOURCE_CAMERA"]; track.GetPublication().GetMuted() || cam.Packets() != sent {
+		t.Errorf("%v, and %d packets of what nobody wants", track, cam.Packets()-sent)
+	}
+
+	must(t, o.Mute(g.ctx, cam, true))
+	again := g.open(box(320, 0, 0))
+	o.says("alice", camera, "320×0@0")
+	again.event(paused)
+	must(t, o.Mute(g.ctx, cam, false))
+	again.event(resumed)
+	if v := again.video(); !shows(v, clips.AliceCamera()) {
+		t.Errorf("the picture is another: %v", v.GetInfo())
+	}
+	if got, want := o.history("alice", camera), "[nothing 320×180@5 nothing 320×0@0]"; got != want {
+		t.Errorf("told %v, want %v", got, want)
+	}
 }

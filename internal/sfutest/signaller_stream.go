@@ -206,17 +206,22 @@ func (c *signalStream) ask(ctx context.Context, r *penstockv1.SignalRequest) (*p
 	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, err
 	}
+	var m *penstockv1.SignalResponse
 	select {
-	case m := <-reply:
-		if e := m.GetError(); e != nil {
-			return nil, status.Error(codes.Code(e.GetCode()), e.GetReason()+": "+e.GetMessage()) //nolint:gosec // a gRPC code
-		}
-		return m, nil
+	case m = <-reply:
 	case <-c.done:
-		return nil, fmt.Errorf("the Signal stream ended: %w", c.err)
+		select {
+		case m = <-reply: // It was the last that came.
+		default:
+			return nil, fmt.Errorf("the Signal stream ended: %w", c.err)
+		}
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
+	if e := m.GetError(); e != nil {
+		return nil, status.Error(codes.Code(e.GetCode()), e.GetReason()+": "+e.GetMessage()) //nolint:gosec // a gRPC code
+	}
+	return m, nil
 }
 
 // receive hands out replies, and all else to hear, until the stream ends.
