@@ -53,6 +53,8 @@ func TestTrackNotBeforeLeavesOutWhatIsOld(t *testing.T) {
 	joined.Close()
 	alone := subscribe(t, track, Request{NotBefore: since})
 	joined = subscribe(t, track, Request{NotBefore: since})
+	later := since.Add(time.Nanosecond)
+	strict := subscribe(t, track, Request{Queue: patient, NotBefore: later})
 	next := f.feed()
 	if next.KeyFrame || !key.KeyFrame {
 		t.Fatal("the clip has its key frames elsewhere")
@@ -64,6 +66,9 @@ func TestTrackNotBeforeLeavesOutWhatIsOld(t *testing.T) {
 		}
 	}
 	for !f.feed().KeyFrame {
+	}
+	if got := frame(t, strict); got.Received.Before(later) || got.Sequence != 1 {
+		t.Errorf("the first picture is %+v", got)
 	}
 	got := frame(t, encoded)
 	if !got.KeyFrame || got.Received.Before(since) || got.Sequence != 1 {
