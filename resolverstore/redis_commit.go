@@ -12,7 +12,7 @@ import (
 )
 
 // errRetired says that a replica is no longer the session's: take the one that is.
-var errRetired = errors.New("the replica is out of use")
+var errRetired = fmt.Errorf("the replica is out of use: %w", ErrUnavailable)
 
 // maxAttempts bounds how often a change is made again because another came before it.
 const maxAttempts = 64
@@ -215,34 +215,44 @@ func (s *Redis) adopt(ctx context.Context, r *replica, before version, st *state
 		}
 		r.install(st, v, true)
 	case v.n >= r.version.n:
-		if r.owns() && st.record.Fence == r.record.Fence {
-			lost = lostMedia(r.call, st.call)
+		if r.owns() && st.record.Fence == r.record.Fence && st.record.State != SessionEnded {
+			lost = lostMedia(r.call, st.call, s.now())
 		}
 		r.install(st, v, false)
 	}
 	r.mu.Unlock()
-	if len(lost) > 0 {
-		go_ := func() {
+	if len(lost) > 0 && s.enter() {
+		go func() {
 			defer s.leave()
-			_, _ = s.update(s.ctx, r, true, func(st *state, now time.Time) error {
-				return st.call.applyMedia(MediaDiff{Put: lost}, now)
-			})
-		}
-		if s.enter() {
-			go go_()
-		}
+			s.putBack(r, st.record.Fence, lost)
+		}()
 	}
 	return nil
 }
 
-// lostMedia returns the media that the owner received and that are not stored: only it tells of media, so they were lost.
-func lostMedia(held, stored *call) (lost []Media) {
+// lostMedia returns the media that the owner received and that are not stored: only it tells of media, so they were lost, unless
+// they waited for so long that another pod may have forgotten them.
+func lostMedia(held, stored *call, now time.Time) (lost []Media) {
 	for id, m := range held.media {
-		if stored.media[id] == nil && m.track != nil && !stored.dead.has(id) {
+		waits := m.track != nil || now.Before(m.since.Add(held.cfg.PendingTTL))
+		if stored.media[id] == nil && waits && !stored.dead.has(id) {
 			lost = append(lost, m.Media)
 		}
 	}
 	return lost
+}
+
+// putBack writes media again that were lost, as the owner that f says.
+func (s *Redis) putBack(r *replica, f Fence, lost []Media) {
+	_, err := s.update(s.ctx, r, true, open(func(st *state, now time.Time) error {
+		if err := st.fenced(f); err != nil {
+			return err
+		}
+		return st.call.applyMedia(MediaDiff{Put: lost}, now)
+	}))
+	if err != nil {
+		s.cfg.Logger.Debug("lost media not written again", "session", r.key.ID, "error", err)
+	}
 }
 
 // notStored does what is to be done about a session that is held here and not stored: the owner writes it again, others wait for

@@ -102,18 +102,13 @@ func (s *Redis) created(ctx context.Context, st state, v version) Session {
 	r := newReplica(s, st.record.Key)
 	fence := st.record.Fence
 	r.mine, r.owned = &fence, true
-	s.mu.Lock()
-	old, closed := s.replicas[r.key], s.closed
-	s.mu.Unlock()
-	if old != nil {
-		s.retire(old, ErrSessionEnded)
-	}
 	r.mu.Lock()
 	r.install(&st, v, false)
 	rec := r.state.snapshot()
 	r.mu.Unlock()
 	s.mu.Lock()
-	if closed = closed || s.closed; !closed {
+	old, closed := s.replicas[r.key], s.closed
+	if !closed {
 		s.replicas[r.key] = r
 	}
 	s.mu.Unlock()
@@ -121,11 +116,27 @@ func (s *Redis) created(ctx context.Context, st state, v version) Session {
 		s.retire(r, ErrClosed)
 		return rec
 	}
+	if old != nil {
+		s.supersede(old, v)
+	}
 	s.subs.add(r)
 	if err := s.addToIndex(ctx, r.key); err != nil {
 		s.cfg.Logger.Warn("session not in the index; the next sweep adds it", "session", r.key.ID, "error", err)
 	}
 	return rec
+}
+
+// supersede takes a replica out of use whose place another has, of the version given. Who was so fast as to ask for the same session
+// since it was stored asks again; who waits for one that ended is told so.
+func (s *Redis) supersede(old *replica, v version) {
+	old.mu.Lock()
+	same := !old.loaded || old.version.birth == v.birth
+	old.mu.Unlock()
+	if same {
+		s.retire(old, errRetired)
+		return
+	}
+	s.retire(old, ErrSessionEnded)
 }
 
 // read reads a session without holding it.

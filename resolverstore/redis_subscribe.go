@@ -177,10 +177,13 @@ type link struct {
 	sent   map[string]bool // asked for on the connection that there is
 }
 
+// want says whether a channel is wanted. One that is wanted is always asked for, even if it was left so short a while ago that this was
+// not sent yet: who wants it now waits for a confirmation of its own, and what came meanwhile reached nobody.
 func (l *link) want(channel string, yes bool) {
 	l.mu.Lock()
 	if yes {
 		l.wanted[channel] = true
+		delete(l.sent, channel)
 	} else {
 		delete(l.wanted, channel)
 	}

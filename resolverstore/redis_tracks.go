@@ -53,7 +53,7 @@ func (s *Redis) fresh(ctx context.Context, r *replica) error {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if errors.Is(err, ErrUnavailable) && r.owns() {
+	if errors.Is(err, ErrUnavailable) && !errors.Is(err, errRetired) && r.owns() {
 		return nil
 	}
 	return err
