@@ -41,12 +41,13 @@ type Peer struct {
 	open   map[io.Closer]*turnWatch // the watch is nil for all but TURN
 	tls    map[string]struct{}      // host:port of TURN servers over TLS
 	shared *sharedPort              // nil for sockets of its own
+	kept   map[socketKey]*keptSocket
 }
 
 // NewPeer makes the network of one peer connection. refreshFailed is called, on any goroutine, when a TURN server
 // refuses to refresh; nil is nothing. Leave must be called.
 func (w *Network) NewPeer(ctx context.Context, refreshFailed func(code int)) *Peer {
-	n := &Peer{network: w, open: make(map[io.Closer]*turnWatch)}
+	n := &Peer{network: w, open: make(map[io.Closer]*turnWatch), kept: make(map[socketKey]*keptSocket)}
 	n.refreshFailed = func(code int) {
 		w.relayRefused.Add(1)
 		if refreshFailed != nil {
@@ -136,6 +137,10 @@ func (n *Peer) Abort() {
 	n.closed = true
 	open := n.open
 	n.open = make(map[io.Closer]*turnWatch)
+	for _, k := range n.kept {
+		k.expiry.Stop()
+	}
+	clear(n.kept)
 	n.mu.Unlock()
 	for c, w := range open {
 		if w != nil {
@@ -145,9 +150,13 @@ func (n *Peer) Abort() {
 	}
 }
 
-// ListenUDP opens the socket of a host or server-reflexive candidate.
+// ListenUDP opens the socket of a host or server-reflexive candidate, or gives the one that an ICE restart has left.
 func (n *Peer) ListenUDP(network string, at *net.UDPAddr) (transport.UDPConn, error) {
-	return n.listen(network, at, nil)
+	s, err := n.hostSocket(network, at)
+	if err != nil {
+		return nil, err // not a nil socket in an interface
+	}
+	return s, nil
 }
 
 func (n *Peer) listen(network string, at *net.UDPAddr, w *turnWatch) (*udpSocket, error) {

@@ -15,7 +15,7 @@ func TestSocketOverflowIsCounted(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := c.(*udpSocket)
+	s := c.(*hostSocket)
 	to, err := net.Dial("udp4", s.LocalAddr().String())
 	if err != nil {
 		t.Fatal(err)
@@ -54,7 +54,7 @@ func TestReceiveBufferIsGranted(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := receiveBufferOf(c.(*udpSocket).UDPConn); got != 100<<10 {
+	if got := receiveBufferOf(c.(*hostSocket).UDPConn); got != 100<<10 {
 		t.Errorf("%d bytes granted, want what was asked for", got)
 	}
 }
