@@ -163,6 +163,7 @@ type viewer struct {
 	witness  *witness
 
 	pictures, wrong, lost int
+	astray                int // followed a loss, and were no key frame
 	last                  *media.Frame
 }
 
@@ -196,6 +197,9 @@ func (v *viewer) next() *media.Frame {
 func (v *viewer) judge(f *media.Frame) {
 	v.pictures++
 	v.lost += int(f.Lost.Frames)
+	if f.Lost.Frames > 0 && !f.KeyFrame {
+		v.astray++
+	}
 	i, sent := v.witness.indexOf(f.RTPTimestamp)
 	if !f.Corrupt && (!sent || sum(f.Payload) != v.ref.pictures[i]) {
 		v.wrong++
