@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/pion/sdp/v3"
+	"github.com/penstock-media/penstock/rtcpool/internal/offer"
 	"github.com/pion/webrtc/v4"
 )
 
@@ -18,17 +18,17 @@ func (s *Session) contradicts(n *negotiation) error {
 	if p == nil || p.last == nil || n.generation != p.generation || p.state == StateClosed {
 		return nil
 	}
-	before := make(map[string]string, len(p.last.sections))
-	for _, f := range p.last.sections {
-		if f.accepted() {
-			before[f.mid] = f.name.Media
+	before := make(map[string]string, len(p.last.Sections))
+	for _, f := range p.last.Sections {
+		if f.Accepted() {
+			before[f.MID] = f.Name.Media
 		}
 	}
-	for _, f := range n.offer.sections {
-		if was, ok := before[f.mid]; ok && was != f.name.Media {
+	for _, f := range n.offer.Sections {
+		if was, ok := before[f.MID]; ok && was != f.Name.Media {
 			return &SDPError{
-				Where: fmt.Sprintf("m-line %d", f.index),
-				What:  fmt.Sprintf("was of type %q and is of type %q; a media description that is used again needs a new a=mid", was, f.name.Media),
+				Where: fmt.Sprintf("m-line %d", f.Index),
+				What:  fmt.Sprintf("was of type %q and is of type %q; a media description that is used again needs a new a=mid", was, f.Name.Media),
 			}
 		}
 	}
@@ -36,18 +36,18 @@ func (s *Session) contradicts(n *negotiation) error {
 }
 
 // apply gives an offer to pion and sets its answer. The step is named for the error.
-func (p *peer) apply(o *offer) (step string, err error) {
-	p.keepPauses(o)
+func (p *peer) apply(o *offer.Offer) (step string, err error) {
+	o.KeepPauses(p.sourceLines)
 	p.limitCandidates(o)
-	text, err := o.sdp()
+	text, err := o.SDP()
 	if err != nil {
 		return "writing the offer", err
 	}
-	if p.last != nil && p.last.ufrag != o.ufrag { // ICE restarts, and gathers anew
+	if p.last != nil && p.last.Ufrag != o.Ufrag { // ICE restarts, and gathers anew
 		p.renewServers()
 		p.gathered.take()
 	}
-	before := p.strays.offered.Swap(o.sources)
+	before := p.strays.offered.Swap(o.Sources)
 	defer func() {
 		if err != nil {
 			p.strays.offered.Store(before)
@@ -63,7 +63,7 @@ func (p *peer) apply(o *offer) (step string, err error) {
 	if err := p.pc.SetLocalDescription(answer); err != nil {
 		return "applying the answer", err
 	}
-	p.noteSources(o)
+	p.sourceLines = o.SourceLines()
 	return "", nil
 }
 
@@ -84,9 +84,9 @@ func (s *Session) unwedge(p *peer) error {
 // rehearse tries an offer on a peer connection that is thrown away. pion finds some faults only when it has taken half of an
 // offer, and takes nothing back: a connection with running streams must not learn of them first.
 // What is tried has no candidates, opens no socket and sends nothing.
-func (p *Pool) rehearse(o *offer) (err error) {
-	engine := &webrtc.MediaEngine{}
-	if err := errors.Join(registerCodecs(engine), registerExtensions(engine)); err != nil {
+func (p *Pool) rehearse(o *offer.Offer) (err error) {
+	engine, err := offer.NewMediaEngine()
+	if err != nil {
 		return err
 	}
 	n := p.network.NewPeer(context.Background(), nil)
@@ -102,7 +102,7 @@ func (p *Pool) rehearse(o *offer) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, pc.GracefulClose()) }()
-	text, err := o.withoutCandidates().sdp()
+	text, err := o.WithoutCandidates().SDP()
 	if err != nil {
 		return err
 	}
@@ -111,21 +111,4 @@ func (p *Pool) rehearse(o *offer) (err error) {
 	}
 	_, err = pc.CreateAnswer(nil)
 	return err
-}
-
-// withoutCandidates returns a copy of the offer for pion.
-func (o *offer) withoutCandidates() *offer {
-	desc := *o.desc
-	desc.MediaDescriptions = nil
-	for _, m := range o.desc.MediaDescriptions {
-		bare := *m
-		bare.Attributes = nil
-		for _, a := range m.Attributes {
-			if a.Key != sdp.AttrKeyCandidate && a.Key != sdp.AttrKeyEndOfCandidates {
-				bare.Attributes = append(bare.Attributes, a)
-			}
-		}
-		desc.MediaDescriptions = append(desc.MediaDescriptions, &bare)
-	}
-	return &offer{desc: &desc}
 }

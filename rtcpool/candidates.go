@@ -2,18 +2,15 @@ package rtcpool
 
 import (
 	"context"
-	"slices"
 	"strings"
 
 	"github.com/penstock-media/penstock/rtcpool/internal/network"
-	"github.com/pion/ice/v4"
-	"github.com/pion/sdp/v3"
+	"github.com/penstock-media/penstock/rtcpool/internal/offer"
 	"github.com/pion/webrtc/v4"
 )
 
 // Bounds on what a peer can make us keep.
 const (
-	maxCandidateBytes  = 1024
 	maxKeptCandidates  = 256 // of one generation
 	maxKeptGenerations = 4
 	maxUsedUfrags      = 256
@@ -76,7 +73,7 @@ func (s *Session) addCandidate(generation uint64, c Candidate) CandidateResult {
 		return CandidateDropped
 	case p == nil || generation > p.generation || p.last == nil:
 		return s.keep(generation, c)
-	case ufrag == "" || ufrag == p.last.ufrag:
+	case ufrag == "" || ufrag == p.last.Ufrag:
 		return p.addCandidate(c)
 	}
 	if _, used := p.usedUfrags[ufrag]; used {
@@ -96,7 +93,7 @@ func (s *Session) keep(generation uint64, c Candidate) CandidateResult {
 func (s *Session) addKept(p *peer) {
 	for _, c := range s.kept.take(p.generation) {
 		result := CandidateIgnored
-		if ufrag, ok := readCandidate(c); ok && (ufrag == "" || ufrag == p.last.ufrag) {
+		if ufrag, ok := readCandidate(c); ok && (ufrag == "" || ufrag == p.last.Ufrag) {
 			result = p.addCandidate(c)
 		}
 		s.pool.stats.candidates[result].Add(1)
@@ -105,7 +102,7 @@ func (s *Session) addKept(p *peer) {
 
 func (p *peer) addCandidate(c Candidate) CandidateResult {
 	if r, ok := network.ReadRemote(c.Candidate); ok && r.Name != "" {
-		if p.session.resolveNames(p.generation, p.last.ufrag, []string{c.Candidate}) == 0 {
+		if p.session.resolveNames(p.generation, p.last.Ufrag, []string{c.Candidate}) == 0 {
 			return CandidateIgnored
 		}
 		return CandidateKept
@@ -132,36 +129,17 @@ func (p *peer) remote(value string) bool {
 }
 
 // limitCandidates leaves out of an offer the candidates that are too many.
-func (p *peer) limitCandidates(o *offer) {
-	if p.last == nil || p.last.ufrag != o.ufrag {
+func (p *peer) limitCandidates(o *offer.Offer) {
+	if p.last == nil || p.last.Ufrag != o.Ufrag {
 		clear(p.remotes)
 	}
-	for _, m := range o.desc.MediaDescriptions {
-		m.Attributes = slices.DeleteFunc(m.Attributes, func(a sdp.Attribute) bool {
-			return a.Key == sdp.AttrKeyCandidate && !p.remote(a.Value)
-		})
-	}
+	o.FilterCandidates(p.remote)
 }
 
-// readCandidate tells whether ICE understands a candidate, and the username fragment that it names, if any. The empty
-// candidate is end-of-candidates.
+// readCandidate tells whether ICE understands a candidate, and the username fragment that it names, if any.
 func readCandidate(c Candidate) (ufrag string, ok bool) {
 	if c.UsernameFragment != nil {
 		ufrag = *c.UsernameFragment
 	}
-	value := strings.TrimPrefix(c.Candidate, "candidate:")
-	if value == "" {
-		return ufrag, true
-	}
-	if len(c.Candidate) > maxCandidateBytes || !usableCandidate(value) {
-		return "", false
-	}
-	parsed, err := ice.UnmarshalCandidate(value)
-	if err != nil {
-		return "", false
-	}
-	if extension, found := parsed.GetExtension("ufrag"); found {
-		ufrag = extension.Value
-	}
-	return ufrag, true
+	return offer.ReadCandidate(c.Candidate, ufrag)
 }

@@ -148,17 +148,6 @@ func TestS5_KeptCandidatesAreBounded(t *testing.T) {
 	}
 }
 
-func FuzzReadCandidate(f *testing.F) {
-	for _, seed := range []string{"", "candidate:", "candidate:1 1 udp 2130706431 127.0.0.1 9 typ host ufrag abcd", "candidate:1 1 tcp 1 ::1 9 typ host tcptype active", "a=candidate:x"} {
-		f.Add(seed)
-	}
-	f.Fuzz(func(t *testing.T, text string) {
-		if _, ok := readCandidate(Candidate{Candidate: text}); ok && len(text) > maxCandidateBytes+len("candidate:") {
-			t.Errorf("%d bytes are accepted", len(text))
-		}
-	})
-}
-
 // Candidates of an ICE restart may overtake it: they are kept by its username fragment, and added when it comes.
 func TestS5_CandidatesBeforeTheRestartAreAdded(t *testing.T) {
 	p := newTestPool(t, nil)

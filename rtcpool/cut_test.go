@@ -5,7 +5,7 @@ import (
 	"time"
 
 	"github.com/penstock-media/penstock/media"
-	"github.com/pion/sdp/v3"
+	"github.com/penstock-media/penstock/rtcpool/internal/offer"
 )
 
 func TestS10_CutKeepsOutWhatIsOfTheOwnerBefore(t *testing.T) {
@@ -76,67 +76,18 @@ func TestS11_WhichNamesAreOfOneTrack(t *testing.T) {
 		"a track id is added":  {msid{"s", ""}, msid{"s", "t"}, true},
 		"a stream is added":    {msid{"", "t"}, msid{"s", "t"}, true},
 	} {
-		e := &entry{facts: section{kind: media.KindVideo, sending: true, streamID: c.was.stream, trackID: c.was.track, ssrcs: []uint32{7}}}
-		f := section{kind: media.KindVideo, sending: true, streamID: c.is.stream, trackID: c.is.track, ssrcs: []uint32{7}}
+		e := &entry{facts: offer.Section{Kind: media.KindVideo, Sending: true, StreamID: c.was.stream, TrackID: c.was.track, SSRCs: []uint32{7}}}
+		f := offer.Section{Kind: media.KindVideo, Sending: true, StreamID: c.is.stream, TrackID: c.is.track, SSRCs: []uint32{7}}
 		if got := e.goesOn(&f); got != c.same {
 			t.Errorf("%s: %v", name, got)
 		}
-		f.ssrcs = []uint32{8}
+		f.SSRCs = []uint32{8}
 		if got := e.goesOn(&f); got != (c.was == c.is) {
 			t.Errorf("%s, on another source: %v", name, got)
 		}
-		f.sending = false
+		f.Sending = false
 		if !e.goesOn(&f) {
 			t.Errorf("%s: a pause ends it", name)
-		}
-	}
-}
-
-// TestPausesAreKeptFromPion looks at what pion is told of a pause, and at the answer.
-func TestPausesAreKeptFromPion(t *testing.T) {
-	const sources = "a=ssrc-group:FID 11 12\r\na=ssrc:11 cname:x\r\na=ssrc:12 cname:x\r\n"
-	attributes := func(o *offer, key string) (out []string) {
-		for _, m := range o.desc.MediaDescriptions {
-			for _, a := range m.Attributes {
-				if a.Key == key {
-					out = append(out, a.Value)
-				}
-			}
-		}
-		return out
-	}
-	parse := func(section string) *offer {
-		t.Helper()
-		o, err := parseOffer(offerOf(section), defaultMaxSDPBytes)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return o
-	}
-	p := &peer{}
-	first := parse(videoSection + sources)
-	p.keepPauses(first)
-	p.noteSources(first)
-	for range 3 { // it is remembered from pause to pause
-		o := parse(videoSection + "a=inactive\r\n")
-		p.keepPauses(o)
-		if got := attributes(o, sdp.AttrKeySSRC); len(got) != 2 || len(attributes(o, sdp.AttrKeySSRCGroup)) != 1 || len(attributes(o, directionInactive)) != 0 ||
-			len(attributes(o, "sendonly")) != 1 {
-			t.Errorf("pion is told %q, inactive %d", got, len(attributes(o, directionInactive)))
-		}
-		if _, declared := o.sources.declared[11]; !declared || len(o.sources.declared) != 2 {
-			t.Errorf("declared: %v", o.sources.declared)
-		}
-		p.noteSources(o)
-	}
-	for line, want := range map[string]int{"a=ssrc:11 cname:x": 1, "a=ssrc-group:FID 1 2": 2, "a=ssrc-group:": 0, "a=ssrc:x y": 0} {
-		var a sdp.Attribute
-		a.Key, a.Value = line[2:6], line[7:]
-		if line[6] == '-' {
-			a.Key, a.Value = sdp.AttrKeySSRCGroup, line[len("a=ssrc-group:"):]
-		}
-		if got := sourcesOf(a); len(got) != want {
-			t.Errorf("%s names %v", line, got)
 		}
 	}
 }

@@ -3,6 +3,8 @@ package rtcpool
 import (
 	"errors"
 	"fmt"
+
+	"github.com/penstock-media/penstock/rtcpool/internal/offer"
 )
 
 var (
@@ -42,6 +44,18 @@ func (e *SDPError) Error() string {
 
 // Unwrap returns the cause.
 func (e *SDPError) Unwrap() error { return e.Err }
+
+// offerError gives what is wrong with an offer its public name.
+func offerError(err error) error {
+	var bad *offer.Error
+	switch {
+	case errors.As(err, &bad):
+		return (*SDPError)(bad)
+	case errors.Is(err, offer.ErrNoMedia):
+		return fmt.Errorf("offer without an m= line: %w", ErrNoMedia)
+	}
+	return err
+}
 
 // NegotiationError means that an offer parsed but could not be applied. What runs goes on.
 type NegotiationError struct {

@@ -268,7 +268,7 @@ func (f *feedback) measurePath(readers []*reader) {
 	}
 	_, timeout := f.roundTrip.estimate()
 	for _, r := range readers {
-		if e := r.sink.Load(); e != nil && e.feedback().nack {
+		if e := r.sink.Load(); e != nil && e.feedback().NACK {
 			r.mu.Lock()
 			patience := patienceOn(r.repair.tolerance(), timeout, r.kind)
 			r.repair.patience = patience

@@ -30,7 +30,7 @@ func (k keyFrameRequest) packet(sender uint32) rtcp.Packet {
 func (e *entry) requestKeyFrame() {
 	stats := e.peer.stats()
 	terms := e.feedback()
-	if !terms.pli && !terms.fir {
+	if !terms.PLI && !terms.FIR {
 		stats.keyFrameRequestsUnknown.Add(1)
 		return
 	}
@@ -44,7 +44,7 @@ func (e *entry) requestKeyFrame() {
 		stats.keyFrameRequestsHeld.Add(1)
 		return
 	}
-	k := keyFrameRequest{ssrc: ssrc, fir: !terms.pli}
+	k := keyFrameRequest{ssrc: ssrc, fir: !terms.PLI}
 	if k.fir {
 		k.seq = uint8(e.fullIntra.Add(1)) //nolint:gosec // the wrap is wanted
 	}

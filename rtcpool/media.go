@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/penstock-media/penstock/media"
+	"github.com/penstock-media/penstock/rtcpool/internal/offer"
 )
 
 // entry is one received media: a media description for as long as it belongs to the same sender.
@@ -14,7 +15,7 @@ import (
 type entry struct {
 	id     string
 	peer   *peer
-	facts  section
+	facts  offer.Section
 	born   time.Time
 	codecs [128]media.Codec // by payload type
 	track  *media.Track
@@ -27,15 +28,15 @@ type entry struct {
 
 	declared    atomic.Uint32 // the SSRC that the offer names first, to ask for a key frame before any packet
 	nextRequest atomic.Int64  // when a key frame may be asked for again, since the feedback's start
-	terms       atomic.Pointer[terms]
+	terms       atomic.Pointer[offer.Terms]
 	fullIntra   atomic.Uint32 // how many FIR were sent
 }
 
 // snapshot is what is reported of an entry.
 func (e *entry) snapshot() Media {
 	m := Media{
-		ID: e.id, Generation: e.peer.generation, MID: e.facts.mid, StreamID: e.facts.streamID, TrackID: e.facts.trackID,
-		Kind: e.facts.kind, Active: e.facts.sending, Track: e.track,
+		ID: e.id, Generation: e.peer.generation, MID: e.facts.MID, StreamID: e.facts.StreamID, TrackID: e.facts.TrackID,
+		Kind: e.facts.Kind, Active: e.facts.Sending, Track: e.track,
 	}
 	if seen := e.seen.Load(); seen != 0 {
 		m.SSRC = uint32(seen >> 8) //nolint:gosec // 32 bits were put in
@@ -47,12 +48,15 @@ func (e *entry) snapshot() Media {
 // readFacts compares the media with the offer that was just applied: what goes on is left alone, what now belongs to
 // another sender ends and begins anew.
 func (s *Session) readFacts(p *peer) {
-	negotiated := readTerms(p.pc.LocalDescription())
-	p.feedback.transportCC.Store(uint32(transportCC(negotiated)))
-	var now []*section
-	for i := range p.last.sections {
-		f := &p.last.sections[i]
-		if _, taken := negotiated[f.mid]; taken && f.accepted() && f.kind != media.KindUnknown {
+	var negotiated map[string]*offer.Terms
+	if local := p.pc.LocalDescription(); local != nil {
+		negotiated = offer.ReadTerms(local.SDP)
+	}
+	p.feedback.transportCC.Store(uint32(offer.TransportCC(negotiated)))
+	var now []*offer.Section
+	for i := range p.last.Sections {
+		f := &p.last.Sections[i]
+		if _, taken := negotiated[f.MID]; taken && f.Accepted() && f.Kind != media.KindUnknown {
 			now = append(now, f)
 		}
 	}
@@ -61,20 +65,20 @@ func (s *Session) readFacts(p *peer) {
 		if e.peer != p {
 			return false
 		}
-		return !slices.ContainsFunc(now, func(f *section) bool { return f.mid == e.facts.mid && e.goesOn(f) })
+		return !slices.ContainsFunc(now, func(f *offer.Section) bool { return f.MID == e.facts.MID && e.goesOn(f) })
 	})
 	for _, f := range now {
-		e := s.entryOf(p, f.mid)
+		e := s.entryOf(p, f.MID)
 		switch {
 		case e != nil:
 			e.update(f)
-		case f.sending:
+		case f.Sending:
 			e = s.addEntry(p, f)
 		default:
 			continue // a media description that never sent announces nothing
 		}
 		if e != nil {
-			e.setTerms(negotiated[f.mid])
+			e.setTerms(negotiated[f.MID])
 		}
 	}
 	p.bindReaders(before)
@@ -83,70 +87,70 @@ func (s *Session) readFacts(p *peer) {
 
 // goesOn tells whether a media description still belongs to the same sender: it pauses, or has the msid that it had, or the source,
 // under a new name.
-func (e *entry) goesOn(f *section) bool {
-	if f.kind != e.facts.kind {
+func (e *entry) goesOn(f *offer.Section) bool {
+	if f.Kind != e.facts.Kind {
 		return false
 	}
-	if !f.sending {
+	if !f.Sending {
 		return true
 	}
-	if f.streamID == e.facts.streamID && f.trackID == e.facts.trackID {
+	if f.StreamID == e.facts.StreamID && f.TrackID == e.facts.TrackID {
 		return true
 	}
-	return e.renamed(f) && slices.ContainsFunc(f.ssrcs, func(n uint32) bool { return contains(e.facts.ssrcs, n) })
+	return e.renamed(f) && slices.ContainsFunc(f.SSRCs, func(n uint32) bool { return slices.Contains(e.facts.SSRCs, n) })
 }
 
 // renamed tells whether another msid on the same source can be a new name of the same track: it was nameless, or is, or the track id is
 // kept. Another track id is another track (RFC 8830), whose frames must not be taken for those of this one; without
 // track ids the stream id decides.
-func (e *entry) renamed(f *section) bool {
+func (e *entry) renamed(f *offer.Section) bool {
 	was, is := &e.facts, f
 	switch {
-	case was.streamID == "" && was.trackID == "", is.streamID == "" && is.trackID == "":
+	case was.StreamID == "" && was.TrackID == "", is.StreamID == "" && is.TrackID == "":
 		return true
-	case was.trackID == "" || is.trackID == "":
-		return was.streamID == is.streamID || was.streamID == "" || is.streamID == ""
+	case was.TrackID == "" || is.TrackID == "":
+		return was.StreamID == is.StreamID || was.StreamID == "" || is.StreamID == ""
 	}
-	return was.trackID == is.trackID
+	return was.TrackID == is.TrackID
 }
 
 // update takes over new facts, and tells consumers of a pause. A pause leaves out the msid and the sources (RFC 9429 section 5.2.1): they are remembered.
-func (e *entry) update(f *section) {
+func (e *entry) update(f *offer.Section) {
 	next := *f
-	if !f.sending {
-		if next.streamID == "" && next.trackID == "" {
-			next.streamID, next.trackID = e.facts.streamID, e.facts.trackID
+	if !f.Sending {
+		if next.StreamID == "" && next.TrackID == "" {
+			next.StreamID, next.TrackID = e.facts.StreamID, e.facts.TrackID
 		}
-		if len(next.ssrcs) == 0 {
-			next.ssrcs = e.facts.ssrcs
+		if len(next.SSRCs) == 0 {
+			next.SSRCs = e.facts.SSRCs
 		}
 	}
 	e.facts = next
 	e.declare()
-	e.track.SetPaused(!next.sending, false)
+	e.track.SetPaused(!next.Sending, false)
 }
 
 func (e *entry) declare() {
 	ssrc := uint32(0)
-	if len(e.facts.ssrcs) > 0 {
-		ssrc = e.facts.ssrcs[0]
+	if len(e.facts.SSRCs) > 0 {
+		ssrc = e.facts.SSRCs[0]
 	}
 	e.declared.Store(ssrc)
 }
 
-func (e *entry) setTerms(t *terms) {
+func (e *entry) setTerms(t *offer.Terms) {
 	e.codecs = [128]media.Codec{}
-	for _, c := range t.receive.Codecs {
+	for _, c := range t.Receive.Codecs {
 		e.codecs[c.PayloadType&0x7f] = c.Codec
 	}
 	e.terms.Store(t)
-	e.track.SetParameters(t.receive)
+	e.track.SetParameters(t.Receive)
 }
 
-func (s *Session) addEntry(p *peer, f *section) *entry {
+func (s *Session) addEntry(p *peer, f *offer.Section) *entry {
 	e := &entry{id: s.pool.newMediaID(), peer: p, facts: *f, born: time.Now()}
 	e.track = media.NewTrack(media.TrackConfig{
-		Kind: f.kind, Pool: s.pool.cfg.Decoders, RequestKeyFrame: e.requestKeyFrame,
+		Kind: f.Kind, Pool: s.pool.cfg.Decoders, RequestKeyFrame: e.requestKeyFrame,
 		MaxPicturePixels: s.pool.cfg.MaxPicturePixels, Logger: s.log.With("media", e.id),
 	})
 	e.declare()
@@ -156,7 +160,7 @@ func (s *Session) addEntry(p *peer, f *section) *entry {
 
 func (s *Session) entryOf(p *peer, mid string) *entry {
 	for _, e := range s.entries {
-		if e.peer == p && e.facts.mid == mid {
+		if e.peer == p && e.facts.MID == mid {
 			return e
 		}
 	}
@@ -172,7 +176,7 @@ func (s *Session) removeEntries(gone func(*entry) bool) {
 		for _, r := range e.peer.readers {
 			r.sink.CompareAndSwap(e, nil)
 		}
-		e.peer.retire(e.facts.ssrcs)
+		e.peer.retire(e.facts.SSRCs)
 		reason := media.EndMediaGone
 		if e.peer.ctx.Err() != nil || e.peer.state == StateClosed || s.ctx.Err() != nil {
 			reason = media.EndClosed

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/penstock-media/penstock/rtcpool/internal/offer"
 	"github.com/pion/webrtc/v4"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
@@ -18,13 +19,14 @@ func (s *Session) Negotiate(ctx context.Context, o Offer) (Result, error) {
 	if s.ctx.Err() != nil {
 		return s.droppedClosed(), nil
 	}
-	parsed, err := parseOffer(o.SDP, s.pool.cfg.MaxSDPBytes)
+	parsed, err := offer.Parse(o.SDP, s.pool.cfg.MaxSDPBytes)
 	if err != nil {
 		s.pool.stats.failed.Add(1)
-		return Result{}, err
+		return Result{}, offerError(err)
 	}
-	s.pool.judgeOffer(parsed)
-	return s.submit(ctx, &negotiation{ctx: ctx, generation: o.Generation, offer: parsed, trickle: o.Trickle})
+	n := &negotiation{ctx: ctx, generation: o.Generation, offer: parsed, trickle: o.Trickle}
+	n.named, n.remotes = s.pool.judgeOffer(parsed)
+	return s.submit(ctx, n)
 }
 
 // RestartICE answers a remote ICE restart that came without an offer (RFC 9725 section 4.3.3): new remote credentials
@@ -36,13 +38,13 @@ func (s *Session) RestartICE(ctx context.Context, ufrag, pwd string, candidates 
 	var values []string
 	for _, c := range candidates {
 		value := strings.TrimPrefix(c.Candidate, "candidate:")
-		if value != "" && usableCandidate(value) && len(values) < maxOfferCandidates {
+		if value != "" && offer.UsableCandidate(value) && len(values) < offer.MaxCandidates {
 			values = append(values, value)
 		}
 	}
-	r := &restart{ufrag: ufrag, pwd: pwd}
-	r.candidates, r.named, _ = s.pool.network.Judge(values)
-	return s.submit(ctx, &negotiation{ctx: ctx, restart: r})
+	n := &negotiation{ctx: ctx, restart: &restart{ufrag: ufrag, pwd: pwd}}
+	n.restart.candidates, n.named, _ = s.pool.network.Judge(values)
+	return s.submit(ctx, n)
 }
 
 // validCredentials checks ice-ufrag and ice-pwd (RFC 8839 section 5.4).
@@ -128,7 +130,7 @@ func (s *Session) beginNegotiation(n *negotiation) {
 		s.fail(n, "comparing with the offer before", err)
 		return
 	}
-	if len(n.offer.desc.MediaDescriptions) == 0 {
+	if len(n.offer.Desc.MediaDescriptions) == 0 {
 		s.refuseAll(n)
 		return
 	}
@@ -160,10 +162,10 @@ func (s *Session) beginNegotiation(n *negotiation) {
 // beginRestart turns a restart into the last offer with new credentials.
 func (s *Session) beginRestart(n *negotiation) error {
 	p := s.current
-	if p == nil || p.last == nil || len(p.last.desc.MediaDescriptions) == 0 || p.state == StateClosed {
+	if p == nil || p.last == nil || len(p.last.Desc.MediaDescriptions) == 0 || p.state == StateClosed {
 		return ErrNoOffer
 	}
-	next, err := p.last.withCredentials(n.restart.ufrag, n.restart.pwd, n.restart.candidates, n.restart.named)
+	next, err := p.last.WithCredentials(n.restart.ufrag, n.restart.pwd, n.restart.candidates)
 	if err != nil {
 		return err
 	}
@@ -182,11 +184,11 @@ func (s *Session) judged(n *negotiation) bool {
 		return true
 	case p.last == nil || p.state == StateClosed:
 		return false
-	case p.answer != nil && n.offer.hash == p.last.hash:
+	case p.answer != nil && n.offer.Hash == p.last.Hash:
 		s.pool.stats.repeated.Add(1)
 		s.repeat(n, p)
 		return true
-	case n.offer.sameOrigin(p.last) && n.offer.origin.SessionVersion < p.last.origin.SessionVersion:
+	case n.offer.SameOrigin(p.last) && n.offer.Origin.SessionVersion < p.last.Origin.SessionVersion:
 		s.drop(n, DropSuperseded)
 		return true
 	}
@@ -211,10 +213,10 @@ func (s *Session) peerFor(n *negotiation) (*peer, error) {
 		if err := s.unwedge(p); err != nil {
 			return nil, err
 		}
-		n.offer.keepCandidates(p.net.Admit(n.offer.candidates()))
+		n.offer.KeepCandidates(p.net.Admit(n.offer.Candidates()))
 		return p, nil
 	}
-	return s.newPeer(n.generation, n.offer.remotes)
+	return s.newPeer(n.generation, n.remotes)
 }
 
 // fail answers with an error. What runs goes on.
@@ -231,13 +233,13 @@ func (s *Session) fail(n *negotiation, step string, err error) {
 // applied takes note of what an applied offer says, and lets the answer wait for the local candidates.
 func (s *Session) applied(n *negotiation, p *peer) {
 	n.peer = p
-	if p.last != nil && p.last.ufrag != n.offer.ufrag && len(p.usedUfrags) < maxUsedUfrags {
-		p.usedUfrags[p.last.ufrag] = struct{}{}
+	if p.last != nil && p.last.Ufrag != n.offer.Ufrag && len(p.usedUfrags) < maxUsedUfrags {
+		p.usedUfrags[p.last.Ufrag] = struct{}{}
 	}
 	p.last, p.answer = n.offer, nil
 	s.readFacts(p)
 	s.addKept(p)
-	s.resolveNames(p.generation, n.offer.ufrag, n.offer.named)
+	s.resolveNames(p.generation, n.offer.Ufrag, n.named)
 	if s.current.state != StateConnected {
 		s.graceRuns = false
 		s.startGrace()
@@ -270,12 +272,12 @@ func (s *Session) finishNegotiation() {
 		s.fail(n, "reading the answer", webrtc.ErrConnectionClosed)
 		return
 	}
-	text, rejected, err := buildAnswer(n.offer, local.SDP)
+	text, rejected, err := offer.BuildAnswer(n.offer, local.SDP)
 	if err != nil {
 		s.fail(n, "writing the answer", err)
 		return
 	}
-	a := &Answer{SDP: text, Generation: n.generation, CandidatesComplete: gatheringComplete(text), Rejected: rejected}
+	a := &Answer{SDP: text, Generation: n.generation, CandidatesComplete: offer.GatheringComplete(text), Rejected: rejectedMedia(rejected)}
 	n.peer.answer = a
 	n.peer.trickle.on = n.trickle
 	n.peer.trickle.answered(text)
@@ -290,18 +292,26 @@ func (s *Session) finishNegotiation() {
 // refuseAll answers an offer of which nothing can be taken. pion has no part in it. Of the current generation it takes
 // away all media; the connection stays for what is offered next.
 func (s *Session) refuseAll(n *negotiation) {
-	text, rejected, err := buildAnswer(n.offer, "")
+	text, rejected, err := offer.BuildAnswer(n.offer, "")
 	if err != nil {
 		s.fail(n, "writing the answer", err)
 		return
 	}
-	a := &Answer{SDP: text, Generation: n.generation, CandidatesComplete: true, Rejected: rejected}
+	a := &Answer{SDP: text, Generation: n.generation, CandidatesComplete: true, Rejected: rejectedMedia(rejected)}
 	if p := s.current; p != nil && n.generation == p.generation && p.state != StateClosed {
-		n.offer.ufrag = p.last.ufrag // ICE goes on as it was
+		n.offer.Ufrag = p.last.Ufrag // ICE goes on as it was
 		p.last, p.answer = n.offer, a
 		s.removeEntries(func(e *entry) bool { return e.peer == p })
 		s.report()
 	}
 	s.pool.stats.answered.Add(1)
 	n.answer(outcome{result: Result{Answer: a}})
+}
+
+func rejectedMedia(list []offer.Rejected) []RejectedMedia {
+	var out []RejectedMedia
+	for _, r := range list {
+		out = append(out, RejectedMedia(r))
+	}
+	return out
 }

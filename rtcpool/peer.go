@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/penstock-media/penstock/rtcpool/internal/network"
-	"github.com/pion/sdp/v3"
+	"github.com/penstock-media/penstock/rtcpool/internal/offer"
 	"github.com/pion/webrtc/v4"
 )
 
@@ -24,20 +24,19 @@ type peer struct {
 	work       sync.WaitGroup // readers
 	feedback   *feedback
 
-	state      State
-	last       *offer  // applied; nil before the first
-	answer     *Answer // of last; nil while it gathers
-	gathered   localCandidates
-	trickle    trickle
-	restart    Restart // what was asked for last; the zero value when all is well
-	readers    []*reader
-	strays     *strays
-	retired    []uint32 // sources of media that are gone; the last maxRetired
-	usedUfrags map[string]struct{}
-	remotes    map[string]struct{} // remote candidates since the last ICE restart
-	// sourceLines are the a=ssrc and a=ssrc-group lines by mid, of the last offer applied, those of paused media included.
-	sourceLines map[string][]sdp.Attribute
-	flowWanted  int // how many media must flow before the older generation is let go
+	state       State
+	last        *offer.Offer // applied; nil before the first
+	answer      *Answer      // of last; nil while it gathers
+	gathered    localCandidates
+	trickle     trickle
+	restart     Restart // what was asked for last; the zero value when all is well
+	readers     []*reader
+	strays      *strays
+	retired     []uint32 // sources of media that are gone; the last maxRetired
+	usedUfrags  map[string]struct{}
+	remotes     map[string]struct{} // remote candidates since the last ICE restart
+	sourceLines offer.SourceLines   // of the last offer applied
+	flowWanted  int                 // how many media must flow before the older generation is let go
 }
 
 // newPeer makes the peer connection of a generation.

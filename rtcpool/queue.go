@@ -1,15 +1,22 @@
 package rtcpool
 
-import "context"
+import (
+	"context"
+	"net/netip"
+
+	"github.com/penstock-media/penstock/rtcpool/internal/offer"
+)
 
 // maxWaiting bounds the offers of one session that wait their turn.
 const maxWaiting = 64
 
 // negotiation is one offer on its way to an answer.
 type negotiation struct {
-	ctx        context.Context // the caller's; not heeded once the negotiation has begun
-	generation uint64          // as asked: 0 is the current one
-	offer      *offer          // nil for an ICE restart
+	ctx        context.Context  // the caller's; not heeded once the negotiation has begun
+	generation uint64           // as asked: 0 is the current one
+	offer      *offer.Offer     // nil for an ICE restart
+	named      []string         // candidates whose mDNS name must be resolved first
+	remotes    []netip.AddrPort // of the UDP candidates
 	restart    *restart
 	trickle    bool
 	reply      chan outcome // of capacity 1
@@ -24,7 +31,6 @@ type negotiation struct {
 type restart struct {
 	ufrag, pwd string
 	candidates []string
-	named      []string // whose mDNS name must be resolved first
 }
 
 type outcome struct {
@@ -75,8 +81,8 @@ func nextOf(waiting []*negotiation) int {
 		if first.offer == nil || n.offer == nil {
 			continue
 		}
-		if n.generation == first.generation && n.offer.sameOrigin(first.offer) &&
-			n.offer.origin.SessionVersion < first.offer.origin.SessionVersion {
+		if n.generation == first.generation && n.offer.SameOrigin(first.offer) &&
+			n.offer.Origin.SessionVersion < first.offer.Origin.SessionVersion {
 			best = i
 		}
 	}

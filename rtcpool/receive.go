@@ -11,6 +11,7 @@ import (
 
 	"github.com/penstock-media/penstock/media"
 	"github.com/penstock-media/penstock/rtcpool/internal/network"
+	"github.com/penstock-media/penstock/rtcpool/internal/offer"
 )
 
 // reader reads one source into the media that it belongs to.
@@ -64,11 +65,11 @@ func (s *Session) sinkOf(r *reader) *entry {
 		return s.sinkOfStray(r)
 	}
 	e := s.entryOf(r.peer, r.mid())
-	if e == nil || e.facts.kind != r.kind {
+	if e == nil || e.facts.Kind != r.kind {
 		return nil
 	}
 	ssrc := uint32(r.source.SSRC())
-	if r.source.RID() == "" && len(e.facts.ssrcs) > 0 && !contains(e.facts.ssrcs, ssrc) {
+	if r.source.RID() == "" && len(e.facts.SSRCs) > 0 && !slices.Contains(e.facts.SSRCs, ssrc) {
 		return nil // of the sender who had the media description before
 	}
 	for _, other := range r.peer.readers {
@@ -156,7 +157,7 @@ func (r *reader) account(e *entry, raw []byte, received time.Time) {
 	now := received.Sub(f.start)
 	seq := binary.BigEndian.Uint16(raw[2:4])
 	r.mu.Lock()
-	r.repair.separate = e.feedback().separate
+	r.repair.separate = e.feedback().Separate
 	pt := raw[1] & 0x7f
 	if pt != r.payloadType || r.rate == 0 {
 		r.payloadType, r.rate = pt, e.clockRate(pt)
@@ -164,7 +165,7 @@ func (r *reader) account(e *entry, raw []byte, received time.Time) {
 	r.reception.packet(seq, binary.BigEndian.Uint32(raw[4:8]), r.rate, now)
 	r.repair.carries(pt, seq)
 	opened, repaired := r.repair.received(seq, now)
-	opened = opened && e.feedback().nack
+	opened = opened && e.feedback().NACK
 	ask := now + r.repair.tolerance()
 	if due := r.nackDue.Load(); opened && (due == 0 || due > int64(ask)) {
 		r.nackDue.Store(int64(ask))
@@ -183,11 +184,11 @@ func (r *reader) account(e *entry, raw []byte, received time.Time) {
 func (r *reader) tellArrival(e *entry, raw []byte, profile uint16, extensions []byte, received time.Time) {
 	f, terms := r.peer.feedback, e.feedback()
 	now := received.Sub(f.start)
-	if number := extension(profile, extensions, terms.transportCC); len(number) == 2 {
+	if number := extension(profile, extensions, terms.TransportCC); len(number) == 2 {
 		f.arrived(binary.BigEndian.Uint32(raw[8:12]), binary.BigEndian.Uint16(number), now)
 	}
-	if terms.remb {
-		f.estimate(extension(profile, extensions, terms.absSendTime), len(raw), now)
+	if terms.REMB {
+		f.estimate(extension(profile, extensions, terms.AbsSendTime), len(raw), now)
 	}
 }
 
@@ -201,7 +202,7 @@ func (r *reader) retransmission(raw []byte, received time.Time) {
 		return
 	}
 	r.tellArrival(e, raw, profile, extensions, received)
-	original, known := e.feedback().original(raw[1])
+	original, known := e.feedback().Original(raw[1])
 	if len(payload) < 2 || !known {
 		r.peer.stats().unwanted.Add(1)
 		return
@@ -245,10 +246,13 @@ func (e *entry) write(packet []byte, received time.Time) {
 	e.track.WriteRTP(packet, received)
 }
 
+// noFeedback is what a sender understands of which nothing is known. Nobody writes to it.
+var noFeedback offer.Feedback
+
 // feedback returns what the sender understands; never nil.
-func (e *entry) feedback() *feedbackTerms {
+func (e *entry) feedback() *offer.Feedback {
 	if t := e.terms.Load(); t != nil {
-		return &t.feedback
+		return &t.Feedback
 	}
 	return &noFeedback
 }
@@ -256,7 +260,7 @@ func (e *entry) feedback() *feedbackTerms {
 // clockRate returns that of a payload type, 0 when it was not negotiated.
 func (e *entry) clockRate(payloadType uint8) uint32 {
 	if t := e.terms.Load(); t != nil {
-		for _, c := range t.receive.Codecs {
+		for _, c := range t.Receive.Codecs {
 			if c.PayloadType == payloadType {
 				return c.ClockRate
 			}

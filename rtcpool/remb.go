@@ -169,7 +169,7 @@ const maxREMBSources = 255
 // rembSources returns the sources to which REMB applies, and how many packets of them were expected and received.
 func rembSources(readers []*reader) (ssrcs []uint32, expected, received uint32) {
 	for _, r := range readers {
-		if e := r.sink.Load(); e == nil || !e.feedback().remb || len(ssrcs) == maxREMBSources {
+		if e := r.sink.Load(); e == nil || !e.feedback().REMB || len(ssrcs) == maxREMBSources {
 			continue
 		}
 		ssrcs = append(ssrcs, uint32(r.source.SSRC()))

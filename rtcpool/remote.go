@@ -1,46 +1,18 @@
 package rtcpool
 
 import (
+	"net/netip"
+
 	"github.com/penstock-media/penstock/rtcpool/internal/network"
-	"github.com/pion/sdp/v3"
+	"github.com/penstock-media/penstock/rtcpool/internal/offer"
 )
 
-// judgeOffer takes out of an offer the candidates that are refused, and those whose name must be resolved first.
-func (p *Pool) judgeOffer(o *offer) {
-	use, named, at := p.network.Judge(o.candidates())
-	o.keepCandidates(use)
-	o.named, o.remotes = named, at
-}
-
-// candidates returns the candidate attributes of an offer.
-func (o *offer) candidates() []string {
-	var out []string
-	for _, m := range o.desc.MediaDescriptions {
-		for _, a := range m.Attributes {
-			if a.Key == sdp.AttrKeyCandidate {
-				out = append(out, a.Value)
-			}
-		}
-	}
-	return out
-}
-
-// keepCandidates takes all but those out of an offer.
-func (o *offer) keepCandidates(values []string) {
-	keep := make(map[string]struct{}, len(values))
-	for _, v := range values {
-		keep[v] = struct{}{}
-	}
-	for _, m := range o.desc.MediaDescriptions {
-		rest := m.Attributes[:0:0]
-		for _, a := range m.Attributes {
-			if _, ok := keep[a.Value]; a.Key == sdp.AttrKeyCandidate && !ok {
-				continue
-			}
-			rest = append(rest, a)
-		}
-		m.Attributes = rest
-	}
+// judgeOffer takes out of an offer the candidates that are refused, and those whose name must be resolved first: named. remotes is where its
+// UDP candidates lead.
+func (p *Pool) judgeOffer(o *offer.Offer) (named []string, remotes []netip.AddrPort) {
+	use, named, remotes := p.network.Judge(o.Candidates())
+	o.KeepCandidates(use)
+	return named, remotes
 }
 
 // namesPerSession bounds the mDNS names that are looked up for one session.

@@ -5,11 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
-	"slices"
 	"strings"
 	"testing"
 
-	"github.com/penstock-media/penstock/media"
 	"github.com/pion/webrtc/v4"
 )
 
@@ -48,28 +46,11 @@ func negotiateText(t *testing.T, text string) (Result, error) {
 	return s.Negotiate(ctx, Offer{SDP: text})
 }
 
-func TestBadOffersAreRefused(t *testing.T) {
-	good := offerOf(audioSection)
-	for name, c := range map[string]struct{ text, what string }{
-		"empty":             {"", "not an SDP"},
-		"prose":             {"hello", "not an SDP"},
-		"broken line":       {good + "hello\r\n", "not an SDP"},
-		"too large":         {good + strings.Repeat("a=x\r\n", 1<<20), "more than the"},
-		"no ufrag":          {strings.ReplaceAll(good, "a=ice-ufrag:abcd\r\n", ""), "ice-ufrag"},
-		"no password":       {strings.ReplaceAll(good, "a=ice-pwd", "a=ice-no"), "ice-pwd"},
-		"no fingerprint":    {strings.ReplaceAll(good, "a=fingerprint:", "a=finger:"), "fingerprint"},
-		"bad fingerprint":   {strings.ReplaceAll(good, "sha-256 ", ""), "fingerprint"},
-		"no mid":            {strings.ReplaceAll(offerOf(audioSection, videoSection), "a=mid:1\r\n", ""), "a=mid"},
-		"too many formats":  {offerOf(strings.Replace(audioSection, " 111", strings.Repeat(" 111", maxFormats+1), 1)), "formats"},
-		"too much work":     {offerOf(strings.Replace(audioSection, " 111", strings.Repeat(" 111", maxFormats), 1) + strings.Repeat("a=x\r\n", 1<<17)), "too many formats"},
-		"same mid twice":    {strings.ReplaceAll(offerOf(audioSection, videoSection), "a=mid:1\r\n", "a=mid:0\r\n"), "same a=mid"},
-		"too many sections": {offerOf(slices.Repeat([]string{audioSection}, maxMediaDescriptions+1)...), "more than the"},
-	} {
-		_, err := negotiateText(t, c.text)
-		var bad *SDPError
-		if !errors.As(err, &bad) || !strings.Contains(err.Error(), c.what) {
-			t.Errorf("%s: %v", name, err)
-		}
+func TestBadOffersHaveErrorsOfTheirOwn(t *testing.T) {
+	var bad *SDPError
+	if _, err := negotiateText(t, strings.ReplaceAll(offerOf(audioSection), "a=mid:0\r\n", "a=mid:"+strings.Repeat("x", 1000)+"\r\n")); !errors.As(err, &bad) ||
+		bad.Where != "m-line 0" || err.Error() != "rtcpool: sdp: m-line 0: its a=mid is too long" {
+		t.Errorf("bad mid: %v", err)
 	}
 	if _, err := negotiateText(t, offerHead); !errors.Is(err, ErrNoMedia) {
 		t.Errorf("no media: %v", err)
@@ -222,37 +203,4 @@ func TestAnswerHasTheFeedbackThatWasOffered(t *testing.T) {
 			t.Errorf("%q in\n%s", not, res.Answer.SDP)
 		}
 	}
-}
-
-func TestReceiveParametersAreRead(t *testing.T) {
-	text := "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111 0\r\na=mid:a\r\na=rtpmap:111 opus/48000/2\r\na=fmtp:111 stereo=1\r\n" +
-		"a=extmap:1 urn:ietf:params:rtp-hdrext:ssrc-audio-level\r\na=extmap:3/recvonly http://www.webrtc.org/experiments/rtp-hdrext/abs-capture-time\r\n"
-	got := readTerms(&webrtc.SessionDescription{SDP: text})["a"].receive
-	if len(got.Codecs) != 2 || got.Codecs[0] != (media.CodecParameters{Codec: media.CodecOpus, PayloadType: 111, ClockRate: 48000, Channels: 2, Fmtp: "stereo=1"}) ||
-		got.Codecs[1].Codec != media.CodecPCMU || got.Codecs[1].ClockRate != 8000 {
-		t.Errorf("codecs: %+v", got.Codecs)
-	}
-	if got.Extensions != (media.HeaderExtensions{AudioLevel: 1, AbsCaptureTime: 3}) {
-		t.Errorf("extensions: %+v", got.Extensions)
-	}
-}
-
-func FuzzParseOffer(f *testing.F) {
-	f.Add(offerOf(audioSection, videoSection, vp9Section, textSection, dataSection))
-	f.Add(offerOf(videoSection + "a=ssrc-group:FID 1 2\r\na=ssrc:1 msid:s t\r\na=ssrc:2 msid:s t\r\na=msid:- t\r\na=candidate:1 1 udp 1 127.0.0.1 9 typ host\r\n"))
-	f.Add(offerHead)
-	f.Add("v=0\nm=audio 9 X 0")
-	f.Fuzz(func(t *testing.T, text string) {
-		o, err := parseOffer(text, 1<<16)
-		if err != nil {
-			return
-		}
-		if len(o.sections) > maxMediaDescriptions || len(o.desc.MediaDescriptions) > len(o.sections) {
-			t.Errorf("%d sections, %d for pion", len(o.sections), len(o.desc.MediaDescriptions))
-		}
-		answer, rejected, err := buildAnswer(o, "")
-		if err != nil || strings.Count("\n"+answer, "\nm=") != len(o.sections) || len(rejected) > len(o.sections) {
-			t.Errorf("%v, %d rejected\n%s", err, len(rejected), answer)
-		}
-	})
 }

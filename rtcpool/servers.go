@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/penstock-media/penstock/rtcpool/internal/network"
+	"github.com/penstock-media/penstock/rtcpool/internal/offer"
 	"github.com/pion/interceptor"
 	"github.com/pion/stun/v4"
 	"github.com/pion/webrtc/v4"
@@ -41,6 +42,24 @@ func (p *Pool) newPeerConnection(
 	}
 	n.SetServers(conf.ICEServers)
 	return api.NewPeerConnection(conf)
+}
+
+// newAPI returns pion's API as the gateway uses it. One serves one peer connection: interceptors are built for each.
+func (p *Pool) newAPI(n *network.Peer, interceptors ...interceptor.Factory) (*webrtc.API, error) {
+	engine, err := offer.NewMediaEngine()
+	if err != nil {
+		return nil, err
+	}
+	registry := &interceptor.Registry{}
+	for _, factory := range interceptors {
+		registry.Add(factory)
+	}
+	settings, err := p.network.Settings(n)
+	if err != nil {
+		return nil, err
+	}
+	return webrtc.NewAPI(webrtc.WithMediaEngine(engine), webrtc.WithInterceptorRegistry(registry),
+		webrtc.WithSettingEngine(settings)), nil
 }
 
 func (p *Pool) configuration(cfg *SessionConfig) (webrtc.Configuration, error) {

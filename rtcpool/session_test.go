@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/penstock-media/penstock/media"
+	"github.com/penstock-media/penstock/rtcpool/internal/offer"
 	"github.com/pion/webrtc/v4"
 )
 
@@ -302,18 +303,18 @@ func TestS4_QueueOfOffersIsOrderedByVersion(t *testing.T) {
 	text := f.offer(nil)
 	var waiting []*negotiation
 	for _, v := range []uint64{7, 5, 9, 6} {
-		o, err := parseOffer(withVersion(t, text, v), defaultMaxSDPBytes)
+		o, err := offer.Parse(withVersion(t, text, v), defaultMaxSDPBytes)
 		if err != nil {
 			t.Fatal(err)
 		}
 		waiting = append(waiting, &negotiation{offer: o})
 	}
-	if i := nextOf(waiting); waiting[i].offer.origin.SessionVersion != 5 {
-		t.Errorf("version %d is next", waiting[i].offer.origin.SessionVersion)
+	if i := nextOf(waiting); waiting[i].offer.Origin.SessionVersion != 5 {
+		t.Errorf("version %d is next", waiting[i].offer.Origin.SessionVersion)
 	}
 	waiting[1].generation = 2
-	if i := nextOf(waiting); waiting[i].offer.origin.SessionVersion != 6 {
-		t.Errorf("version %d is next", waiting[i].offer.origin.SessionVersion)
+	if i := nextOf(waiting); waiting[i].offer.Origin.SessionVersion != 6 {
+		t.Errorf("version %d is next", waiting[i].offer.Origin.SessionVersion)
 	}
 }
 
@@ -393,11 +394,11 @@ func TestUDPPortsAreBounded(t *testing.T) {
 
 func versionOf(t *testing.T, text string) uint64 {
 	t.Helper()
-	o, err := parseOffer(text, defaultMaxSDPBytes)
+	o, err := offer.Parse(text, defaultMaxSDPBytes)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return o.origin.SessionVersion
+	return o.Origin.SessionVersion
 }
 
 // withVersion sets the version in the o= line.

@@ -1,13 +1,9 @@
 package rtcpool
 
 import (
-	"fmt"
 	"slices"
-	"strconv"
-	"strings"
 	"time"
 
-	"github.com/pion/sdp/v3"
 	"github.com/pion/webrtc/v4"
 )
 
@@ -47,17 +43,17 @@ func (s *Session) sinkOfStray(r *reader) *entry {
 	}
 	e := s.entryOfSource(p, st.ssrc)
 	declared := e != nil
-	if !declared && !p.last.declaresOther(st.ssrc) {
+	if !declared && !p.last.DeclaresOther(st.ssrc) {
 		if st.mid != "" {
 			e = s.entryOf(p, st.mid)
 		} else if e = s.entryByID(r.owner); e == nil { // what was decided once is not made doubtful by a new description
 			e = s.onlyWithPayloadType(p, st)
 		}
 	}
-	if e == nil || e.facts.kind != st.kind || !e.facts.sending {
+	if e == nil || e.facts.Kind != st.kind || !e.facts.Sending {
 		return nil
 	}
-	another := r.owner != "" && r.owner != e.id || r.owner == "" && contains(p.retired, st.ssrc)
+	another := r.owner != "" && r.owner != e.id || r.owner == "" && slices.Contains(p.retired, st.ssrc)
 	if again := e.born.Add(lateness); !declared && another && time.Now().Before(again) {
 		r.again.Store(again.UnixNano())
 		return nil
@@ -85,7 +81,7 @@ func (r *reader) waits(received time.Time) {
 // entryOfSource returns the media whose offer declares the source.
 func (s *Session) entryOfSource(p *peer, ssrc uint32) *entry {
 	for _, e := range s.entries {
-		if e.peer == p && e.facts.sending && contains(e.facts.ssrcs, ssrc) {
+		if e.peer == p && e.facts.Sending && slices.Contains(e.facts.SSRCs, ssrc) {
 			return e
 		}
 	}
@@ -105,10 +101,10 @@ func (s *Session) entryByID(id string) *entry {
 func (s *Session) onlyWithPayloadType(p *peer, st *stray) *entry {
 	var found *entry
 	for _, e := range s.entries {
-		if e.peer != p || !e.facts.sending || len(e.facts.ssrcs) > 0 || e.facts.kind != st.kind {
+		if e.peer != p || !e.facts.Sending || len(e.facts.SSRCs) > 0 || e.facts.Kind != st.kind {
 			continue
 		}
-		_, repairs := e.feedback().original(st.payloadType)
+		_, repairs := e.feedback().Original(st.payloadType)
 		if e.clockRate(st.payloadType) == 0 && !repairs {
 			continue
 		}
@@ -118,11 +114,6 @@ func (s *Session) onlyWithPayloadType(p *peer, st *stray) *entry {
 		found = e
 	}
 	return found
-}
-
-// declaresOther tells whether a source is one that the offer declares beside the one that is received.
-func (o *offer) declaresOther(ssrc uint32) bool {
-	return slices.ContainsFunc(o.sections, func(s section) bool { return contains(s.otherSSRCs, ssrc) })
 }
 
 // retire remembers the sources of media that are gone.
@@ -170,115 +161,4 @@ func (r *reader) repairOf(e *entry, raw []byte, received time.Time) {
 		return
 	}
 	repaired.retransmission(raw, received)
-}
-
-// readSources notes what the accepted media descriptions say of sources.
-func (o *offer) readSources() {
-	out := &offeredSources{declared: make(map[uint32]struct{})}
-	for _, m := range o.desc.MediaDescriptions {
-		for _, a := range m.Attributes {
-			switch a.Key {
-			case sdp.AttrKeySSRC:
-				word, _, _ := strings.Cut(a.Value, " ")
-				if n, err := strconv.ParseUint(word, 10, 32); err == nil {
-					out.declared[uint32(n)] = struct{}{}
-				}
-			case "rid":
-				out.layers = true
-			case sdp.AttrKeyExtMap:
-				switch id, uri := readExtMap(a.Value); uri {
-				case sdp.SDESMidURI:
-					out.mid = id
-				case sdp.SDESRTPStreamIDURI:
-					out.rids[0] = id
-				case sdp.SDESRepairRTPStreamIDURI:
-					out.rids[1] = id
-				}
-			}
-		}
-	}
-	o.sources = out
-}
-
-// readExtMap takes apart the value of an a=extmap line (RFC 8285 section 5) that can be read.
-func readExtMap(value string) (id uint8, uri string) {
-	words := strings.Fields(value)
-	if len(words) < 2 {
-		return 0, ""
-	}
-	number, _, _ := strings.Cut(words[0], "/")
-	n, err := strconv.ParseUint(number, 10, 8)
-	if err != nil {
-		return 0, ""
-	}
-	return uint8(n), words[1]
-}
-
-// exposeStrays makes pion show the sources that are not declared: it looks at them when it believes
-// that the header extensions of mid and rid were offered.
-func (o *offer) exposeStrays() {
-	var media []*sdp.MediaDescription
-	used := make(map[uint8]struct{})
-	for _, m := range o.desc.MediaDescriptions {
-		if m.MediaName.Media != applicationMedia {
-			media = append(media, m)
-		}
-		for _, a := range m.Attributes {
-			if a.Key == sdp.AttrKeyExtMap {
-				id, _ := readExtMap(a.Value)
-				used[id] = struct{}{}
-			}
-		}
-	}
-	if len(media) == 0 {
-		return
-	}
-	if o.sources.mid == 0 {
-		o.invent(media, used, sdp.SDESMidURI)
-	}
-	if o.sources.rids[0] == 0 {
-		o.invent(media, used, sdp.SDESRTPStreamIDURI)
-	}
-}
-
-// notAlone returns a description for pion that does not have one media description only: of such a one pion takes every
-// source for its own. Media of a type that it does not know it passes over, and the answer has no trace of them.
-func notAlone(d *sdp.SessionDescription) *sdp.SessionDescription {
-	if len(d.MediaDescriptions) != 1 {
-		return d
-	}
-	only := d.MediaDescriptions[0]
-	mid, _ := only.Attribute(sdp.AttrKeyMID)
-	two := *d
-	two.MediaDescriptions = []*sdp.MediaDescription{only, {
-		MediaName:  sdp.MediaName{Media: "text", Protos: only.MediaName.Protos, Formats: []string{"0"}},
-		Attributes: []sdp.Attribute{{Key: sdp.AttrKeyMID, Value: mid + "-"}, {Key: directionInactive}},
-	}}
-	return &two
-}
-
-// invent adds an a=extmap line with an id that is free.
-func (o *offer) invent(media []*sdp.MediaDescription, used map[uint8]struct{}, uri string) {
-	for id := uint8(246); id > 0; id-- { // the highest that pion reads
-		if _, taken := used[id]; taken {
-			continue
-		}
-		used[id] = struct{}{}
-		value := fmt.Sprintf("%d %s", id, uri)
-		o.invented = append(o.invented, value)
-		for _, m := range media {
-			m.WithValueAttribute(sdp.AttrKeyExtMap, value)
-		}
-		return
-	}
-}
-
-// forgetInvented takes out of an answer what nobody offered.
-func (o *offer) forgetInvented(m *sdp.MediaDescription) {
-	if len(o.invented) == 0 {
-		return
-	}
-	m.Attributes = slices.DeleteFunc(m.Attributes, func(a sdp.Attribute) bool {
-		return a.Key == sdp.AttrKeyExtMap && slices.Contains(o.invented, a.Value)
-	})
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/penstock-media/penstock/media"
+	"github.com/penstock-media/penstock/rtcpool/internal/offer"
 	"github.com/pion/interceptor"
 	"github.com/pion/webrtc/v4"
 )
@@ -32,7 +33,7 @@ type strays struct {
 	interceptor.NoOp
 	ctx     context.Context // the peer connection's
 	found   func(*stray)    // hands over; called from pion's goroutines
-	offered atomic.Pointer[offeredSources]
+	offered atomic.Pointer[offer.Sources]
 	refused *atomic.Uint64
 
 	slot    chan struct{} // taken from one BindRemoteStream to the BindRTCPReader that follows
@@ -42,19 +43,11 @@ type strays struct {
 	live map[uint32]*stray // taken over and still read, by SSRC
 }
 
-// offeredSources is what an offer says of sources. It is read-only.
-type offeredSources struct {
-	declared map[uint32]struct{}
-	layers   bool // some are told apart by a rid (RFC 8852)
-	mid      uint8
-	rids     [2]uint8 // the header extensions of a rid, and of one that is repaired
-}
-
 func newStrays(ctx context.Context, refused *atomic.Uint64, found func(*stray)) *strays {
 	s := &strays{
 		ctx: ctx, found: found, refused: refused, slot: make(chan struct{}, 1), live: make(map[uint32]*stray),
 	}
-	s.offered.Store(&offeredSources{})
+	s.offered.Store(&offer.Sources{})
 	return s
 }
 
@@ -69,7 +62,7 @@ func (s *strays) BindRemoteStream(info *interceptor.StreamInfo, reader intercept
 		return reader
 	}
 	s.binding = nil
-	_, declared := s.offered.Load().declared[info.SSRC]
+	_, declared := s.offered.Load().Declared[info.SSRC]
 	switch looked := info.PayloadType != 0; { // pion has looked at a packet, or (PCMU) none is declared
 	case info.SSRC == 0: // nothing is sent on it but padding that probes the path
 		return reader
@@ -183,7 +176,7 @@ func (st *stray) probe(b []byte, a interceptor.Attributes) (int, interceptor.Att
 			st.end()
 			return noPackets(b, a)
 		case st.mid == "" && len(st.first) < probePackets:
-			if offered.layers { // it may be pion's: let it see the packet
+			if offered.Layers { // it may be pion's: let it see the packet
 				return n, a, nil
 			}
 		default:
@@ -224,18 +217,18 @@ func (st *stray) end() {
 }
 
 // look takes a packet, and what it tells of its source.
-func (st *stray) look(packet []byte, offered *offeredSources) {
+func (st *stray) look(packet []byte, offered *offer.Sources) {
 	profile, extensions, _, ok := rtpParts(packet)
 	if !ok {
 		return
 	}
-	for _, id := range offered.rids {
-		if offered.layers && len(extension(profile, extensions, id)) > 0 {
+	for _, id := range offered.RIDs {
+		if offered.Layers && len(extension(profile, extensions, id)) > 0 {
 			st.passed = true
 			return
 		}
 	}
-	if mid := extension(profile, extensions, offered.mid); len(mid) > 0 {
+	if mid := extension(profile, extensions, offered.MID); len(mid) > 0 {
 		st.mid = string(mid)
 	}
 	st.payloadType = packet[1] & 0x7f

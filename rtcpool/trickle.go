@@ -1,10 +1,9 @@
 package rtcpool
 
 import (
-	"strings"
 	"sync"
 
-	"github.com/pion/sdp/v3"
+	"github.com/penstock-media/penstock/rtcpool/internal/offer"
 	"github.com/pion/webrtc/v4"
 )
 
@@ -44,46 +43,24 @@ type trickle struct {
 
 // answered takes note of what an answer that is given out tells.
 func (t *trickle) answered(text string) {
-	desc := &sdp.SessionDescription{}
-	if desc.UnmarshalString(text) != nil {
+	ufrag, candidates, ended, err := offer.ReadAnswer(text)
+	if err != nil {
 		return // our own; it was made by the same package
 	}
-	ufrag := firstAttribute(desc, "ice-ufrag")
 	if ufrag != t.ufrag || t.told == nil {
 		t.ufrag, t.told, t.ended = ufrag, make(map[string]struct{}), false
 	}
-	for _, m := range desc.MediaDescriptions {
-		for _, a := range m.Attributes {
-			switch a.Key {
-			case sdp.AttrKeyCandidate:
-				t.told[candidateIdentity(a.Value)] = struct{}{}
-			case sdp.AttrKeyEndOfCandidates:
-				t.ended = true
-			}
-		}
+	for _, value := range candidates {
+		t.told[offer.CandidateIdentity(value)] = struct{}{}
 	}
-}
-
-// candidateIdentity leaves out what says nothing of the address: foundation, extensions.
-func candidateIdentity(value string) string {
-	words := strings.Fields(strings.TrimPrefix(value, "candidate:"))
-	if len(words) < 8 {
-		return value
-	}
-	identity := strings.Join(words[1:8], " ")
-	for i := 8; i+1 < len(words); i += 2 {
-		if words[i] == "tcptype" {
-			identity += " " + words[i+1]
-		}
-	}
-	return identity
+	t.ended = t.ended || ended
 }
 
 // next returns the candidate to be told, or false when the offerer knows it already or can do nothing with it.
-func (t *trickle) next(c *webrtc.ICECandidate, at *section) (Candidate, bool) {
+func (t *trickle) next(c *webrtc.ICECandidate, at *offer.Section) (Candidate, bool) {
 	out := Candidate{UsernameFragment: &t.ufrag}
 	if at != nil {
-		mid, index := at.mid, uint16(at.index) //nolint:gosec // there are no more than maxMediaDescriptions
+		mid, index := at.MID, uint16(at.Index) //nolint:gosec // the media descriptions of an offer are bounded
 		out.MID, out.MLineIndex = &mid, &index
 	}
 	if c == nil {
@@ -93,7 +70,7 @@ func (t *trickle) next(c *webrtc.ICECandidate, at *section) (Candidate, bool) {
 	}
 	out.Candidate = c.ToJSON().Candidate
 	ufrag, ok := readCandidate(out)
-	identity := candidateIdentity(out.Candidate)
+	identity := offer.CandidateIdentity(out.Candidate)
 	if _, known := t.told[identity]; known || !ok || ufrag != t.ufrag {
 		return out, false
 	}
@@ -108,21 +85,8 @@ func (s *Session) tellCandidates() {
 		return
 	}
 	for _, c := range p.gathered.take() {
-		if out, fresh := p.trickle.next(c, p.last.transport()); fresh {
+		if out, fresh := p.trickle.next(c, p.last.Transport()); fresh {
 			s.observer.CandidateGathered(p.generation, out)
 		}
 	}
 }
-
-// transport is the media description whose transport all use: the first that is accepted, or nil.
-func (o *offer) transport() *section {
-	for i := range o.sections {
-		if o.sections[i].accepted() {
-			return &o.sections[i]
-		}
-	}
-	return nil
-}
-
-// gatheringComplete tells whether a local description holds every candidate.
-func gatheringComplete(local string) bool { return strings.Contains(local, "\r\na=end-of-candidates") }

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/penstock-media/penstock/rtcpool/internal/offer"
 	"github.com/pion/stun/v4"
 	"github.com/pion/webrtc/v4"
 )
@@ -154,7 +155,7 @@ func checkTrickled(t *testing.T, answer *Answer, told []toldCandidate) {
 	known := make(map[string]bool)
 	_, inAnswer := withoutCandidates(answer.SDP)
 	for _, c := range inAnswer {
-		known[candidateIdentity(c.Candidate)] = true
+		known[offer.CandidateIdentity(c.Candidate)] = true
 	}
 	reflexive := false
 	for i, c := range told {
@@ -165,7 +166,7 @@ func checkTrickled(t *testing.T, answer *Answer, told []toldCandidate) {
 		if last := i == len(told)-1; (c.Candidate.Candidate == "") != last {
 			t.Errorf("%q is %d of %d", c.Candidate.Candidate, i, len(told))
 		}
-		if identity := candidateIdentity(c.Candidate.Candidate); known[identity] {
+		if identity := offer.CandidateIdentity(c.Candidate.Candidate); known[identity] {
 			t.Errorf("%s was known", identity)
 		} else {
 			known[identity] = true

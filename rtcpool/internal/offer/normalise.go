@@ -1,4 +1,4 @@
-package rtcpool
+package offer
 
 import (
 	"slices"
@@ -11,13 +11,13 @@ import (
 
 // normalise leaves in an accepted media description only what pion can read: an offer that pion refuses half-way cannot
 // be taken back. What is left out is what could not be received anyway.
-func normalise(m *sdp.MediaDescription, s *section) {
-	if s.kind == media.KindUnknown {
+func normalise(m *sdp.MediaDescription, s *Section) {
+	if s.Kind == media.KindUnknown {
 		return
 	}
 	m.MediaName.Formats = readableFormats(m)
-	keep := keptSources(m, s.ssrcs)
-	layers := len(s.ssrcs) == 0 && hasLayers(m)
+	keep := keptSources(m, s.SSRCs)
+	layers := len(s.SSRCs) == 0 && hasLayers(m)
 	out := m.Attributes[:0:0]
 	for _, a := range m.Attributes {
 		switch a.Key {
@@ -38,7 +38,7 @@ func normalise(m *sdp.MediaDescription, s *section) {
 		out = append(out, a)
 	}
 	direction := "sendonly" // absent is sendrecv, and we never send
-	if !s.sending {
+	if !s.Sending {
 		direction = directionInactive
 	}
 	m.Attributes = withDirection(out, direction)

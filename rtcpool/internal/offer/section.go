@@ -1,6 +1,7 @@
-package rtcpool
+package offer
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 
@@ -13,46 +14,46 @@ const (
 	directionRecvonly = "recvonly"
 )
 
-// section is what one media description of an offer says of the media that it announces.
-type section struct {
-	index   int
-	mid     string
-	kind    media.Kind
-	name    sdp.MediaName
-	sending bool            // its direction lets the other side send
+// Section is what one media description of an offer says of the media that it announces.
+type Section struct {
+	Index   int
+	MID     string
+	Kind    media.Kind // unknown for what is neither audio nor video
+	Name    sdp.MediaName
+	Sending bool            // its direction lets the other side send
 	stopped bool            // the offerer has stopped it: port 0 and not bundle-only
 	refused string          // why it is refused; empty when it is not
 	rtpmaps []sdp.Attribute // to be repeated in an answer that refuses
 
-	streamID, trackID string
-	ssrcs             []uint32 // declared by a=ssrc: one, or none
+	StreamID, TrackID string   // msid (RFC 8830)
+	SSRCs             []uint32 // declared by a=ssrc: one, or none
 	otherSSRCs        []uint32 // declared beside it; not received
 }
 
-// accepted tells whether the answer takes the media description.
-func (s *section) accepted() bool { return s.refused == "" && !s.stopped }
+// Accepted tells whether the answer takes the media description.
+func (s *Section) Accepted() bool { return s.refused == "" && !s.stopped }
 
-func readSection(m *sdp.MediaDescription, index int, mid string) section {
-	s := section{index: index, mid: mid, name: m.MediaName}
+func readSection(m *sdp.MediaDescription, index int, mid string) Section {
+	s := Section{Index: index, MID: mid, Name: m.MediaName}
 	switch m.MediaName.Media {
 	case "audio":
-		s.kind = media.KindAudio
+		s.Kind = media.KindAudio
 	case "video":
-		s.kind = media.KindVideo
+		s.Kind = media.KindVideo
 	}
 	_, bundleOnly := m.Attribute("bundle-only")
 	s.stopped = m.MediaName.Port.Value == 0 && !bundleOnly
 	switch {
 	case s.stopped:
 	case m.MediaName.Media == applicationMedia && isDataChannel(m.MediaName):
-	case s.kind == media.KindUnknown:
+	case s.Kind == media.KindUnknown:
 		s.refused = "media of type " + strconv.Quote(m.MediaName.Media) + " are not received"
-	case !hasKnownCodec(m, s.kind):
+	case !hasKnownCodec(m, s.Kind):
 		s.refused = "none of its codecs can be received"
 	default:
-		s.sending = sends(m)
-		s.streamID, s.trackID = readMSID(m)
-		s.ssrcs, s.otherSSRCs = readSSRCs(m)
+		s.Sending = sends(m)
+		s.StreamID, s.TrackID = readMSID(m)
+		s.SSRCs, s.otherSSRCs = readSSRCs(m)
 	}
 	for _, a := range m.Attributes {
 		if a.Key == "rtpmap" {
@@ -151,7 +152,7 @@ func readSSRCs(m *sdp.MediaDescription) (first, others []uint32) {
 		case repair:
 		case len(first) == 0:
 			first = []uint32{uint32(n)} // one source of a media description is received
-		case uint32(n) != first[0] && len(others) < maxOtherSSRCs && !contains(others, uint32(n)):
+		case uint32(n) != first[0] && len(others) < maxOtherSSRCs && !slices.Contains(others, uint32(n)):
 			others = append(others, uint32(n))
 		}
 	}
@@ -160,12 +161,3 @@ func readSSRCs(m *sdp.MediaDescription) (first, others []uint32) {
 
 // maxOtherSSRCs is more than a simulcast of three layers with their repairs has.
 const maxOtherSSRCs = 16
-
-func contains(list []uint32, n uint32) bool {
-	for _, v := range list {
-		if v == n {
-			return true
-		}
-	}
-	return false
-}

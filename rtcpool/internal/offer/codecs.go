@@ -1,4 +1,4 @@
-package rtcpool
+package offer
 
 import (
 	"fmt"
@@ -7,8 +7,6 @@ import (
 	"strings"
 
 	"github.com/penstock-media/penstock/media"
-	"github.com/penstock-media/penstock/rtcpool/internal/network"
-	"github.com/pion/interceptor"
 	"github.com/pion/sdp/v3"
 	"github.com/pion/webrtc/v4"
 )
@@ -81,8 +79,8 @@ func takes(kind media.Kind, c sdp.Codec) bool {
 	})
 }
 
-// newAPI returns pion's API as the gateway uses it. One serves one peer connection: interceptors are built for each.
-func (p *Pool) newAPI(n *network.Peer, interceptors ...interceptor.Factory) (*webrtc.API, error) {
+// NewMediaEngine returns what pion is told of the codecs and header extensions that are received.
+func NewMediaEngine() (*webrtc.MediaEngine, error) {
 	engine := &webrtc.MediaEngine{}
 	if err := registerCodecs(engine); err != nil {
 		return nil, fmt.Errorf("registering codecs: %w", err)
@@ -90,16 +88,7 @@ func (p *Pool) newAPI(n *network.Peer, interceptors ...interceptor.Factory) (*we
 	if err := registerExtensions(engine); err != nil {
 		return nil, fmt.Errorf("registering header extensions: %w", err)
 	}
-	registry := &interceptor.Registry{}
-	for _, factory := range interceptors {
-		registry.Add(factory)
-	}
-	settings, err := p.network.Settings(n)
-	if err != nil {
-		return nil, err
-	}
-	return webrtc.NewAPI(webrtc.WithMediaEngine(engine), webrtc.WithInterceptorRegistry(registry),
-		webrtc.WithSettingEngine(settings)), nil
+	return engine, nil
 }
 
 // registerCodecs registers each receivable, and a retransmission stream (RFC 4588) beside each video codec. The payload

@@ -1,4 +1,4 @@
-package rtcpool
+package offer
 
 import (
 	"fmt"
@@ -9,9 +9,16 @@ import (
 	"github.com/pion/sdp/v3"
 )
 
-// buildAnswer makes the answer that is given out: pion's, completed by the media descriptions that it never saw, each
+// Rejected is a media description that the answer refuses.
+type Rejected struct {
+	MID    string
+	Index  int
+	Reason string
+}
+
+// BuildAnswer makes the answer that is given out: pion's, completed by the media descriptions that it never saw, each
 // refused with port 0 (RFC 3264 section 6) at its place. local is empty when nothing was accepted.
-func buildAnswer(o *offer, local string) (string, []RejectedMedia, error) {
+func BuildAnswer(o *Offer, local string) (string, []Rejected, error) {
 	desc, err := localDescription(o, local)
 	if err != nil {
 		return "", nil, err
@@ -23,25 +30,25 @@ func buildAnswer(o *offer, local string) (string, []RejectedMedia, error) {
 		}
 	}
 	var out []*sdp.MediaDescription
-	var rejected []RejectedMedia
-	for i := range o.sections {
-		s := &o.sections[i]
-		m := byMID[s.mid]
+	var rejected []Rejected
+	for i := range o.Sections {
+		s := &o.Sections[i]
+		m := byMID[s.MID]
 		switch {
-		case s.accepted() && m != nil && m.MediaName.Port.Value != 0:
+		case s.Accepted() && m != nil && m.MediaName.Port.Value != 0:
 			o.forgetInvented(m)
 			o.answerSetup(m)
-			if s.kind != media.KindUnknown && !s.sending {
+			if s.Kind != media.KindUnknown && !s.Sending {
 				m.Attributes = withDirection(m.Attributes, directionInactive)
 			}
 			askForStereo(m)
 			promiseOneFeedback(m)
 			out = append(out, m)
 			continue
-		case s.accepted():
-			rejected = append(rejected, RejectedMedia{MID: s.mid, Index: s.index, Reason: "its parameters match nothing that can be received"})
+		case s.Accepted():
+			rejected = append(rejected, Rejected{MID: s.MID, Index: s.Index, Reason: "its parameters match nothing that can be received"})
 		case s.refused != "":
-			rejected = append(rejected, RejectedMedia{MID: s.mid, Index: s.index, Reason: s.refused})
+			rejected = append(rejected, Rejected{MID: s.MID, Index: s.Index, Reason: s.refused})
 		}
 		out = append(out, refusal(s))
 	}
@@ -50,11 +57,11 @@ func buildAnswer(o *offer, local string) (string, []RejectedMedia, error) {
 	return string(b), rejected, err
 }
 
-func localDescription(o *offer, local string) (*sdp.SessionDescription, error) {
+func localDescription(o *Offer, local string) (*sdp.SessionDescription, error) {
 	if local == "" {
 		return &sdp.SessionDescription{
 			Origin: sdp.Origin{
-				Username: "-", SessionID: 1, SessionVersion: o.origin.SessionVersion,
+				Username: "-", SessionID: 1, SessionVersion: o.Origin.SessionVersion,
 				NetworkType: "IN", AddressType: "IP4", UnicastAddress: "0.0.0.0",
 			},
 			SessionName: "-", TimeDescriptions: []sdp.TimeDescription{{}},
@@ -68,20 +75,20 @@ func localDescription(o *offer, local string) (*sdp.SessionDescription, error) {
 }
 
 // refusal repeats the offered formats: there is none to leave out, and some peers want each to have its a=rtpmap.
-func refusal(s *section) *sdp.MediaDescription {
+func refusal(s *Section) *sdp.MediaDescription {
 	return &sdp.MediaDescription{
-		MediaName: sdp.MediaName{Media: s.name.Media, Protos: s.name.Protos, Formats: s.name.Formats},
+		MediaName: sdp.MediaName{Media: s.Name.Media, Protos: s.Name.Protos, Formats: s.Name.Formats},
 		ConnectionInformation: &sdp.ConnectionInformation{
 			NetworkType: "IN", AddressType: "IP4", Address: &sdp.Address{Address: "0.0.0.0"},
 		},
-		Attributes: append([]sdp.Attribute{{Key: sdp.AttrKeyMID, Value: s.mid}, {Key: directionInactive}}, s.rtpmaps...),
+		Attributes: append([]sdp.Attribute{{Key: sdp.AttrKeyMID, Value: s.MID}, {Key: directionInactive}}, s.rtpmaps...),
 	}
 }
 
 // answerSetup takes the part in the DTLS handshake that the offer leaves (RFC 8842 section 5.3). pion takes it, but answers an ICE-lite
 // offerer that waits to be called that it will wait too.
-func (o *offer) answerSetup(m *sdp.MediaDescription) {
-	part := map[string]string{"active": "passive", "passive": "active"}[firstAttribute(o.desc, "setup")]
+func (o *Offer) answerSetup(m *sdp.MediaDescription) {
+	part := map[string]string{"active": "passive", "passive": "active"}[firstAttribute(o.Desc, "setup")]
 	for i, a := range m.Attributes {
 		if a.Key == sdp.AttrKeyConnectionSetup && part != "" {
 			m.Attributes[i].Value = part
@@ -158,4 +165,26 @@ func codecParameters(m *sdp.MediaDescription) []media.CodecParameters {
 		})
 	}
 	return out
+}
+
+// GatheringComplete tells whether a local description holds every candidate.
+func GatheringComplete(local string) bool { return strings.Contains(local, "\r\na=end-of-candidates") }
+
+// ReadAnswer reads what an answer tells of ICE: the username fragment, the candidates, and whether there are no more.
+func ReadAnswer(text string) (ufrag string, candidates []string, ended bool, err error) {
+	desc := &sdp.SessionDescription{}
+	if err := desc.UnmarshalString(text); err != nil {
+		return "", nil, false, fmt.Errorf("reading an answer: %w", err)
+	}
+	for _, m := range desc.MediaDescriptions {
+		for _, a := range m.Attributes {
+			switch a.Key {
+			case sdp.AttrKeyCandidate:
+				candidates = append(candidates, a.Value)
+			case sdp.AttrKeyEndOfCandidates:
+				ended = true
+			}
+		}
+	}
+	return firstAttribute(desc, "ice-ufrag"), candidates, ended, nil
 }

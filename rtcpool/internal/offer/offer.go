@@ -1,21 +1,21 @@
-package rtcpool
+// Package offer is what is read of offers and written into answers (RFC 9429): texts in, facts out, and no peer connections. It parses an offer,
+// mends it and leaves in it only what can be received and what pion can read; it says what each media description announces, what
+// terms were agreed on, and what becomes of what the answer refuses.
+package offer
 
 import (
 	"crypto/sha256"
 	"fmt"
-	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
 
-	"github.com/pion/ice/v4"
 	"github.com/pion/sdp/v3"
 )
 
 // Bounds on what an offer may hold. A call of 256 participants with camera and microphone has 512 media descriptions.
 const (
 	maxMediaDescriptions = 512
-	maxOfferCandidates   = 256
 	maxIdentifierBytes   = 256 // of a mid, or of either half of an msid
 	maxFormats           = 128 // of one media description: there are no more payload types
 	// maxWork bounds the sum of formats × attributes over all media descriptions: pion looks at each attribute for each
@@ -25,28 +25,27 @@ const (
 
 const applicationMedia = "application"
 
-// offer is a remote offer that has been parsed, mended and reduced to what can be received.
-type offer struct {
-	hash     [sha256.Size]byte // of the SDP as it came
-	origin   sdp.Origin
-	sections []section               // every media description, in order
-	desc     *sdp.SessionDescription // the accepted ones only, for pion
-	sources  *offeredSources
-	invented []string // what desc has of a=extmap lines that nobody offered
-	ufrag    string
-	named    []string         // candidates whose mDNS name must be resolved first
-	remotes  []netip.AddrPort // of its UDP candidates
+// Offer is a remote offer that has been parsed, mended and reduced to what can be received. It is not safe for
+// concurrent use.
+type Offer struct {
+	Hash     [sha256.Size]byte // of the SDP as it came
+	Origin   sdp.Origin
+	Sections []Section               // every media description, in order
+	Desc     *sdp.SessionDescription // the accepted ones only, for pion
+	Sources  *Sources
+	Ufrag    string   // of ICE (RFC 8839 section 5.4)
+	invented []string // what Desc has of a=extmap lines that nobody offered
 }
 
-// sdp returns what is given to pion.
-func (o *offer) sdp() (string, error) {
-	b, err := notAlone(o.desc).Marshal()
+// SDP returns what is given to pion.
+func (o *Offer) SDP() (string, error) {
+	b, err := notAlone(o.Desc).Marshal()
 	return string(b), err
 }
 
-// sameOrigin tells whether the versions of two offers can be compared (RFC 8866 section 5.2).
-func (o *offer) sameOrigin(other *offer) bool {
-	return o.origin.Username == other.origin.Username && o.origin.SessionID == other.origin.SessionID
+// SameOrigin tells whether the versions of two offers can be compared (RFC 8866 section 5.2).
+func (o *Offer) SameOrigin(other *Offer) bool {
+	return o.Origin.Username == other.Origin.Username && o.Origin.SessionID == other.Origin.SessionID
 }
 
 // mendSDP repairs what real SFUs are known to write: "a=msid-semantic:WMS*" without its blank, and blanks at the
@@ -70,28 +69,28 @@ func mendSDP(text string) string {
 	return b.String()
 }
 
-// parseOffer parses an offer of at most limit bytes. Errors: *SDPError, ErrNoMedia.
-func parseOffer(text string, limit int) (*offer, error) {
+// Parse parses an offer of at most limit bytes. Errors: *Error, ErrNoMedia.
+func Parse(text string, limit int) (*Offer, error) {
 	if len(text) > limit {
-		return nil, &SDPError{What: fmt.Sprintf("%d bytes, more than the %d allowed", len(text), limit)}
+		return nil, &Error{What: fmt.Sprintf("%d bytes, more than the %d allowed", len(text), limit)}
 	}
 	if !strings.HasPrefix(text, "v=0") {
-		return nil, &SDPError{Where: "line 1", What: "not an SDP offer: it does not begin with v=0 (RFC 8866)"}
+		return nil, &Error{Where: "line 1", What: "not an SDP offer: it does not begin with v=0 (RFC 8866)"}
 	}
 	desc := &sdp.SessionDescription{}
 	if err := desc.UnmarshalString(mendSDP(text)); err != nil {
-		return nil, &SDPError{What: "not an SDP offer (RFC 8866)", Err: err}
+		return nil, &Error{What: "not an SDP offer (RFC 8866)", Err: err}
 	}
 	switch n := len(desc.MediaDescriptions); {
 	case n == 0:
 		return nil, fmt.Errorf("offer without an m= line: %w", ErrNoMedia)
 	case n > maxMediaDescriptions:
-		return nil, &SDPError{What: fmt.Sprintf("%d media descriptions, more than the %d allowed", n, maxMediaDescriptions)}
+		return nil, &Error{What: fmt.Sprintf("%d media descriptions, more than the %d allowed", n, maxMediaDescriptions)}
 	}
 	if err := checkWork(desc.MediaDescriptions); err != nil {
 		return nil, err
 	}
-	o := &offer{hash: sha256.Sum256([]byte(text)), origin: desc.Origin, desc: desc}
+	o := &Offer{Hash: sha256.Sum256([]byte(text)), Origin: desc.Origin, Desc: desc}
 	if err := o.readSections(); err != nil {
 		return nil, err
 	}
@@ -107,23 +106,23 @@ func checkWork(sections []*sdp.MediaDescription) error {
 	work := 0
 	for i, m := range sections {
 		if len(m.MediaName.Formats) > maxFormats {
-			return &SDPError{Where: fmt.Sprintf("m-line %d", i), What: fmt.Sprintf("has more than %d formats", maxFormats)}
+			return &Error{Where: fmt.Sprintf("m-line %d", i), What: fmt.Sprintf("has more than %d formats", maxFormats)}
 		}
 		work += len(m.MediaName.Formats) * len(m.Attributes)
 	}
 	if work > maxWork {
-		return &SDPError{What: "too many formats and attributes; offer fewer codecs or fewer media descriptions"}
+		return &Error{What: "too many formats and attributes; offer fewer codecs or fewer media descriptions"}
 	}
 	return nil
 }
 
-// readSections fills o.sections and gives a mid to the only media description of an offer that has none.
-func (o *offer) readSections() error {
-	bundle, bundled := bundleGroup(o.desc)
-	seen := make(map[string]int, len(o.desc.MediaDescriptions))
-	for i, m := range o.desc.MediaDescriptions {
+// readSections fills o.Sections and gives a mid to the only media description of an offer that has none.
+func (o *Offer) readSections() error {
+	bundle, bundled := bundleGroup(o.Desc)
+	seen := make(map[string]int, len(o.Desc.MediaDescriptions))
+	for i, m := range o.Desc.MediaDescriptions {
 		mid, ok := m.Attribute(sdp.AttrKeyMID)
-		if !ok && len(o.desc.MediaDescriptions) == 1 {
+		if !ok && len(o.Desc.MediaDescriptions) == 1 {
 			mid = "0"
 			m.WithValueAttribute(sdp.AttrKeyMID, mid)
 		}
@@ -135,13 +134,13 @@ func (o *offer) readSections() error {
 		}
 		seen[mid] = i
 		s := readSection(m, i, mid)
-		s.sending = s.sending && sendsBySession(o.desc, m)
+		s.Sending = s.Sending && sendsBySession(o.Desc, m)
 		switch _, inBundle := bundle[mid]; {
 		case s.refused != "" || s.stopped:
 		case bundled && !inBundle, !bundled && i > 0:
 			s.refused = "not in the first a=group:BUNDLE (RFC 9143)"
 		}
-		o.sections = append(o.sections, s)
+		o.Sections = append(o.Sections, s)
 	}
 	return nil
 }
@@ -156,19 +155,19 @@ func checkFormats(m *sdp.MediaDescription, index int) error {
 			return nil
 		}
 	}
-	return &SDPError{Where: fmt.Sprintf("m-line %d", index), What: "has no payload type from 0 to 127 (RFC 3551)"}
+	return &Error{Where: fmt.Sprintf("m-line %d", index), What: "has no payload type from 0 to 127 (RFC 3551)"}
 }
 
 func checkMID(mid string, index int, seen map[string]int) error {
 	where := fmt.Sprintf("m-line %d", index)
 	switch {
 	case mid == "":
-		return &SDPError{Where: where, What: "has no a=mid (RFC 9143 needs one for each)"}
+		return &Error{Where: where, What: "has no a=mid (RFC 9143 needs one for each)"}
 	case len(mid) > maxIdentifierBytes:
-		return &SDPError{Where: where, What: "its a=mid is too long"}
+		return &Error{Where: where, What: "its a=mid is too long"}
 	}
 	if first, ok := seen[mid]; ok {
-		return &SDPError{Where: where, What: fmt.Sprintf("has the same a=mid as m-line %d", first)}
+		return &Error{Where: where, What: fmt.Sprintf("has the same a=mid as m-line %d", first)}
 	}
 	return nil
 }
@@ -191,26 +190,26 @@ func bundleGroup(d *sdp.SessionDescription) (mids map[string]struct{}, ok bool) 
 
 // gatherTransport moves the one transport's attributes to where pion finds them even when the media description that
 // carried them is refused: credentials and fingerprint to the session, candidates to the first accepted description.
-func (o *offer) gatherTransport() error {
+func (o *Offer) gatherTransport() error {
 	for _, key := range []string{"ice-ufrag", "ice-pwd", "fingerprint"} {
-		value := firstAttribute(o.desc, key)
-		if value == "" && !slices.ContainsFunc(o.sections, func(s section) bool { return s.accepted() }) {
+		value := firstAttribute(o.Desc, key)
+		if value == "" && !slices.ContainsFunc(o.Sections, func(s Section) bool { return s.Accepted() }) {
 			continue // nothing is left that would need it
 		}
 		if value == "" {
-			return &SDPError{What: "has no a=" + key + "; ICE (RFC 8839) and DTLS (RFC 8842) are needed"}
+			return &Error{What: "has no a=" + key + "; ICE (RFC 8839) and DTLS (RFC 8842) are needed"}
 		}
 		if key == "fingerprint" && len(strings.Fields(value)) != 2 {
-			return &SDPError{What: "a=fingerprint is not a hash function and a fingerprint (RFC 8122)"}
+			return &Error{What: "a=fingerprint is not a hash function and a fingerprint (RFC 8122)"}
 		}
 		switch {
 		case key == "ice-ufrag" && !usableCredential(value, 4), key == "ice-pwd" && !usableCredential(value, 22):
-			return &SDPError{What: "its a=" + key + " is too short, too long, or has blanks (RFC 8839 section 5.4)"}
+			return &Error{What: "its a=" + key + " is too short, too long, or has blanks (RFC 8839 section 5.4)"}
 		case key == "ice-ufrag":
-			o.ufrag = value
+			o.Ufrag = value
 		}
-		if _, ok := o.desc.Attribute(key); !ok {
-			o.desc.Attributes = append(o.desc.Attributes, sdp.Attribute{Key: key, Value: value})
+		if _, ok := o.Desc.Attribute(key); !ok {
+			o.Desc.Attributes = append(o.Desc.Attributes, sdp.Attribute{Key: key, Value: value})
 		}
 	}
 	return nil
@@ -236,73 +235,40 @@ func firstAttribute(d *sdp.SessionDescription, key string) string {
 	return ""
 }
 
-// reduce leaves in o.desc only what is accepted.
-func (o *offer) reduce() {
+// reduce leaves in o.Desc only what is accepted.
+func (o *Offer) reduce() {
 	candidates := o.takeCandidates()
 	var kept []*sdp.MediaDescription
 	var mids []string
-	for i, m := range o.desc.MediaDescriptions {
-		s := &o.sections[i]
-		if !s.accepted() {
+	for i, m := range o.Desc.MediaDescriptions {
+		s := &o.Sections[i]
+		if !s.Accepted() {
 			continue
 		}
 		normalise(m, s)
 		kept = append(kept, m)
-		mids = append(mids, s.mid)
+		mids = append(mids, s.MID)
 	}
 	if len(kept) > 0 {
 		kept[0].Attributes = append(kept[0].Attributes, candidates...)
 	}
-	o.desc.MediaDescriptions = kept
-	attributes := o.desc.Attributes[:0:0]
-	for _, a := range o.desc.Attributes {
+	o.Desc.MediaDescriptions = kept
+	attributes := o.Desc.Attributes[:0:0]
+	for _, a := range o.Desc.Attributes {
 		if a.Key != sdp.AttrKeyGroup {
 			attributes = append(attributes, a)
 		}
 	}
 	group := sdp.Attribute{Key: sdp.AttrKeyGroup, Value: "BUNDLE " + strings.Join(mids, " ")}
-	o.desc.Attributes = append(attributes, group)
+	o.Desc.Attributes = append(attributes, group)
 	o.readSources()
 	o.exposeStrays()
 }
 
-// takeCandidates removes the candidates from every media description and returns those that can be used, each once.
-func (o *offer) takeCandidates() []sdp.Attribute {
-	var out []sdp.Attribute
-	seen := make(map[string]struct{})
-	for _, m := range o.desc.MediaDescriptions {
-		rest := m.Attributes[:0:0]
-		for _, a := range m.Attributes {
-			switch a.Key {
-			case sdp.AttrKeyCandidate:
-				if _, dup := seen[a.Value]; dup || len(out) >= maxOfferCandidates || !usableCandidate(a.Value) {
-					continue
-				}
-				seen[a.Value] = struct{}{}
-				out = append(out, a)
-			case sdp.AttrKeyEndOfCandidates:
-			default:
-				rest = append(rest, a)
-			}
-		}
-		m.Attributes = rest
-	}
-	return out
-}
-
-// usableCandidate tells whether ICE understands a candidate attribute (RFC 8839 section 5.1).
-func usableCandidate(value string) bool {
-	if len(value) > maxCandidateBytes {
-		return false
-	}
-	c, err := ice.UnmarshalCandidate(strings.TrimPrefix(value, "candidate:"))
-	return err == nil && c != nil
-}
-
-// withCredentials returns the offer with new ICE credentials and no candidates but those given: what a remote ICE
+// WithCredentials returns the offer with new ICE credentials and no candidates but those given: what a remote ICE
 // restart means (RFC 9725 section 4.3.3).
-func (o *offer) withCredentials(ufrag, pwd string, candidates, named []string) (*offer, error) {
-	text, err := o.sdp()
+func (o *Offer) WithCredentials(ufrag, pwd string, candidates []string) (*Offer, error) {
+	text, err := o.SDP()
 	if err != nil {
 		return nil, err
 	}
@@ -320,8 +286,8 @@ func (o *offer) withCredentials(ufrag, pwd string, candidates, named []string) (
 			m.WithValueAttribute(sdp.AttrKeyCandidate, c)
 		}
 	}
-	return &offer{
-		origin: o.origin, sections: o.sections, desc: desc, sources: o.sources, invented: o.invented, ufrag: ufrag, named: named,
+	return &Offer{
+		Origin: o.Origin, Sections: o.Sections, Desc: desc, Sources: o.Sources, invented: o.invented, Ufrag: ufrag,
 	}, nil
 }
 
@@ -339,4 +305,14 @@ func replaceCredentials(in []sdp.Attribute, ufrag, pwd string) []sdp.Attribute {
 		out = append(out, a)
 	}
 	return out
+}
+
+// Transport is the media description whose transport all use: the first that is accepted, or nil.
+func (o *Offer) Transport() *Section {
+	for i := range o.Sections {
+		if o.Sections[i].Accepted() {
+			return &o.Sections[i]
+		}
+	}
+	return nil
 }

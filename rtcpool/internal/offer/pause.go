@@ -1,4 +1,4 @@
-package rtcpool
+package offer
 
 import (
 	"maps"
@@ -9,52 +9,56 @@ import (
 	"github.com/pion/sdp/v3"
 )
 
-// keepPauses keeps it from pion that media descriptions are inactive: it would stop their receivers, and at the second such offer
+// KeepPauses keeps it from pion that media descriptions are inactive: it would stop their receivers, and at the second such offer
 // those that have taken their place, for good: what is sent there later would never come. To pion they go on, with the sources
-// that they had. The answer tells the truth (see buildAnswer), and so do the facts.
-func (p *peer) keepPauses(o *offer) {
-	declared := maps.Clone(o.sources.declared)
-	for _, m := range o.desc.MediaDescriptions {
+// that they had before. The answer tells the truth (see BuildAnswer), and so do the facts.
+func (o *Offer) KeepPauses(before SourceLines) {
+	declared := maps.Clone(o.Sources.Declared)
+	for _, m := range o.Desc.MediaDescriptions {
 		s := o.sectionOf(m)
-		if s == nil || s.kind == media.KindUnknown || s.sending {
+		if s == nil || s.Kind == media.KindUnknown || s.Sending {
 			continue
 		}
 		m.Attributes = withDirection(m.Attributes, "sendonly")
-		if len(s.ssrcs) > 0 {
+		if len(s.SSRCs) > 0 {
 			continue // it says so itself
 		}
-		for _, line := range p.sourceLines[s.mid] {
+		for _, line := range before[s.MID] {
 			// A source that another media description has now is that one's.
-			if !namesSource(line, o.sources.declared) {
+			if !namesSource(line, o.Sources.Declared) {
 				m.Attributes = append(m.Attributes, line)
 				addSources(line, declared)
 			}
 		}
 	}
-	next := *o.sources
-	next.declared = declared
-	o.sources = &next
+	next := *o.Sources
+	next.Declared = declared
+	o.Sources = &next
 }
 
-// noteSources remembers the lines about sources of each media description that an applied offer has.
-func (p *peer) noteSources(o *offer) {
-	p.sourceLines = make(map[string][]sdp.Attribute, len(o.desc.MediaDescriptions))
-	for _, m := range o.desc.MediaDescriptions {
+// SourceLines are the a=ssrc and a=ssrc-group lines of an offer, by mid.
+type SourceLines map[string][]sdp.Attribute
+
+// SourceLines returns the lines about sources that pion is told, those of paused media included.
+func (o *Offer) SourceLines() SourceLines {
+	lines := make(SourceLines, len(o.Desc.MediaDescriptions))
+	for _, m := range o.Desc.MediaDescriptions {
 		mid, _ := m.Attribute(sdp.AttrKeyMID)
 		for _, a := range m.Attributes {
 			if a.Key == sdp.AttrKeySSRC || a.Key == sdp.AttrKeySSRCGroup {
-				p.sourceLines[mid] = append(p.sourceLines[mid], a)
+				lines[mid] = append(lines[mid], a)
 			}
 		}
 	}
+	return lines
 }
 
 // sectionOf returns what was read of a media description, or nil.
-func (o *offer) sectionOf(m *sdp.MediaDescription) *section {
+func (o *Offer) sectionOf(m *sdp.MediaDescription) *Section {
 	mid, _ := m.Attribute(sdp.AttrKeyMID)
-	for i := range o.sections {
-		if o.sections[i].mid == mid {
-			return &o.sections[i]
+	for i := range o.Sections {
+		if o.Sections[i].MID == mid {
+			return &o.Sections[i]
 		}
 	}
 	return nil

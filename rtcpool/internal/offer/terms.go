@@ -1,4 +1,4 @@
-package rtcpool
+package offer
 
 import (
 	"slices"
@@ -7,44 +7,37 @@ import (
 
 	"github.com/penstock-media/penstock/media"
 	"github.com/pion/sdp/v3"
-	"github.com/pion/webrtc/v4"
 )
 
-// terms is what was negotiated for one media description. It is read-only.
-type terms struct {
-	receive  media.ReceiveParameters
-	feedback feedbackTerms
+// Terms is what was negotiated for one media description. It is read-only.
+type Terms struct {
+	Receive  media.ReceiveParameters
+	Feedback Feedback
 }
 
-// feedbackTerms is what the sender of a media description understands of RTCP feedback (RFC 4585) and what it sends along with
+// Feedback is what the sender of a media description understands of RTCP feedback (RFC 4585) and what it sends along with
 // its packets for it. The zero value is nothing.
-type feedbackTerms struct {
-	nack, pli, fir bool
-	transportCC    uint8      // id of the header extension; 0 unless transport-cc was negotiated with it
-	remb           bool       // goog-remb, and no transport-cc
-	absSendTime    uint8      // id of the header extension, or 0
-	separate       bool       // retransmissions come in a stream of their own (RFC 4588)
+type Feedback struct {
+	NACK, PLI, FIR bool
+	TransportCC    uint8      // id of the header extension; 0 unless transport-cc was negotiated with it
+	REMB           bool       // goog-remb, and no transport-cc
+	AbsSendTime    uint8      // id of the header extension, or 0
+	Separate       bool       // retransmissions come in a stream of their own (RFC 4588)
 	repairs        [128]uint8 // by payload type of a retransmission (RFC 4588): that of the original | 0x80, or 0
 }
 
-// noFeedback is what a sender understands of which nothing is known. Nobody writes to it.
-var noFeedback feedbackTerms
-
-// original returns the payload type that a retransmission's stands for.
-func (f *feedbackTerms) original(payloadType uint8) (uint8, bool) {
+// Original returns the payload type that a retransmission's stands for.
+func (f *Feedback) Original(payloadType uint8) (uint8, bool) {
 	pt := f.repairs[payloadType&0x7f]
 	return pt & 0x7f, pt != 0
 }
 
-// readTerms reads from the answer what was negotiated, by mid; what it refuses is left out. pion's answer repeats the
+// ReadTerms reads from the answer what was negotiated, by mid; what it refuses is left out. pion's answer repeats the
 // offer's format parameters, and with them the sender's parameter sets.
-func readTerms(local *webrtc.SessionDescription) map[string]*terms {
-	out := make(map[string]*terms)
-	if local == nil {
-		return out
-	}
+func ReadTerms(answer string) map[string]*Terms {
+	out := make(map[string]*Terms)
 	desc := &sdp.SessionDescription{}
-	if err := desc.UnmarshalString(local.SDP); err != nil {
+	if err := desc.UnmarshalString(answer); err != nil {
 		return out
 	}
 	for _, m := range desc.MediaDescriptions {
@@ -52,15 +45,15 @@ func readTerms(local *webrtc.SessionDescription) map[string]*terms {
 			continue
 		}
 		mid, _ := m.Attribute(sdp.AttrKeyMID)
-		t := &terms{receive: media.ReceiveParameters{Codecs: codecParameters(m)}}
+		t := &Terms{Receive: media.ReceiveParameters{Codecs: codecParameters(m)}}
 		t.readExtensions(m)
-		t.feedback.read(m)
+		t.Feedback.read(m)
 		out[mid] = t
 	}
 	return out
 }
 
-func (t *terms) readExtensions(m *sdp.MediaDescription) {
+func (t *Terms) readExtensions(m *sdp.MediaDescription) {
 	for _, a := range m.Attributes {
 		if a.Key != sdp.AttrKeyExtMap {
 			continue
@@ -74,22 +67,22 @@ func (t *terms) readExtensions(m *sdp.MediaDescription) {
 		uri, _, _ = strings.Cut(strings.TrimSpace(uri), " ")
 		switch uri {
 		case extAudioLevel:
-			t.receive.Extensions.AudioLevel = uint8(id)
+			t.Receive.Extensions.AudioLevel = uint8(id)
 		case extVideoOrientation:
-			t.receive.Extensions.VideoOrientation = uint8(id)
+			t.Receive.Extensions.VideoOrientation = uint8(id)
 		case extAbsCaptureTime:
-			t.receive.Extensions.AbsCaptureTime = uint8(id)
+			t.Receive.Extensions.AbsCaptureTime = uint8(id)
 		case sdp.TransportCCURI:
-			t.feedback.transportCC = uint8(id)
+			t.Feedback.TransportCC = uint8(id)
 		case sdp.ABSSendTimeURI:
-			t.feedback.absSendTime = uint8(id)
+			t.Feedback.AbsSendTime = uint8(id)
 		}
 	}
 }
 
 // read takes the a=rtcp-fb lines. What holds for one payload type is taken to hold for the media description: no sender
 // is known that means it otherwise.
-func (f *feedbackTerms) read(m *sdp.MediaDescription) {
+func (f *Feedback) read(m *sdp.MediaDescription) {
 	transportCC, remb := false, false
 	for _, a := range m.Attributes {
 		words := strings.Fields(a.Value)
@@ -101,11 +94,11 @@ func (f *feedbackTerms) read(m *sdp.MediaDescription) {
 		}
 		switch strings.ToLower(strings.Join(words[1:], " ")) {
 		case "nack":
-			f.nack = true
+			f.NACK = true
 		case "nack pli":
-			f.pli = true
+			f.PLI = true
 		case "ccm fir":
-			f.fir = true
+			f.FIR = true
 		case "transport-cc":
 			transportCC = true
 		case "goog-remb":
@@ -113,13 +106,13 @@ func (f *feedbackTerms) read(m *sdp.MediaDescription) {
 		}
 	}
 	if !transportCC {
-		f.transportCC = 0
+		f.TransportCC = 0
 	}
-	f.remb = remb && f.transportCC == 0
+	f.REMB = remb && f.TransportCC == 0
 }
 
 // readRepair takes "97 apt=96" (RFC 4588 section 8.6).
-func (f *feedbackTerms) readRepair(words []string) {
+func (f *Feedback) readRepair(words []string) {
 	if len(words) < 2 {
 		return
 	}
@@ -130,16 +123,16 @@ func (f *feedbackTerms) readRepair(words []string) {
 	for _, p := range strings.Split(strings.Join(words[1:], ""), ";") {
 		key, value, _ := strings.Cut(p, "=")
 		if original, err := strconv.ParseUint(value, 10, 7); err == nil && strings.EqualFold(key, "apt") {
-			f.repairs[repair], f.separate = uint8(original)|0x80, true
+			f.repairs[repair], f.Separate = uint8(original)|0x80, true
 		}
 	}
 }
 
-// transportCC returns the id of the header extension that numbers all packets of a peer connection, or 0.
-func transportCC(negotiated map[string]*terms) uint8 {
+// TransportCC returns the id of the header extension that numbers all packets of a peer connection, or 0.
+func TransportCC(negotiated map[string]*Terms) uint8 {
 	for _, t := range negotiated {
-		if t.feedback.transportCC != 0 {
-			return t.feedback.transportCC
+		if t.Feedback.TransportCC != 0 {
+			return t.Feedback.TransportCC
 		}
 	}
 	return 0
@@ -148,11 +141,11 @@ func transportCC(negotiated map[string]*terms) uint8 {
 // promiseOneFeedback leaves in an answer the one kind of congestion feedback that will be sent: transport-cc if its header
 // extension was taken too, else goog-remb. A sender that waits for the other would never send more.
 func promiseOneFeedback(m *sdp.MediaDescription) {
-	var t terms
+	var t Terms
 	t.readExtensions(m)
-	t.feedback.read(m)
+	t.Feedback.read(m)
 	unkept := "transport-cc"
-	if t.feedback.transportCC != 0 {
+	if t.Feedback.TransportCC != 0 {
 		unkept = "goog-remb"
 	}
 	m.Attributes = slices.DeleteFunc(m.Attributes, func(a sdp.Attribute) bool {
