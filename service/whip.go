@@ -80,6 +80,10 @@ type publicationOf struct {
 
 // publish answers the offer and tells the store what is published.
 func (s whipSessions) publish(ctx context.Context, v *session, of publicationOf, p whip.Publisher, offer string) (whip.Publication, error) {
+	who, err := publisherOf(p)
+	if err != nil {
+		return whip.Publication{}, err
+	}
 	v.rtc.SetEndOnRemoteClose(ctx, true) // Nobody else could offer again.
 	r, err := v.rtc.Negotiate(ctx, rtcpool.Offer{Generation: of.generation, SDP: offer})
 	switch {
@@ -89,24 +93,29 @@ func (s whipSessions) publish(ctx context.Context, v *session, of publicationOf,
 		return whip.Publication{}, whip.ErrConflict
 	}
 	v.answered(r.Answer)
-	if err := s.announce(ctx, v, p, publishedMedia(offer)); err != nil {
+	if err := s.announce(ctx, v, who, publishedMedia(offer)); err != nil {
 		return whip.Publication{}, err
 	}
 	return whip.Publication{ResourceID: of.resource, AnswerSDP: r.Answer.SDP}, nil
 }
 
-// announce reports the publisher and its publications.
-func (s whipSessions) announce(ctx context.Context, v *session, p whip.Publisher, published []describedMedia) error {
+// publisherOf returns the participant that a publisher is. It is called before the offer is applied: a name that cannot be used leaves
+// nothing behind.
+func publisherOf(p whip.Publisher) (resolverstore.Participant, error) {
 	who := resolverstore.Participant{ID: p.ParticipantID, UserID: p.UserID}
 	if who.ID == "" {
 		who.ID = who.UserID // The only publisher of its session: nothing else can have that id.
 	}
-	if reason := badName("participant", who.ID); reason != "" {
-		return &whip.InvalidOfferError{Detail: reason}
+	for _, named := range [][2]string{{"participant", who.ID}, {"user", who.UserID}} {
+		if reason := badName(named[0], named[1]); reason != "" {
+			return who, &whip.InvalidOfferError{Detail: reason}
+		}
 	}
-	if reason := badName("user", who.UserID); reason != "" {
-		return &whip.InvalidOfferError{Detail: reason}
-	}
+	return who, nil
+}
+
+// announce reports the publisher and its publications.
+func (s whipSessions) announce(ctx context.Context, v *session, who resolverstore.Participant, published []describedMedia) error {
 	events := []resolverstore.Event{{Joined: &who}}
 	for _, m := range published {
 		events = append(events, resolverstore.Event{Published: &resolverstore.Publication{

@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"path"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -17,6 +18,7 @@ import (
 	"github.com/penstock-media/penstock/connector/whip"
 	"github.com/penstock-media/penstock/internal/sfutest"
 	"github.com/penstock-media/penstock/internal/sfutest/clips"
+	"github.com/penstock-media/penstock/resolverstore"
 	"github.com/penstock-media/penstock/rtcpool"
 )
 
@@ -183,20 +185,56 @@ func FuzzPublishedMedia(f *testing.F) {
 func TestC1_WHIPPublisherWhoVanishes(t *testing.T) {
 	for _, created := range []bool{false, true} {
 		t.Run(fmt.Sprint("created before ", created), func(t *testing.T) {
-			g := startGateway(t, func(c *Config) { c.WHIPCreate, c.Grace = true, time.Hour })
+			store := &fullStore{}
+			g := startGateway(t, func(c *Config) {
+				store.Store, c.Store = c.Store, store
+				c.WHIPCreate, c.Grace = true, time.Hour
+			})
 			if created {
 				g.create("studio")
 				other, _ := cameraPeer(t)
-				_, err := g.svc.WHIP().Publish(g.ctx, "studio", whip.Publisher{UserID: strings.Repeat("x", maxName+1)}, gathered(t, other))
-				var bad *whip.InvalidOfferError
-				if !errors.As(err, &bad) {
-					t.Errorf("a user of a name that is too long gives %v", err)
+				store.full.Store(true)
+				if _, err := g.svc.WHIP().Publish(g.ctx, "studio", whip.Publisher{UserID: "eve"}, gathered(t, other)); !errors.Is(err, whip.ErrUnavailable) {
+					t.Errorf("a publication that the store does not take gives %v", err)
 				}
+				store.full.Store(false)
 				must(t, other.GracefulClose())
 			}
 			g.publisherVanishes()
 		})
 	}
+}
+
+// fullStore takes no events while it is full.
+type fullStore struct {
+	resolverstore.Store
+	full atomic.Bool
+}
+
+func (s *fullStore) ApplyEvents(ctx context.Context, k resolverstore.SessionKey, e []resolverstore.Event) (resolverstore.Applied, error) {
+	if s.full.Load() {
+		return resolverstore.Applied{}, resolverstore.ErrUnavailable
+	}
+	return s.Store.ApplyEvents(ctx, k, e)
+}
+
+// TestC1_WHIPPublisherOfABadName is refused before its offer is applied.
+func TestC1_WHIPPublisherOfABadName(t *testing.T) {
+	g := startGateway(t)
+	g.create("studio")
+	other, _ := cameraPeer(t)
+	offer := gathered(t, other)
+	for _, p := range []whip.Publisher{{}, {UserID: strings.Repeat("x", maxName+1)}, {UserID: "u", ParticipantID: "p\xff"}} {
+		_, err := g.svc.WHIP().Publish(g.ctx, "studio", p, offer)
+		var bad *whip.InvalidOfferError
+		if !errors.As(err, &bad) {
+			t.Errorf("the publisher %q gives %v", p, err)
+		}
+	}
+	if s := g.svc.cfg.Pool.Stats(); s.Answered+s.Failed != 0 {
+		t.Errorf("an offer was applied: %+v", s)
+	}
+	must(t, other.GracefulClose())
 }
 
 // publisherVanishes publishes into a session, streams, and closes the peer connection.
