@@ -9,6 +9,11 @@ import (
 	"github.com/pion/webrtc/v4"
 )
 
+// maxTransceivers bounds the mids that one peer connection has had. From half of it on a new generation is asked for.
+const maxTransceivers = 2048
+
+var errWorn = errors.New("too many media descriptions came and went; offer on a new generation")
+
 var errWedged = errors.New("an earlier offer was half applied and cannot be taken back; offer on a new generation")
 
 // contradicts tells what an offer says that cannot follow the one before: a mid is of one type of media as long as it is
@@ -65,6 +70,30 @@ func (p *peer) apply(o *offer.Offer) (step string, err error) {
 	}
 	p.sourceLines = o.SourceLines()
 	return "", nil
+}
+
+// hasRoom refuses an offer with more new mids than a peer connection may ever have had: pion keeps a transceiver for each. Well
+// before a new generation is asked for. What runs goes on.
+func (s *Session) hasRoom(p *peer, o *offer.Offer) error {
+	known := make(map[string]struct{})
+	transceivers := p.pc.GetTransceivers()
+	for _, t := range transceivers {
+		known[t.Mid()] = struct{}{}
+	}
+	fresh := 0
+	for i := range o.Sections {
+		if _, ok := known[o.Sections[i].MID]; !ok && o.Sections[i].Accepted() {
+			fresh++
+		}
+	}
+	mids := len(transceivers) + fresh
+	if mids > maxTransceivers/2 {
+		s.needRestart(p, Restart{MinGeneration: p.generation + 1, Reason: "too many media descriptions came and went"})
+	}
+	if fresh > 0 && mids > maxTransceivers {
+		return errWorn
+	}
+	return nil
 }
 
 // unwedge takes a peer connection out of the middle of an offer that could not be applied whole. pion cannot take an offer

@@ -65,6 +65,7 @@ func badOffers() []badOffer {
 // TestS17_BadOffersLeaveRunningStreamsAlone follows a good offer by bad ones of every kind, and by an answer that is lost: the
 // running streams lose no packet, and the next full offer succeeds on the same generation.
 func TestS17_BadOffersLeaveRunningStreamsAlone(t *testing.T) {
+	t.Parallel()
 	c := newLab(t).call("call")
 	running := []*sfutest.Track{c.track("alice", microphone, clips.AliceMicrophone()), c.track("alice", camera, clips.AliceCamera())}
 	before := c.add(running...)

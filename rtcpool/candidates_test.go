@@ -31,6 +31,7 @@ func give(t *testing.T, s *Session, generation uint64, c Candidate) CandidateRes
 
 // Only the kept candidates lead to the SFU: it answers no check before it has seen ours.
 func TestS5_CandidatesBeforeTheOfferAreKept(t *testing.T) {
+	t.Parallel()
 	p := newTestPool(t, nil)
 	s, r := open(t, p, "s")
 	f := newTestSFU(t)

@@ -16,6 +16,7 @@ import (
 // TestS7_RunningStreamsGoOnWhileTracksAreAdded adds a track in each of 50 negotiations: the streams before lose no sequence
 // number, keep media object and ssrc, and are told of once; each new one arrives.
 func TestS7_RunningStreamsGoOnWhileTracksAreAdded(t *testing.T) {
+	t.Parallel()
 	c := newLab(t).call("call")
 	mic, cam := c.track("alice", microphone, clips.AliceMicrophone()), c.track("bob", camera, clips.BobCamera())
 	running := []*sfutest.Track{mic, cam}
@@ -56,6 +57,7 @@ func TestS7_RunningStreamsGoOnWhileTracksAreAdded(t *testing.T) {
 
 // TestS8_RunningStreamsGoOnAcrossICERestarts restarts ICE in each of 50 negotiations, while other tracks are added and removed.
 func TestS8_RunningStreamsGoOnAcrossICERestarts(t *testing.T) {
+	t.Parallel()
 	c := newLab(t).call("call")
 	mic, cam := c.track("alice", microphone, clips.AliceMicrophone()), c.track("bob", camera, clips.BobCamera())
 	first := c.add(mic, cam)
@@ -91,6 +93,7 @@ func TestS8_RunningStreamsGoOnAcrossICERestarts(t *testing.T) {
 // TestS8_MeshOfPublishersThatJoinAndLeave lets publishers join and leave by chance for 50 rounds, four at least at most times, and ICE
 // restart between: two streams go on throughout without a loss, every publisher's own media arrive and nobody else's.
 func TestS8_MeshOfPublishersThatJoinAndLeave(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	newMesh(l.call("call"), 8).churn(func(round int) bool { return round < 50 })
 }

@@ -44,6 +44,7 @@ func TestS15_SessionThatIsNeverOfferedTo(t *testing.T) {
 }
 
 func TestS15_SessionThatNeverConnects(t *testing.T) {
+	t.Parallel()
 	p := newTestPool(t, func(c *Config) { c.Grace = 300 * time.Millisecond })
 	s, r := open(t, p, "s")
 	mustAnswer(t, s, offerOf(audioSection))
@@ -54,6 +55,7 @@ func TestS15_SessionThatNeverConnects(t *testing.T) {
 }
 
 func TestS15_RemoteCloseIsReportedAndAnOfferBringsItBack(t *testing.T) {
+	t.Parallel()
 	p := newTestPool(t, func(c *Config) { c.Grace = 3 * time.Second })
 	s, r := open(t, p, "s")
 	first, second := newTestSFU(t), newTestSFU(t)
@@ -101,6 +103,7 @@ func TestS15_RemoteCloseEndsASessionThatAsksForIt(t *testing.T) {
 
 // The other side of the offer does not exist: ICE never connects.
 func TestS14_ManySessionsThatNeverConnect(t *testing.T) {
+	t.Parallel()
 	p := newTestPool(t, nil)
 	for i := range 200 {
 		s, r := open(t, p, fmt.Sprint(i))

@@ -42,6 +42,7 @@ func (c *changes) until(codec media.Codec, n int, judge func(f *media.Frame, aft
 // A source goes from VP8 to H.264 and back, and to a payload type that nobody negotiated, without a negotiation: each change is
 // told once, at its place, and the media goes on.
 func TestS19_VideoChangesItsPayloadTypeInMidStream(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	c := l.call("s")
 	track := c.track("p", camera, clips.AliceCamera())
@@ -111,6 +112,7 @@ func testUnknownPayloadType(t *testing.T, track *sfutest.Track, w *witness, m *m
 }
 
 func TestS19_AudioChangesItsPayloadTypeInMidStream(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	c := l.call("s")
 	track := c.track("p", microphone, clips.AliceMicrophone())

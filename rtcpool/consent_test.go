@@ -15,6 +15,7 @@ import (
 // restart is asked for, once. An ICE restart brings the same media back, a new generation brings its own, and when nothing
 // follows the session ends after its grace.
 func TestS15_LostConnectionsComeBackOrExpire(t *testing.T) {
+	t.Parallel()
 	l := newLab(t, func(c *rtcpool.Config) { c.ConsentTimeout, c.Grace = 900*time.Millisecond, 20*time.Second })
 	c := l.call("call")
 	other := l.call("other")
@@ -61,6 +62,7 @@ func TestS15_LostConnectionsComeBackOrExpire(t *testing.T) {
 
 // TestS15_LostConnectionExpires lets the SFU die without a word: after the grace the session ends.
 func TestS15_LostConnectionExpires(t *testing.T) {
+	t.Parallel()
 	l := newLab(t, func(c *rtcpool.Config) { c.ConsentTimeout, c.Grace = 900*time.Millisecond, 2*time.Second })
 	c := l.call("call")
 	c.add(c.track("alice", microphone, clips.AliceMicrophone()))

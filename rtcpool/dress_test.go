@@ -80,6 +80,7 @@ func undress(answer string) string {
 
 // TestS6_ShapesOfRealSFUs answers offers in the words of real SFUs to real peers, and media flow.
 func TestS6_ShapesOfRealSFUs(t *testing.T) {
+	t.Parallel()
 	p := newTestPool(t, nil)
 	for _, name := range shapes() {
 		t.Run(name, func(t *testing.T) {

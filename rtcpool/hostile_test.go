@@ -53,6 +53,7 @@ func TestAnOfferWithoutADirectionIsAnswered(t *testing.T) {
 
 // An offer that pion took half: what runs goes on, and the next full offer mends it on the same generation.
 func TestS17_HalfAppliedOffer(t *testing.T) {
+	t.Parallel()
 	p := newTestPool(t, nil)
 	s, r := open(t, p, "s")
 	f := newTestSFU(t)

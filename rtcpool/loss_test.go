@@ -3,7 +3,6 @@ package rtcpool_test
 import (
 	"encoding/binary"
 	"fmt"
-	"math"
 	"testing"
 	"time"
 
@@ -199,8 +198,10 @@ func TestS16_Audio(t *testing.T) {
 		pcm = append(pcm, samples(f)...)
 		f.Payload.Release()
 	}
-	if lost == 0 || concealed == 0 || concealed > 2*lost+2 || math.Abs(float64(lost-int(network.Out().Lost))) > 3 {
-		t.Errorf("the network lost %d, told %d, concealed %d", network.Out().Lost, lost, concealed)
+	// What came too late, on a busy machine, is told as lost too.
+	least, late := int(network.Out().Lost), int(m.Track.Stats().Late) //nolint:gosec // small
+	if lost == 0 || concealed == 0 || concealed > 2*lost+2 || lost < least-3 || lost > least+late+3 {
+		t.Errorf("the network lost %d, late were %d, told %d, concealed %d", least, late, lost, concealed)
 	}
 	for at := 0; at+16000 <= len(pcm); at += 16000 {
 		if hz, _ := clips.ToneAt(pcm[at:at+16000], 16000); hz != clips.AliceMicrophone().ToneHz {

@@ -213,6 +213,9 @@ func (s *Session) peerFor(n *negotiation) (*peer, error) {
 		if err := s.unwedge(p); err != nil {
 			return nil, err
 		}
+		if err := s.hasRoom(p, n.offer); err != nil {
+			return nil, err
+		}
 		n.offer.KeepCandidates(p.net.Admit(n.offer.Candidates()))
 		return p, nil
 	}

@@ -16,6 +16,7 @@ import (
 // TestS9_InactiveAndBackIsTheSameStream pauses and resumes a camera and a microphone, with other negotiations between: consumers of the same
 // media are told of each pause and of its end, in order, and frames go on.
 func TestS9_InactiveAndBackIsTheSameStream(t *testing.T) {
+	t.Parallel()
 	for name, strip := range map[string]bool{"source lines kept": false, "source lines stripped": true} {
 		t.Run(name, func(t *testing.T) {
 			c := newLab(t).call("call")
@@ -148,6 +149,7 @@ func (l *listener) within(track *sfutest.Track) {
 // TestS11_RenamedMSIDFollowsWithoutAGap renames the msid of running media in each of 10 negotiations: the facts follow as an update of the same
 // media, and nothing is lost.
 func TestS11_RenamedMSIDFollowsWithoutAGap(t *testing.T) {
+	t.Parallel()
 	c := newLab(t).call("call")
 	mic, cam := c.track("alice", microphone, clips.AliceMicrophone()), c.track("bob", camera, clips.BobCamera())
 	first := c.add(mic, cam)
@@ -181,6 +183,7 @@ func TestS11_RenamedMSIDFollowsWithoutAGap(t *testing.T) {
 // TestS12_PhantomHasNoNameUntilItIsIdentified offers media without an msid, whose packets flow: they are told without ids, under which nobody
 // can take them for anybody's, and get their ids in place.
 func TestS12_PhantomHasNoNameUntilItIsIdentified(t *testing.T) {
+	t.Parallel()
 	c := newLab(t).call("call")
 	mic, ghost := c.track("alice", microphone, clips.AliceMicrophone()), c.track("bob", camera, clips.BobCamera())
 	ghost.SetMSID("", "")
@@ -212,6 +215,7 @@ func TestS12_PhantomHasNoNameUntilItIsIdentified(t *testing.T) {
 // TestS13_FirstFramesAfterUnmuteAreNotMissed offers publishers that are silent: their media are told of at once, before any packet, and who
 // subscribes meanwhile gets the very first audio packet and the first picture, a key frame, when they speak.
 func TestS13_FirstFramesAfterUnmuteAreNotMissed(t *testing.T) {
+	t.Parallel()
 	c := newLab(t).call("call")
 	other := c.track("carol", microphone, clips.BobMicrophone())
 	steady := encoded(t, c.add(other)[0].Track)

@@ -73,6 +73,7 @@ func TestHeaderExtensionsReachConsumers(t *testing.T) {
 
 // Without the header extension, sender reports tell when frames were captured.
 func TestSenderReportsTellCaptureTimes(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	c := l.call("s")
 	m := c.add(c.track("p", microphone, clips.AliceMicrophone()))[0]
@@ -85,6 +86,7 @@ func TestSenderReportsTellCaptureTimes(t *testing.T) {
 
 // A BYE ends a source, not the media; RTCP of every kind, also such as makes no sense to a receiver, leaves it alone.
 func TestByeAndStrangeRTCPLeaveTheMediaAlone(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	c := l.call("s")
 	track := c.track("p", camera, clips.BobCamera())

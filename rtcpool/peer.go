@@ -32,6 +32,7 @@ type peer struct {
 	restart     Restart // what was asked for last; the zero value when all is well
 	readers     []*reader
 	strays      *strays
+	flooded     bool     // it was closed, for too many sources
 	retired     []uint32 // sources of media that are gone; the last maxRetired
 	usedUfrags  map[string]struct{}
 	remotes     map[string]struct{} // remote candidates since the last ICE restart
@@ -47,9 +48,9 @@ func (s *Session) newPeer(generation uint64, remotes []netip.AddrPort) (*peer, e
 	p := &peer{
 		session: s, generation: generation, net: n, ctx: ctx, cancel: cancel, usedUfrags: make(map[string]struct{}), remotes: make(map[string]struct{}),
 	}
-	p.strays = newStrays(ctx, &s.pool.stats.sourcesRefused, func(st *stray) { p.found(newReader(p, st, st.kind)) })
+	p.strays = newStrays(ctx, &s.pool.stats, s.changed)
 	n.Join(remotes)
-	pc, err := s.pool.newPeerConnection(n, &s.cfg, repairs, p.strays)
+	pc, err := s.pool.newPeerConnection(n, &s.cfg, p.strays.buffer, repairs, p.strays)
 	if err != nil {
 		cancel()
 		n.Leave()
@@ -151,6 +152,10 @@ func (s *Session) refresh() {
 			continue
 		}
 		p.forgetReaders()
+		for _, st := range p.strays.fetch() {
+			s.startReader(newReader(p, st, st.kind))
+		}
+		s.checkSources(p)
 		s.lookAgain(p)
 		if state := stateOf(p.pc.ConnectionState()); state != p.state {
 			s.setState(p, state)
@@ -190,7 +195,9 @@ func (s *Session) setState(p *peer, state State) {
 	case StateFailed:
 		s.needRestart(p, Restart{ICE: true, MinGeneration: p.generation, Reason: "ICE has failed: nothing comes from the other side"})
 	case StateClosed:
-		s.needRestart(p, Restart{MinGeneration: p.generation + 1, Reason: "the other side has closed the peer connection"})
+		if !p.flooded { // who asked for a new generation then
+			s.needRestart(p, Restart{MinGeneration: p.generation + 1, Reason: "the other side has closed the peer connection"})
+		}
 	}
 }
 

@@ -21,6 +21,7 @@ func mangling(pattern, by string) func(*sfutest.Config) {
 
 // TestS6_QuirksCarryMedia connects to real peers with each habit of real SFUs: sound and picture come whole.
 func TestS6_QuirksCarryMedia(t *testing.T) {
+	t.Parallel()
 	for _, row := range []struct {
 		name    string
 		change  func(*sfutest.Config)
@@ -79,6 +80,7 @@ func TestS6_QuirksCarryMedia(t *testing.T) {
 // TestS6_MediaDescriptionsAreRecycled gives the place of tracks that end to others, many times: the offer does not grow, what
 // goes on is left alone, and nobody is heard for another.
 func TestS6_MediaDescriptionsAreRecycled(t *testing.T) {
+	t.Parallel()
 	c := newLab(t).call("call")
 	stays := c.track("alice", camera, clips.AliceCamera())
 	before := c.add(stays)[0]

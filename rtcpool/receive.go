@@ -50,6 +50,14 @@ func (s *Session) startReader(r *reader) {
 	if p.ctx.Err() != nil {
 		return
 	}
+	if r.stray != nil && !r.stray.known {
+		p.work.Go(func() {
+			if r.stray.learn() {
+				p.found(r)
+			}
+		})
+		return
+	}
 	r.sink.Store(s.sinkOf(r))
 	p.readers = append(p.readers, r)
 	if r.stray == nil || !r.stray.repair { // nothing is asked of a stream of repairs

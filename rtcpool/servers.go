@@ -2,11 +2,13 @@ package rtcpool
 
 import (
 	"fmt"
+	"io"
 
 	"github.com/penstock-media/penstock/rtcpool/internal/network"
 	"github.com/penstock-media/penstock/rtcpool/internal/offer"
 	"github.com/pion/interceptor"
 	"github.com/pion/stun/v4"
+	"github.com/pion/transport/v4/packetio"
 	"github.com/pion/webrtc/v4"
 )
 
@@ -28,11 +30,14 @@ func iceServers(servers []ICEServer) ([]webrtc.ICEServer, error) {
 	return out, nil
 }
 
+// bufferFactory makes the buffers between SRTP and who reads a source.
+type bufferFactory func(kind packetio.BufferPacketType, ssrc uint32) io.ReadWriteCloser
+
 // newPeerConnection makes a peer connection on its own part of the network.
 func (p *Pool) newPeerConnection(
-	n *network.Peer, cfg *SessionConfig, interceptors ...interceptor.Factory,
+	n *network.Peer, cfg *SessionConfig, buffers bufferFactory, interceptors ...interceptor.Factory,
 ) (*webrtc.PeerConnection, error) {
-	api, err := p.newAPI(n, interceptors...)
+	api, err := p.newAPI(n, buffers, interceptors...)
 	if err != nil {
 		return nil, err
 	}
@@ -45,7 +50,7 @@ func (p *Pool) newPeerConnection(
 }
 
 // newAPI returns pion's API as the gateway uses it. One serves one peer connection: interceptors are built for each.
-func (p *Pool) newAPI(n *network.Peer, interceptors ...interceptor.Factory) (*webrtc.API, error) {
+func (p *Pool) newAPI(n *network.Peer, buffers bufferFactory, interceptors ...interceptor.Factory) (*webrtc.API, error) {
 	engine, err := offer.NewMediaEngine()
 	if err != nil {
 		return nil, err
@@ -58,6 +63,7 @@ func (p *Pool) newAPI(n *network.Peer, interceptors ...interceptor.Factory) (*we
 	if err != nil {
 		return nil, err
 	}
+	settings.BufferFactory = buffers
 	return webrtc.NewAPI(webrtc.WithMediaEngine(engine), webrtc.WithInterceptorRegistry(registry),
 		webrtc.WithSettingEngine(settings)), nil
 }

@@ -215,6 +215,7 @@ func TestS3_OlderGenerationIsDroppedAndDrains(t *testing.T) {
 
 // The older generation is let go after 2 s even if the newer one's media never flow; until then it receives.
 func TestS3_OlderGenerationEndsWhenTheNewerNeverFlows(t *testing.T) {
+	t.Parallel()
 	p := newTestPool(t, nil)
 	s, r := open(t, p, "s")
 	first, second := newTestSFU(t), newTestSFU(t)

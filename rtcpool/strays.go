@@ -9,8 +9,10 @@ import (
 	"time"
 
 	"github.com/penstock-media/penstock/media"
+	"github.com/penstock-media/penstock/rtcpool/internal/network"
 	"github.com/penstock-media/penstock/rtcpool/internal/offer"
 	"github.com/pion/interceptor"
+	"github.com/pion/transport/v4/packetio"
 	"github.com/pion/webrtc/v4"
 )
 
@@ -32,22 +34,28 @@ const (
 type strays struct {
 	interceptor.NoOp
 	ctx     context.Context // the peer connection's
-	found   func(*stray)    // hands over; called from pion's goroutines
+	changed func()          // wakes the session; it never blocks
 	offered atomic.Pointer[offer.Sources]
 	refused *atomic.Uint64
+	unbound *atomic.Uint64 // packets
+	inlets  inlets
 
 	slot    chan struct{} // taken from one BindRemoteStream to the BindRTCPReader that follows
 	binding *stray        // of the slot's holder; nil for a source that is declared
 
-	mu   sync.Mutex
-	live map[uint32]*stray // taken over and still read, by SSRC
+	mu    sync.Mutex
+	live  map[uint32]*stray // taken over and still read, by SSRC
+	found []*stray          // of live, those that the session has not fetched yet
 }
 
-func newStrays(ctx context.Context, refused *atomic.Uint64, found func(*stray)) *strays {
+func newStrays(ctx context.Context, c *counters, changed func()) *strays {
 	s := &strays{
-		ctx: ctx, found: found, refused: refused, slot: make(chan struct{}, 1), live: make(map[uint32]*stray),
+		ctx: ctx, changed: changed, refused: &c.sourcesRefused, unbound: &c.unboundPackets,
+		slot: make(chan struct{}, 1), live: make(map[uint32]*stray),
 	}
 	s.offered.Store(&offer.Sources{})
+	s.inlets.overflow = packetio.NewBuffer()
+	_ = s.inlets.overflow.Close()
 	return s
 }
 
@@ -145,14 +153,20 @@ type stray struct {
 	payloadType uint8
 	first       [][]byte // packets that were read to learn it
 	passed      bool     // it is pion's after all
+	known       bool     // what its packets tell
 
 	yields   atomic.Bool   // it has been declared: the next packet is pion's
 	handover chan [][]byte // for what was read and not delivered
 	done     chan struct{} // closed when nothing reads it any more
 }
 
-// probe is what pion reads from. It ends for a source that is taken over; one that names its layer is left to pion.
+// probe is what pion reads from. It ends for a source that is taken over; one that names its layer is left to pion. pion
+// probes few sources at a time, and gives up those beyond: it must not wait here unless there are layers.
 func (st *stray) probe(b []byte, a interceptor.Attributes) (int, interceptor.Attributes, error) {
+	if !st.passed && !st.of.offered.Load().Layers {
+		st.of.find(st)
+		return noPackets(b, a)
+	}
 	for {
 		n, a, err := st.rtp.Read(b, a)
 		if st.passed {
@@ -180,10 +194,51 @@ func (st *stray) probe(b []byte, a interceptor.Attributes) (int, interceptor.Att
 				return n, a, nil
 			}
 		default:
-			st.of.found(st)
+			st.known = true
+			st.of.find(st)
 			return noPackets(b, a)
 		}
 	}
+}
+
+// learn reads until it is known what the packets of a source tell of it. ok is false when there is nothing more to read.
+func (st *stray) learn() (ok bool) {
+	b := make([]byte, network.ReceiveMTU)
+	for !st.known {
+		n, _, err := st.rtp.Read(b, nil)
+		if err != nil {
+			st.end()
+			return false
+		}
+		if n > len(b) || n < rtpHeaderBytes {
+			continue
+		}
+		st.look(b[:n], st.of.offered.Load())
+		if st.yields.Load() {
+			st.handOver()
+			st.end()
+			return false
+		}
+		st.known = st.mid != "" || len(st.first) >= probePackets
+	}
+	return true
+}
+
+// find leaves a source for the session to fetch. It never blocks.
+func (s *strays) find(st *stray) {
+	s.mu.Lock()
+	s.found = append(s.found, st)
+	s.mu.Unlock()
+	s.changed()
+}
+
+// fetch returns the sources that were found since the last call.
+func (s *strays) fetch() []*stray {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	found := s.found
+	s.found = nil
+	return found
 }
 
 // handOver gives away what was read and not delivered.
@@ -200,6 +255,7 @@ func (s *strays) take(st *stray) bool {
 	defer s.mu.Unlock()
 	if len(s.live) >= maxStrays {
 		s.refused.Add(1)
+		s.crowd()
 		return false
 	}
 	s.live[st.ssrc] = st

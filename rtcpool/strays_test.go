@@ -24,6 +24,7 @@ func markOf(track *sfutest.Track) int { return track.Clip.Watermark + track.Clip
 // TestS18_SourcesThatNoOfferDeclares offers media descriptions that name no source: each is delivered whole to its own media,
 // sound and picture show whose it is, and a new source on a known mid goes on with the same media.
 func TestS18_SourcesThatNoOfferDeclares(t *testing.T) {
+	t.Parallel()
 	c := newLab(t).call("call", withoutSources)
 	tracks := undeclared(
 		c.track("alice", microphone, clips.AliceMicrophone()), c.track("alice", camera, clips.AliceCamera()),
@@ -66,6 +67,7 @@ func TestS18_SourcesThatNoOfferDeclares(t *testing.T) {
 // TestS18_PayloadTypesTellWhenMIDsDoNot offers media descriptions without sources to packets without a mid: a payload type that
 // one description alone has decides, and one that two have decides nothing.
 func TestS18_PayloadTypesTellWhenMIDsDoNot(t *testing.T) {
+	t.Parallel()
 	c := newLab(t).call("call", withoutSources)
 	mic, cam := c.track("alice", microphone, clips.AliceMicrophone()), c.track("alice", camera, clips.AliceCamera())
 	first := c.add(mic, cam)
@@ -98,6 +100,7 @@ func TestS18_PayloadTypesTellWhenMIDsDoNot(t *testing.T) {
 // TestS18_MediaDescriptionGivenToAnother gives a media description without sources to another publisher: late packets of the
 // one before reach nobody, those of the next only its own media.
 func TestS18_MediaDescriptionGivenToAnother(t *testing.T) {
+	t.Parallel()
 	for _, row := range []struct {
 		name    string
 		packets sfutest.Packets
@@ -133,6 +136,7 @@ func TestS18_MediaDescriptionGivenToAnother(t *testing.T) {
 
 // TestS18_LostPacketsOfUndeclaredSourcesAreRepaired loses packets of sources, and of streams of repairs, that no offer names.
 func TestS18_LostPacketsOfUndeclaredSourcesAreRepaired(t *testing.T) {
+	t.Parallel()
 	c := newLab(t).call("call", withoutSources)
 	cam, other := c.track("alice", camera, clips.AliceCamera()), c.track("bob", camera, clips.BobCamera())
 	media := c.add(undeclared(cam, other)...)

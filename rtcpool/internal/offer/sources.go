@@ -6,15 +6,17 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/penstock-media/penstock/media"
 	"github.com/pion/sdp/v3"
 )
 
 // Sources is what an offer says of sources. It is read-only.
 type Sources struct {
 	Declared map[uint32]struct{}
-	Layers   bool     // some are told apart by a rid (RFC 8852)
-	MID      uint8    // the header extension of a mid, or 0
-	RIDs     [2]uint8 // the header extensions of a rid, and of one that is repaired
+	Layers   bool      // some are told apart by a rid (RFC 8852)
+	MID      uint8     // the header extension of a mid, or 0
+	RIDs     [2]uint8  // the header extensions of a rid, and of one that is repaired
+	Formats  [128]bool // the payload types that can be received
 }
 
 // DeclaresOther tells whether a source is one that the offer declares beside the one that is received.
@@ -26,6 +28,7 @@ func (o *Offer) DeclaresOther(ssrc uint32) bool {
 func (o *Offer) readSources() {
 	out := &Sources{Declared: make(map[uint32]struct{})}
 	for _, m := range o.Desc.MediaDescriptions {
+		out.readFormats(m)
 		for _, a := range m.Attributes {
 			switch a.Key {
 			case sdp.AttrKeySSRC:
@@ -48,6 +51,25 @@ func (o *Offer) readSources() {
 		}
 	}
 	o.Sources = out
+}
+
+// readFormats notes the payload types that pion can know.
+func (o *Sources) readFormats(m *sdp.MediaDescription) {
+	kind := media.KindVideo
+	if m.MediaName.Media == "audio" {
+		kind = media.KindAudio
+	}
+	one := &sdp.SessionDescription{MediaDescriptions: []*sdp.MediaDescription{m}}
+	for _, format := range m.MediaName.Formats {
+		pt, err := strconv.ParseUint(format, 10, 7)
+		if err != nil {
+			continue
+		}
+		c, err := one.GetCodecForPayloadType(uint8(pt))
+		if err == nil && (takes(kind, c) || kind == media.KindVideo && strings.EqualFold(c.Name, "rtx")) {
+			o.Formats[pt] = true
+		}
+	}
 }
 
 // readExtMap takes apart the value of an a=extmap line (RFC 8285 section 5) that can be read.
