@@ -19,8 +19,8 @@ const maxAttempts = 64
 
 // update changes a session: op is played on a copy of what is held, and what differs is stored if the session is still of the
 // version that the copy was made from. Else it is read, and op played again. op's error is returned after what it did is stored.
-// quiet leaves it at that where op changes nothing; else it is made sure that it would not on the newest version either.
-func (s *Redis) update(ctx context.Context, r *replica, quiet bool, op func(st *state, now time.Time) error) (Session, error) {
+// While Redis is away the session's owner makes the change in what it holds: see redis_ahead.go.
+func (s *Redis) update(ctx context.Context, r *replica, e edit) (Session, error) {
 	ctx, cancel := s.bounded(ctx)
 	defer cancel()
 	select {
@@ -31,9 +31,9 @@ func (s *Redis) update(ctx context.Context, r *replica, quiet bool, op func(st *
 	}
 	for attempt := range maxAttempts {
 		if err := s.reachable(); err != nil {
-			return Session{}, err
+			return s.withoutRedis(r, &e, err)
 		}
-		rec, done, err := s.attempt(ctx, r, quiet, op)
+		rec, done, err := s.attempt(ctx, r, &e)
 		if done {
 			return rec, err
 		}
@@ -41,7 +41,7 @@ func (s *Redis) update(ctx context.Context, r *replica, quiet bool, op func(st *
 			err = s.load(ctx, r)
 		}
 		if err != nil {
-			return Session{}, err
+			return s.unread(r, &e, err)
 		}
 		if attempt > 1 && !s.pause(time.Duration(rand.IntN(min(attempt, 10)*int(time.Millisecond)))) {
 			return Session{}, ErrClosed
@@ -50,32 +50,39 @@ func (s *Redis) update(ctx context.Context, r *replica, quiet bool, op func(st *
 	return Session{}, fmt.Errorf("others change it all the time: %w", ErrUnavailable)
 }
 
-// attempt plays op once. It reports whether that is the end of it; else the session has to be read.
-func (s *Redis) attempt(ctx context.Context, r *replica, quiet bool, op func(*state, time.Time) error) (Session, bool, error) {
-	now := s.now()
+// unread is what is done about an edit of a session that cannot be read or reconciled.
+func (s *Redis) unread(r *replica, e *edit, why error) (Session, error) {
+	if errors.Is(why, ErrUnavailable) && !errors.Is(why, errRetired) {
+		return s.withoutRedis(r, e, why)
+	}
+	return Session{}, why
+}
+
+// attempt makes an edit once. It reports whether that is the end of it; else the session has to be read.
+func (s *Redis) attempt(ctx context.Context, r *replica, e *edit) (Session, bool, error) {
 	r.mu.Lock()
 	switch {
 	case r.retired:
 		r.mu.Unlock()
 		return Session{}, true, errRetired
-	case !r.absent.IsZero():
+	case !r.absent.IsZero(), r.ahead != nil:
 		r.mu.Unlock()
 		return Session{}, false, nil
 	}
-	next := &state{record: r.record, call: r.call.clone()}
-	opErr := op(next, now)
-	if next.record.State != SessionEnded {
-		next.call.settle(now)
-	}
-	next.record.Revision = next.call.revision
+	next, opErr := r.draft(e)
 	d, from := next.diff(&r.state), r.version
 	r.mu.Unlock()
 	if d.empty() {
-		return s.unchanged(ctx, r, next, from, quiet, opErr)
+		return s.unchanged(ctx, r, next, from, e.quiet, opErr)
 	}
 	to := from.next()
 	found, err := s.commit(ctx, r.name, change{from: from.raw, to: to, delta: d, ttl: s.ttl(next), end: next.record.State == SessionEnded})
 	switch {
+	case errors.Is(err, errNoAnswer):
+		if done, err := s.unheard(r, e, next, from, to, err); !done {
+			return Session{}, true, err
+		}
+		return next.snapshot(), true, opErr
 	case err != nil:
 		return Session{}, true, err
 	case found != to.raw:
@@ -83,7 +90,7 @@ func (s *Redis) attempt(ctx context.Context, r *replica, quiet bool, op func(*st
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.version.raw == from.raw { // else the message was faster
+	if r.version.raw == from.raw && r.ahead == nil { // else the message was faster
 		r.install(next, to, false)
 	}
 	return next.snapshot(), true, opErr
@@ -138,7 +145,11 @@ func (s *Redis) commit(ctx context.Context, name string, c change) (string, erro
 	}
 	got, err := s.scripts.commit.Run(ctx, s.client, []string{name}, args...).Slice()
 	if err != nil {
-		return "", s.fault(ctx, err)
+		fault := s.fault(ctx, err)
+		if errors.Is(fault, ErrUnavailable) && unanswered(err) {
+			return "", fmt.Errorf("%w: %w", errNoAnswer, fault)
+		}
+		return "", fault
 	}
 	if len(got) == 2 {
 		found, _ := got[1].(string)
@@ -205,15 +216,22 @@ func (s *Redis) adopt(ctx context.Context, r *replica, before version, st *state
 		r.mu.Unlock()
 		s.retire(r, ErrSessionEnded)
 		return errRetired
-	case v.raw == r.version.raw:
+	case r.ahead != nil && (st.record.State == SessionEnded || !r.outranks(st.record.Fence)):
+		r.ahead = nil // the end, or another owner's word, counts
+		r.install(st, v, true)
+	case r.ahead == nil && v.raw == r.version.raw:
 		r.absent = time.Time{}
-	case v.n < before.n, v.n == before.n && v.raw != before.raw && before.raw != "":
+	case v.n < before.n, v.n == before.n && v.raw != before.raw && before.raw != "",
+		r.ahead != nil && st.record.Fence != r.record.Fence:
 		// Redis went back to before what is known here: a replica was promoted that had not heard all.
 		if r.outranks(st.record.Fence) {
 			r.mu.Unlock()
 			return s.restore(ctx, r, v.raw, v.n)
 		}
 		r.install(st, v, true)
+	case r.ahead != nil:
+		r.mu.Unlock()
+		return s.reconcile(ctx, r, st, v)
 	case v.n >= r.version.n:
 		if r.owns() && st.record.Fence == r.record.Fence && st.record.State != SessionEnded {
 			lost = lostMedia(r.call, st.call, s.now())
@@ -244,12 +262,12 @@ func lostMedia(held, stored *call, now time.Time) (lost []Media) {
 
 // putBack writes media again that were lost, as the owner that f says.
 func (s *Redis) putBack(r *replica, f Fence, lost []Media) {
-	_, err := s.update(s.ctx, r, true, open(func(st *state, now time.Time) error {
+	_, err := s.update(s.ctx, r, edit{quiet: true, do: open(func(st *state, now time.Time) error {
 		if err := st.fenced(f); err != nil {
 			return err
 		}
 		return st.call.applyMedia(MediaDiff{Put: lost}, now)
-	}))
+	})})
 	if err != nil {
 		s.cfg.Logger.Debug("lost media not written again", "session", r.key.ID, "error", err)
 	}
@@ -321,11 +339,19 @@ func (s *Redis) doubt(ctx context.Context, name string) {
 func (s *Redis) restore(ctx context.Context, r *replica, found string, n uint64) error {
 	r.mu.Lock()
 	st := &state{record: r.record, call: r.call.clone()}
-	from := r.version.raw
+	from, a, call, edits := r.version.raw, r.ahead, r.call, 0
+	if a != nil {
+		edits = len(a.edits)
+	}
 	to := newVersion(max(n, r.version.n)+1, r.version.birth)
 	r.mu.Unlock()
 	got, err := s.commit(ctx, r.name, change{from: found, to: to, delta: st.diff(nil), ttl: s.ttl(st), clear: true})
 	if err != nil {
+		if errors.Is(err, errNoAnswer) && a != nil {
+			r.mu.Lock()
+			a.tried(try{*st, to, edits})
+			r.mu.Unlock()
+		}
 		return err
 	}
 	if got != to.raw { // somebody else wrote: look again
@@ -334,10 +360,13 @@ func (s *Redis) restore(ctx context.Context, r *replica, found string, n uint64)
 	}
 	s.cfg.Logger.Info("session written again", "session", r.key.ID)
 	r.mu.Lock()
-	if r.version.raw == from {
-		r.version, r.absent = to, time.Time{}
-	} else {
+	switch {
+	case r.version.raw != from || r.ahead != a:
 		s.refresh.mark(r)
+	case a != nil:
+		r.caughtUp(a, call, try{*st, to, edits}, false)
+	default:
+		r.version, r.absent = to, time.Time{}
 	}
 	r.mu.Unlock()
 	return s.addToIndex(ctx, r.key)

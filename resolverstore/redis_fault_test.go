@@ -235,13 +235,14 @@ func TestRedisPaused(t *testing.T) {
 	wait := f.on(b).waitFor(Selector{ParticipantID: "bob1", Source: Camera})
 	eventually(t, "b waits", func() bool { return waiting(b, f.key) == 1 })
 	server.signal(syscall.SIGSTOP)
-	_, err := a.ApplyEvents(f.ctx, f.key, []Event{published("bob1", Camera)})
+	_, err := b.ApplyEvents(f.ctx, f.key, []Event{published("bob1", Camera)})
 	wantErr(t, err, ErrUnavailable)
-	eventually(t, "the heartbeat fails", func() bool { _, up := a.Contact(); return !up })
+	eventually(t, "the heartbeat fails", func() bool { _, up := b.Contact(); return !up })
 	for range 1000 { // fast: none of them waits for the server
-		_, err = a.ApplyEvents(f.ctx, f.key, []Event{published("bob1", Camera)})
+		_, err = b.ApplyEvents(f.ctx, f.key, []Event{published("bob1", Camera)})
 		wantErr(t, err, ErrUnavailable)
 	}
+	wantErr(t, a.EndSession(f.ctx, f.key, SessionDeleted), ErrUnavailable)
 	if got := f.resolve("ann1", Camera); got.Media.ID != "m1" {
 		t.Errorf("the owner resolves %+v", got)
 	}

@@ -111,7 +111,7 @@ func (s *Redis) current(r *replica, got *redis.StringCmd) bool {
 	v, err := got.Result()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.retired || err == nil && r.loaded && !r.doubted && r.absent.IsZero() && v == r.version.raw
+	return r.retired || err == nil && r.loaded && !r.doubted && r.absent.IsZero() && r.ahead == nil && v == r.version.raw
 }
 
 // deliver takes a message of another's change, or of one's own.
@@ -131,7 +131,7 @@ func (s *Redis) deliver(r *replica, payload string) {
 			r.doubted = true
 			s.refresh.mark(r)
 		}
-	case !r.loaded: // it is about to be read
+	case !r.loaded, r.ahead != nil: // it is about to be read, or reconciled
 		s.refresh.mark(r)
 	case err == nil && to.birth == r.version.birth && to.n < r.version.n, m.to == r.version.raw:
 	case err == nil && m.kind == messageDelta && m.from == r.version.raw && r.absent.IsZero():

@@ -22,6 +22,7 @@ type replica struct {
 	mine    *Fence // with which this process owns the session, while the record says so too
 	loaded  bool
 	absent  time.Time // since when the session is missing in Redis; zero while it is not
+	ahead   *ahead    // what is not stored yet; nil if all is
 	doubted bool      // somebody could not read what is stored
 	timer   *time.Timer
 	gone    time.Time // when an ended session vanishes
@@ -129,10 +130,11 @@ func (s *Redis) tick(r *replica) {
 		s.refresh.mark(r)
 		return
 	}
-	_, err := s.update(s.ctx, r, true, func(st *state, _ time.Time) error {
+	settle := func(st *state, _ time.Time) error {
 		st.call.unmatched = true // what was proposed or held may be joined now
 		return nil
-	})
+	}
+	_, err := s.update(s.ctx, r, edit{do: settle, again: settle, quiet: true})
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	now := s.now()

@@ -224,13 +224,14 @@ func (s *Redis) with(ctx context.Context, key SessionKey, what string, f func(*r
 // UpdateSession implements Store.
 func (s *Redis) UpdateSession(ctx context.Context, key SessionKey, f Fence, u SessionUpdate) (rec Session, err error) {
 	err = s.with(ctx, key, "update", func(r *replica) error {
-		rec, err = s.update(ctx, r, false, open(func(st *state, _ time.Time) error {
+		do := open(func(st *state, _ time.Time) error {
 			if err := st.fenced(f); err != nil {
 				return err
 			}
 			st.update(u)
 			return nil
-		}))
+		})
+		rec, err = s.update(ctx, r, edit{do: do, again: do})
 		return err
 	})
 	if err != nil {
@@ -252,10 +253,10 @@ func open(op func(*state, time.Time) error) func(*state, time.Time) error {
 // EndSession implements Store.
 func (s *Redis) EndSession(ctx context.Context, key SessionKey, reason SessionEndReason) error {
 	err := s.with(ctx, key, "end", func(r *replica) error {
-		_, err := s.update(ctx, r, false, open(func(st *state, now time.Time) error {
+		_, err := s.update(ctx, r, edit{do: open(func(st *state, now time.Time) error {
 			st.end(reason, now)
 			return nil
-		}))
+		})})
 		return err
 	})
 	if errors.Is(err, ErrSessionNotFound) || errors.Is(err, ErrSessionEnded) {

@@ -9,10 +9,16 @@ import (
 // ApplyEvents implements Store.
 func (s *Redis) ApplyEvents(ctx context.Context, key SessionKey, events []Event) (applied Applied, err error) {
 	err = s.with(ctx, key, "apply events to", func(r *replica) error {
-		rec, err := s.update(ctx, r, false, open(func(st *state, now time.Time) error {
-			applied.Ignored = st.applyEvents(events, now)
-			return nil
-		}))
+		rec, err := s.update(ctx, r, edit{
+			do: open(func(st *state, now time.Time) error {
+				applied.Ignored = st.applyEvents(events, now)
+				return nil
+			}),
+			again: open(func(st *state, now time.Time) error {
+				st.applyEvents(events, now)
+				return nil
+			}),
+		})
 		applied.Revision = rec.Revision
 		return err
 	})
@@ -25,12 +31,13 @@ func (s *Redis) ApplyEvents(ctx context.Context, key SessionKey, events []Event)
 // ApplyMedia implements Store.
 func (s *Redis) ApplyMedia(ctx context.Context, key SessionKey, f Fence, d MediaDiff) error {
 	return s.with(ctx, key, "apply media to", func(r *replica) error {
-		_, err := s.update(ctx, r, false, open(func(st *state, now time.Time) error {
+		do := open(func(st *state, now time.Time) error {
 			if err := st.fenced(f); err != nil {
 				return err
 			}
 			return st.call.applyMedia(d, now)
-		}))
+		})
+		_, err := s.update(ctx, r, edit{do: do, again: do})
 		return err
 	})
 }
@@ -42,7 +49,7 @@ func (s *Redis) fresh(ctx context.Context, r *replica) error {
 		var v string
 		v, err = s.versionOf(ctx, r.name)
 		r.mu.Lock()
-		same := v == r.version.raw
+		same := v == r.version.raw && r.ahead == nil
 		r.mu.Unlock()
 		if err == nil && same {
 			return nil

@@ -25,9 +25,9 @@ type Store interface {
 	// (the tombstone), then is gone. Ending one that is gone is nil.
 	EndSession(ctx context.Context, key SessionKey, reason SessionEndReason) error
 
-	// ApplyEvents applies signalling's events in order.
+	// ApplyEvents applies signalling's events in order. They may be kept: the caller does not change them afterwards.
 	ApplyEvents(ctx context.Context, key SessionKey, events []Event) (Applied, error)
-	// ApplyMedia applies what the peer connection received; fenced.
+	// ApplyMedia applies what the peer connection received; fenced. d may be kept: the caller does not change it afterwards.
 	ApplyMedia(ctx context.Context, key SessionKey, f Fence, d MediaDiff) error
 
 	// Resolve waits until the selected track is live or paused. Errors: ctx's, ErrSessionNotFound, ErrSessionEnded,
