@@ -59,6 +59,9 @@ type medium struct {
 	// orphanOf is the participant who left and whose it was. It is held until heldUntil; zero is until the participant is back.
 	orphanOf  string
 	heldUntil time.Time
+	// words are what its msid says, once that was read.
+	words Words
+	read  bool
 }
 
 // track is a Track that has not ended.
@@ -102,7 +105,7 @@ func (c *call) settle(now time.Time) {
 		c.join(now)
 		c.unmatched = false
 	}
-	for _, p := range c.byOrder() {
+	for _, p := range c.publications {
 		if p.track == nil {
 			p.track = c.newTrack(p.Source.Kind())
 			p.track.pub, p.since = p, now
@@ -115,10 +118,9 @@ func (c *call) settle(now time.Time) {
 func (c *call) tell() {
 	next := c.revision + 1
 	for _, t := range c.tracks {
-		view := t.view()
-		if !sameTrack(view, t.shown) {
-			view.Revision = next
-			t.shown, c.changed = view, true
+		if !t.told() {
+			t.shown, c.changed = t.view(), true
+			t.shown.Revision = next
 		}
 	}
 	if c.changed {
@@ -126,10 +128,15 @@ func (c *call) tell() {
 	}
 }
 
-func sameTrack(a, b Track) bool {
-	samePub := a.Publication == b.Publication || a.Publication != nil && b.Publication != nil && *a.Publication == *b.Publication
-	sameMedia := a.Media == b.Media || a.Media != nil && b.Media != nil && *a.Media == *b.Media
-	return a.ID == b.ID && a.State == b.State && samePub && sameMedia
+// told reports whether the track is as it was last told. It allocates nothing, as it looks at every track at each change. The
+// state follows from publication and media.
+func (t *track) told() bool {
+	pub, media := t.shown.Publication, t.shown.Media
+	switch {
+	case t.shown.ID != t.id, (pub == nil) != (t.pub == nil), (media == nil) != (t.media == nil):
+		return false
+	}
+	return (pub == nil || *pub == t.pub.Publication) && (media == nil || *media == t.media.Media)
 }
 
 // view returns the track as callers see it, sharing nothing with the call.

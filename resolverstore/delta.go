@@ -170,6 +170,7 @@ func (s *state) apply(d delta) error {
 type patch struct {
 	*state
 	publications map[PublicationRef]publication
+	participants []string // that were set
 	tracks       []trackValue
 	dead         []numberedPast[string]
 	removals     []numberedPast[removal]
@@ -244,6 +245,7 @@ func (p *patch) set(f, v string) (err error) {
 			err = errWire
 		}
 		c.participants[id] = &one
+		p.participants = append(p.participants, id)
 	case fieldPublication:
 		return p.setPublication(f, v)
 	case fieldMedia:
@@ -319,7 +321,7 @@ func (p *patch) finish() error {
 		if who == nil {
 			return fmt.Errorf("a publication of nobody: %w", errWire)
 		}
-		pub.Source = ref.Source
+		pub.Source, pub.Participant = ref.Source, who.Participant
 		if known := c.publications[ref]; known != nil {
 			pub.track, pub.media = known.track, known.media
 			*known = pub
@@ -327,9 +329,11 @@ func (p *patch) finish() error {
 			c.publications[ref] = &pub
 		}
 	}
-	for ref, pub := range c.publications {
-		if who := c.participants[ref.ParticipantID]; who != nil {
-			pub.Participant = who.Participant
+	for _, id := range p.participants {
+		for source := Camera; source <= ScreenShareAudio; source++ {
+			if pub := c.publications[PublicationRef{id, source}]; pub != nil {
+				pub.Participant = c.participants[id].Participant
+			}
 		}
 	}
 	if err := p.finishTracks(); err != nil {

@@ -154,3 +154,10 @@ func TestR15_KeysAreBrokenByNoID(t *testing.T) {
 		}
 	}
 }
+
+// sameTrack reports whether two tracks are alike for who watches.
+func sameTrack(a, b Track) bool {
+	samePub := a.Publication == b.Publication || a.Publication != nil && b.Publication != nil && *a.Publication == *b.Publication
+	sameMedia := a.Media == b.Media || a.Media != nil && b.Media != nil && *a.Media == *b.Media
+	return a.ID == b.ID && a.State == b.State && samePub && sameMedia
+}

@@ -254,7 +254,10 @@ func (c *call) mediaOf(id string) []*medium {
 		if m.pub != nil {
 			owner = m.pub.Participant.ID
 		}
-		words := readWords(c.cfg.Schemes, m.StreamID, m.TrackID)
+		words := m.words
+		if !m.read {
+			words = readWords(c.cfg.Schemes, m.StreamID, m.TrackID)
+		}
 		named := owner == "" && name != "" && words.Participant == name
 		if named || owner == id && (m.pub != nil || !c.namesAnother(words, id)) {
 			out = append(out, m)

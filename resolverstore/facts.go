@@ -57,7 +57,7 @@ func (c *call) putMedia(m Media, now time.Time) error {
 		// Renamed: whose it was says nothing any more.
 		known.former, known.orphanOf, known.heldUntil = PublicationRef{}, "", time.Time{}
 	}
-	known.Media = m
+	known.Media, known.read = m, false
 	c.generation = max(c.generation, m.Generation)
 	return nil
 }

@@ -21,7 +21,11 @@ func (c *call) matcher(now time.Time) *matcher {
 	}
 	media := make([]candidate, 0, len(c.media))
 	for _, m := range c.media {
+		if !m.read {
+			m.words, m.read = readWords(c.cfg.Schemes, m.StreamID, m.TrackID), true
+		}
 		media = append(media, candidate{
+			words: m.words, read: true,
 			Media: m.Media, former: m.former, current: m.Generation >= c.generation,
 			held:    m.pub == nil && m.orphanOf != "" && (m.heldUntil.IsZero() || now.Before(m.heldUntil)),
 			revived: m.orphanOf != "", stale: now.Sub(m.arrive) >= c.cfg.EliminationTTL,

@@ -35,6 +35,9 @@ type candidate struct {
 	revived bool
 	// stale: it is too old to be joined by elimination.
 	stale bool
+	// words are what its msid says, if it was read before.
+	words Words
+	read  bool
 }
 
 // rule is what made a pair.
@@ -62,14 +65,18 @@ type pair struct {
 type directory map[string][]string
 
 func newDirectory(participants []Participant) directory {
-	d := make(directory, len(participants))
-	for _, p := range participants {
-		name := p.msidName()
-		d[name] = append(d[name], p.ID)
+	d, ids := make(directory, len(participants)), make([]string, len(participants))
+	for i, p := range participants {
+		ids[i] = p.ID
+		if name := p.msidName(); d[name] == nil {
+			d[name] = ids[i : i+1 : i+1]
+		} else {
+			d[name] = append(d[name], p.ID)
+		}
 	}
-	for _, p := range participants {
+	for i, p := range participants {
 		if _, taken := d[p.ID]; !taken {
-			d[p.ID] = []string{p.ID}
+			d[p.ID] = ids[i : i+1 : i+1]
 		}
 	}
 	return d
@@ -90,12 +97,12 @@ type matcher struct {
 	claims  []claim
 	media   []candidate
 
-	words    []Words // of each media; zero when it has none
-	byMID    map[string][]int
-	byTrack  map[string][]int
-	byOwner  map[PublicationRef][]int
-	holder   map[string]int // media id -> the claim that is joined with it
-	position map[string]int // media id -> its index
+	words    []Words                  // of each media; zero when it has none
+	byMID    map[string][]int         // these three hold only what open claims look for,
+	byTrack  map[string][]int         // which is little in a call where nearly all is joined
+	byOwner  map[PublicationRef][]int // nil entries are keys that are looked for
+	holder   map[string]int           // media id -> the claim that is joined with it
+	position map[string]int           // media id -> its index
 	taken    map[string]bool
 	done     map[PublicationRef]bool
 }
@@ -104,7 +111,7 @@ func newMatcher(schemes []Scheme, participants []Participant, claims []claim, me
 	m := &matcher{
 		schemes: schemes, dir: newDirectory(participants), claims: claims, media: media,
 		words: make([]Words, len(media)), byMID: map[string][]int{}, byTrack: map[string][]int{},
-		byOwner: map[PublicationRef][]int{}, holder: map[string]int{}, position: map[string]int{},
+		byOwner: map[PublicationRef][]int{}, holder: make(map[string]int, len(claims)), position: make(map[string]int, len(media)),
 		taken: map[string]bool{}, done: map[PublicationRef]bool{},
 	}
 	for i, c := range claims {
@@ -113,21 +120,33 @@ func newMatcher(schemes []Scheme, participants []Participant, claims []claim, me
 		}
 	}
 	for i := range media {
+		m.position[media[i].ID] = i
+		if m.words[i] = media[i].words; !media[i].read {
+			m.words[i] = readWords(schemes, media[i].StreamID, media[i].TrackID)
+		}
+	}
+	for i := range claims {
+		if c := &claims[i]; m.open(c) {
+			m.byMID[c.mid], m.byTrack[c.trackID], m.byOwner[c.ref] = nil, nil, nil
+		}
+	}
+	delete(m.byMID, "")
+	delete(m.byTrack, "")
+	for i := range media {
 		m.index(i)
 	}
 	return m
 }
 
+// index enters media i under what open claims look for.
 func (m *matcher) index(i int) {
 	md := &m.media[i]
-	m.position[md.ID] = i
-	m.words[i] = readWords(m.schemes, md.StreamID, md.TrackID)
 	if !md.current {
 		return
 	}
 	add := func(index map[string][]int, key string) {
-		if key != "" && !slices.Contains(index[key], i) {
-			index[key] = append(index[key], i)
+		if found, sought := index[key]; sought && !slices.Contains(found, i) {
+			index[key] = append(found, i)
 		}
 	}
 	add(m.byMID, md.MID)
@@ -136,12 +155,15 @@ func (m *matcher) index(i int) {
 	w := m.words[i]
 	if w.Source != SourceUnknown {
 		for _, p := range m.dir[w.Participant] {
-			ref := PublicationRef{p, w.Source}
-			m.byOwner[ref] = append(m.byOwner[ref], i)
+			m.addOwner(PublicationRef{p, w.Source}, i)
 		}
 	}
-	if md.former != (PublicationRef{}) && !slices.Contains(m.byOwner[md.former], i) {
-		m.byOwner[md.former] = append(m.byOwner[md.former], i)
+	m.addOwner(md.former, i)
+}
+
+func (m *matcher) addOwner(ref PublicationRef, i int) {
+	if found, sought := m.byOwner[ref]; sought && !slices.Contains(found, i) {
+		m.byOwner[ref] = append(found, i)
 	}
 }
 

@@ -50,6 +50,7 @@ func TestR17_OwnerGoesOn(t *testing.T) {
 				t.Fatalf("who waited on the other pod: %+v %v, want %+v", got, err, told["last1/1"])
 			}
 			wantSame(t, f, f.on(b), told)
+			calm(t, a, b)
 			f.on(b).mustApply(published("zoe1", Camera))
 			f.put(of("m-zoe", "zoe1", Camera))
 			told["zoe1/1"] = f.on(b).resolve("zoe1", Camera)
@@ -111,6 +112,7 @@ func wantSame(t *testing.T, f, other *fixture, told map[string]Track) {
 		}
 		return all
 	}
+	calm(t, f.store.(*Redis), other.store.(*Redis))
 	eventually(t, "both pods tell the same", func() bool { return reflect.DeepEqual(here(f), here(other)) })
 	got := here(f)
 	for name, want := range told {
@@ -257,6 +259,7 @@ func TestR17_WritesThatWereLate(t *testing.T) {
 			t.Fatalf("round %d: %+v %v, told was %+v", round, got, err, told)
 		}
 		wantSame(t, f, f.on(b), map[string]Track{name(id, Camera): told})
+		calm(t, b)
 		f.mustApply(left(id))
 		f.remove("m" + id)
 		eventually(t, "it has left", func() bool { return len(f.on(b).tracks()) == 0 })
