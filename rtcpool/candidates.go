@@ -2,6 +2,8 @@ package rtcpool
 
 import (
 	"context"
+	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/penstock-media/penstock/rtcpool/internal/network"
@@ -15,6 +17,7 @@ const (
 	maxKeptGenerations = 4
 	maxUsedUfrags      = 256
 	maxRemotes         = 512 // of one peer connection between two ICE restarts
+	maxContested       = 64
 )
 
 // keptCandidates are remote candidates whose offer has not come, by generation.
@@ -107,6 +110,10 @@ func (p *peer) addCandidate(c Candidate) CandidateResult {
 		}
 		return CandidateKept
 	} else if ok && !p.net.Claim(r) {
+		p.session.contest(r.At)
+		if len(p.remotes) == 0 {
+			p.session.tellContested(p)
+		}
 		return CandidateIgnored
 	}
 	if c.Candidate != "" && !p.remote(c.Candidate) {
@@ -116,6 +123,24 @@ func (p *peer) addCandidate(c Candidate) CandidateResult {
 		return CandidateIgnored
 	}
 	return CandidateAdded
+}
+
+// contest remembers addresses that another session on the shared port talks to: the next generation gets other sockets.
+func (s *Session) contest(taken ...netip.AddrPort) {
+	for _, at := range taken {
+		if len(s.contested) < maxContested && !slices.Contains(s.contested, at) {
+			s.contested = append(s.contested, at)
+		}
+	}
+}
+
+// tellContested asks for a new generation in place of a connection that has not come about.
+func (s *Session) tellContested(p *peer) {
+	if p == s.current && p.state != StateConnected {
+		s.needRestart(p, Restart{
+			MinGeneration: p.generation + 1, Reason: "another session on the same port talks to the address of the SFU; a new generation gets other sockets",
+		})
+	}
 }
 
 // remote takes note of a remote candidate, and tells whether ICE may have it: it keeps each, and a pair with each local one.

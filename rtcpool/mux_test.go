@@ -191,6 +191,43 @@ func TestSharedPortIsProtectedFromStolenAddresses(t *testing.T) {
 	morePackets(t, mic.Track, 50)
 }
 
+// A session that hears only of an SFU's address that another session holds, by right or to keep it away, is told to begin
+// a new generation, and that gets sockets of its own.
+func TestSharedPortGivesWayToWhoeverHoldsAnAddress(t *testing.T) {
+	port := freePorts(t, 1)
+	p := newTestPool(t, func(cfg *Config) {
+		cfg.Network.UDPMuxPort = port
+		cfg.Network.AllowNetworks = prefixes("127.0.0.1/32")
+	})
+	sfu := sfuAt(t, "127.0.0.1")
+	f := newTestSFU(t, sfu)
+	f.add(opus, "mic", "alice")
+	holder, r := open(t, p, "holder")
+	f.negotiate(holder, 0)
+	mic := r.flowing(t, "mic")
+
+	s, late := open(t, p, "late")
+	trickled := func(generation uint64, want CandidateResult) {
+		f := newTestSFU(t, sfu)
+		f.add(opus, "second", "bob")
+		bare, candidates := withoutCandidates(f.offer(nil))
+		f.exchange(s, generation, bare)
+		for _, c := range candidates {
+			if got := give(t, s, generation, c); got != want {
+				t.Errorf("generation %d: %s: %v", generation, c.Candidate, got)
+			}
+		}
+	}
+	trickled(1, CandidateIgnored)
+	late.until(t, "that a new generation is needed", func() bool { return len(late.restarts) > 0 })
+	if got := late.told().restarts; len(got) != 1 || got[0].ICE || got[0].MinGeneration != 2 {
+		t.Errorf("%+v", got)
+	}
+	trickled(2, CandidateAdded)
+	late.flowing(t, "second")
+	morePackets(t, mic.Track, 50)
+}
+
 func TestSharedPortsThatAreTaken(t *testing.T) {
 	decoders := newTestPool(t, nil).cfg.Decoders
 	u, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/penstock-media/penstock/rtcpool/internal/offer"
@@ -216,10 +217,12 @@ func (s *Session) peerFor(n *negotiation) (*peer, error) {
 		if err := s.hasRoom(p, n.offer); err != nil {
 			return nil, err
 		}
-		n.offer.KeepCandidates(p.net.Admit(n.offer.Candidates()))
+		use, taken := p.net.Admit(n.offer.Candidates())
+		n.offer.KeepCandidates(use)
+		s.contest(taken...)
 		return p, nil
 	}
-	return s.newPeer(n.generation, n.remotes)
+	return s.newPeer(n.generation, append(slices.Clone(s.contested), n.remotes...))
 }
 
 // fail answers with an error. What runs goes on.

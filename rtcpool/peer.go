@@ -193,6 +193,10 @@ func (s *Session) setState(p *peer, state State) {
 	}
 	switch state {
 	case StateFailed:
+		if len(s.contested) > 0 && p.net.Shares() {
+			s.tellContested(p) // to gather anew on the same port would not help
+			return
+		}
 		s.needRestart(p, Restart{ICE: true, MinGeneration: p.generation, Reason: "ICE has failed: nothing comes from the other side"})
 	case StateClosed:
 		if !p.flooded { // who asked for a new generation then

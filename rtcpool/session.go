@@ -3,6 +3,7 @@ package rtcpool
 import (
 	"context"
 	"log/slog"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -48,8 +49,9 @@ type actor struct {
 	waiting           []*negotiation // offers whose turn has not come
 	busy              *negotiation   // the one that gathers candidates
 	kept              keptCandidates
-	serversChanged    bool // since the current generation was made
-	asked             int  // mDNS names that were looked up
+	serversChanged    bool             // since the current generation was made
+	contested         []netip.AddrPort // remote addresses that others on a shared port talked to; the first maxContested
+	asked             int              // mDNS names that were looked up
 	entries           []*entry
 	closing           sync.WaitGroup // of peer connections
 

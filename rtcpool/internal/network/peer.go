@@ -82,6 +82,9 @@ func (n *Peer) Join(remotes []netip.AddrPort) {
 	}
 }
 
+// Shares tells whether the peer connection uses a shared port.
+func (n *Peer) Shares() bool { return n.shared != nil }
+
 // Leave ends the peer connection's part in the network. It is idempotent.
 func (n *Peer) Leave() {
 	n.Abort()

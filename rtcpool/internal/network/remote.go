@@ -81,19 +81,22 @@ func (w *Network) count(r Refusal) Refusal {
 	return r
 }
 
-// Admit returns the candidates that the peer connection may use while it runs: not those that another user of its shared port
-// talks to, which are counted.
-func (n *Peer) Admit(values []string) []string {
+// Admit returns the candidates that the peer connection may use while it runs, and apart from them the addresses that another
+// user of its shared port talks to, which are counted.
+func (n *Peer) Admit(values []string) (use []string, taken []netip.AddrPort) {
 	if n.shared == nil {
-		return values
+		return values, nil
 	}
-	var use []string
 	for _, value := range values {
-		if r, ok := ReadRemote(value); ok && n.Claim(r) {
+		switch r, ok := ReadRemote(value); {
+		case !ok:
+		case n.Claim(r):
 			use = append(use, value)
+		default:
+			taken = append(taken, r.At)
 		}
 	}
-	return use
+	return use, taken
 }
 
 // Claim tells whether a peer connection may talk to a remote address, and counts it if not.
