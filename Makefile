@@ -46,6 +46,13 @@ test: deps-test ## Run all tests with the race detector, and the codecs' under t
 e2e: deps-e2e build ## Run the tests with heavy real parts: Chromium, ffprobe, grpcurl.
 	GATEWAY=$(CURDIR)/bin/gateway GRPCURL=$$(e2e/tools/get grpcurl) go test -tags e2e -count=1 -timeout 15m -v ./e2e/...
 
+# How long `make soak` goes on.
+SOAK ?= 60s
+
+.PHONY: soak
+soak: deps-test ## Let publishers join, leave, pause and restart for SOAK, under the race detector.
+	PENSTOCK_SOAK=$(SOAK) go test -race -count=1 -run S8_Soak -timeout 0 -v ./rtcpool
+
 .PHONY: bench
 bench: deps-bench ## Measure, and print one table; it is left in bench/out.
 	go run ./bench

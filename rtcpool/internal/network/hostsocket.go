@@ -1,9 +1,12 @@
 package network
 
 import (
+	"errors"
 	"net"
 	"net/netip"
+	"os"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -23,7 +26,9 @@ type hostSocket struct {
 	*udpSocket
 	peer   *Peer
 	key    socketKey
+	mu     sync.Mutex // over closed and the deadline that goes with it
 	closed atomic.Bool
+	woken  atomic.Bool // by a deadline that is ours
 	to     atomic.Pointer[netip.AddrPort] // the first address that was written to: pion knows it
 	media  atomic.Pointer[netip.AddrPort] // where the last packets came from that are not STUN
 
@@ -82,8 +87,11 @@ type keptSocket struct {
 	expiry *time.Timer
 }
 
-// keep lets a closed socket wait. It returns false when it cannot.
+// keep lets the closed socket of a host candidate wait. It returns false when it cannot.
 func (n *Peer) keep(s *hostSocket) bool {
+	if !s.key.ip.IsValid() || s.key.ip.IsUnspecified() {
+		return false // of a server-reflexive one
+	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.closed || n.ctx.Err() != nil || n.kept[s.key] != nil {
@@ -106,11 +114,16 @@ func (n *Peer) expire(k *keptSocket) {
 
 // Close implements net.PacketConn. What reads and writes ends at once; the socket itself may be used again.
 func (s *hostSocket) Close() error {
-	if s.closed.Swap(true) {
-		return net.ErrClosed
+	s.mu.Lock()
+	again := s.closed.Swap(true)
+	if !again {
+		_ = s.SetDeadline(time.Now())
 	}
-	_ = s.SetDeadline(time.Now())
-	if s.peer.keep(s) {
+	s.mu.Unlock()
+	switch {
+	case again:
+		return net.ErrClosed
+	case s.peer.keep(s):
 		return nil
 	}
 	return s.udpSocket.Close()
@@ -127,6 +140,7 @@ func (s *hostSocket) ReadFromAddrPort(b []byte) (int, netip.AddrPort, error) {
 		if to != nil && len(s.held) > 0 {
 			n := copy(b, s.held[0])
 			s.held = slices.Delete(s.held, 0, 1)
+			s.buffer, s.length = &b[0], n
 			return n, *to, nil
 		}
 		n, from, err := s.udpSocket.ReadFromAddrPort(b)
@@ -136,6 +150,8 @@ func (s *hostSocket) ReadFromAddrPort(b []byte) (int, netip.AddrPort, error) {
 				s.hold(b[:n])
 			}
 			return 0, from, net.ErrClosed
+		case errors.Is(err, os.ErrDeadlineExceeded) && s.woken.Swap(false) && s.goOn():
+			continue
 		case !media:
 			s.buffer = nil
 			return n, from, err
@@ -154,6 +170,13 @@ func (s *hostSocket) ReadFromAddrPort(b []byte) (int, netip.AddrPort, error) {
 	}
 }
 
+// goOn takes back the deadline that made the reader look at what it holds. It returns false when the socket is closed.
+func (s *hostSocket) goOn() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return !s.closed.Load() && s.SetReadDeadline(time.Time{}) == nil
+}
+
 func (s *hostSocket) hold(packet []byte) {
 	if len(s.held) < heldPackets {
 		s.held = append(s.held, slices.Clone(packet))
@@ -164,7 +187,7 @@ func (s *hostSocket) hold(packet []byte) {
 // knows the packet. pion reads into one buffer, and in it the packet still is.
 func (s *hostSocket) holdLast(b []byte) {
 	if len(b) > 0 && s.buffer == &b[0] {
-		s.hold(b[:s.length])
+		s.held = slices.Insert(s.held, 0, slices.Clone(b[:s.length]))
 	}
 	s.buffer = nil
 }
@@ -183,8 +206,9 @@ func (s *hostSocket) WriteToAddrPort(b []byte, to netip.AddrPort) (int, error) {
 	if s.closed.Load() {
 		return 0, net.ErrClosed
 	}
-	if s.to.Load() == nil {
-		s.to.CompareAndSwap(nil, &to)
+	if s.to.Load() == nil && s.to.CompareAndSwap(nil, &to) && s.before.IsValid() {
+		s.woken.Store(true)
+		_ = s.SetReadDeadline(time.Now()) // what is held need not wait for a packet
 	}
 	return s.udpSocket.WriteToAddrPort(b, to)
 }
