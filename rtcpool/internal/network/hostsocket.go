@@ -28,7 +28,7 @@ type hostSocket struct {
 	key    socketKey
 	mu     sync.Mutex // over closed and the deadline that goes with it
 	closed atomic.Bool
-	woken  atomic.Bool // by a deadline that is ours
+	woken  atomic.Bool                    // by a deadline that is ours
 	to     atomic.Pointer[netip.AddrPort] // the first address that was written to: pion knows it
 	media  atomic.Pointer[netip.AddrPort] // where the last packets came from that are not STUN
 
