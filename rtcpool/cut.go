@@ -69,7 +69,7 @@ func (p *peer) bindReaders(before map[*reader]*entry) {
 		next := p.session.sinkOf(r)
 		if old := before[r]; old != nil && next != nil && old != next {
 			r.mu.Lock()
-			r.cut.Store(newCut(uint16(r.reception.highest)))
+			r.cut.Store(newCut(r.reception.Highest()))
 			r.mu.Unlock()
 		}
 		r.sink.Store(next)

@@ -10,12 +10,12 @@ import (
 	"time"
 
 	"github.com/penstock-media/penstock/media"
+	"github.com/penstock-media/penstock/rtcpool/internal/repair"
 	"github.com/pion/interceptor/pkg/twcc"
 	"github.com/pion/rtcp"
 )
 
 const (
-	reportInterval      = time.Second            // of receiver reports and REMB
 	transportCCInterval = 100 * time.Millisecond // of transport-wide feedback, while packets come
 	never               = math.MaxInt64
 )
@@ -30,14 +30,14 @@ type feedback struct {
 	keyFrames chan keyFrameRequest
 	next      atomic.Int64 // when the goroutine will look again, in nanoseconds since start
 	reporting atomic.Bool  // a report is due at some time
-	roundTrip roundTrip
+	roundTrip repair.RoundTrip
 
 	mu      sync.Mutex
 	readers []*reader
 
 	transportCC atomic.Uint32 // id of the header extension, the same in all media (RFC 8285 section 6); 0: not negotiated
 	arrivals    arrivals
-	remb        bandwidth
+	remb        repair.Bandwidth
 
 	// Of the goroutine alone.
 	nextReport time.Duration
@@ -119,11 +119,11 @@ func (f *feedback) work(now time.Duration) (next time.Duration) {
 		return next
 	}
 	if f.nextReport == 0 {
-		f.nextReport = now + reportInterval
+		f.nextReport = now + repair.ReportInterval
 		f.measurePath(readers)
 	}
 	if f.nextReport <= now {
-		f.nextReport = now + reportInterval
+		f.nextReport = now + repair.ReportInterval
 		f.measurePath(readers)
 		if !f.sendReports(readers, now) {
 			f.reporting.Store(false) // the next packet begins anew
@@ -161,7 +161,7 @@ func (f *feedback) list() []*reader {
 
 // askForMissing sends the NACKs that are due.
 func (f *feedback) askForMissing(readers []*reader, now time.Duration) (next time.Duration) {
-	smoothed, timeout := f.roundTrip.estimate()
+	smoothed, timeout := f.roundTrip.Estimate()
 	for _, r := range readers {
 		due := r.nackDue.Load()
 		if due == 0 {
@@ -170,7 +170,7 @@ func (f *feedback) askForMissing(readers []*reader, now time.Duration) (next tim
 		at := time.Duration(due)
 		if at <= now {
 			r.mu.Lock()
-			f.missing, at = r.repair.wants(f.missing[:0], now, smoothed, timeout)
+			f.missing, at = r.repair.Wants(f.missing[:0], now, smoothed, timeout)
 			r.nackDue.Store(int64(at))
 			r.mu.Unlock()
 			f.nack(uint32(r.source.SSRC()), f.missing)
@@ -209,8 +209,8 @@ func (f *feedback) arrived(ssrc uint32, number uint16, now time.Duration) {
 // the others, and would take it for lost.
 func (f *feedback) stranger(raw []byte, received time.Time) {
 	id := uint8(f.transportCC.Load()) //nolint:gosec // 8 bits were put in
-	profile, extensions, _, ok := rtpParts(raw)
-	if number := extension(profile, extensions, id); ok && len(number) == 2 {
+	profile, extensions, _, ok := repair.Parts(raw)
+	if number := repair.Extension(profile, extensions, id); ok && len(number) == 2 {
 		f.arrived(binary.BigEndian.Uint32(raw[8:12]), binary.BigEndian.Uint16(number), received.Sub(f.start))
 	}
 }
@@ -246,7 +246,7 @@ func (f *feedback) sendReports(readers []*reader, now time.Duration) (ok bool) {
 	var blocks []rtcp.ReceptionReport
 	for _, r := range readers {
 		r.mu.Lock()
-		if b, fresh := r.reception.report(uint32(r.source.SSRC()), r.rate, now); fresh {
+		if b, fresh := r.reception.Report(uint32(r.source.SSRC()), r.rate, now); fresh {
 			blocks = append(blocks, b)
 		}
 		r.mu.Unlock()
@@ -264,14 +264,14 @@ func (f *feedback) measurePath(readers []*reader) {
 		return
 	}
 	if pair, ok := f.peer.pc.SCTP().Transport().ICETransport().GetSelectedCandidatePairStats(); ok {
-		f.roundTrip.sample(time.Duration(pair.CurrentRoundTripTime * float64(time.Second)))
+		f.roundTrip.Sample(time.Duration(pair.CurrentRoundTripTime * float64(time.Second)))
 	}
-	_, timeout := f.roundTrip.estimate()
+	_, timeout := f.roundTrip.Estimate()
 	for _, r := range readers {
 		if e := r.sink.Load(); e != nil && e.feedback().NACK {
 			r.mu.Lock()
-			patience := patienceOn(r.repair.tolerance(), timeout, r.kind)
-			r.repair.patience = patience
+			patience := patienceOn(r.repair.Tolerance(), timeout, r.kind)
+			r.repair.Patience = patience
 			r.mu.Unlock()
 			e.track.SetPatience(patience)
 		}

@@ -4,6 +4,7 @@ import (
 	"io"
 	"sync/atomic"
 
+	"github.com/penstock-media/penstock/rtcpool/internal/repair"
 	"github.com/pion/transport/v4/packetio"
 )
 
@@ -89,7 +90,7 @@ func (s *strays) crowd() {
 // Write takes a packet. pion gives up an undeclared source whose first packet has a payload type that it does not know (silence
 // or a dialled digit before speech, say): it gets to see the source from the first one on that it knows.
 func (i *inlet) Write(packet []byte) (int, error) {
-	if !i.begun && !i.declared && i.kind == inletsOfRTP && i.withheld < maxWithheld && len(packet) >= rtpHeaderBytes {
+	if !i.begun && !i.declared && i.kind == inletsOfRTP && i.withheld < maxWithheld && len(packet) >= repair.HeaderBytes {
 		if !i.of.offered.Load().Formats[packet[1]&0x7f] {
 			i.withheld++
 			i.of.unbound.Add(1)

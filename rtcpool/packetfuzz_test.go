@@ -10,6 +10,7 @@ import (
 
 	"github.com/penstock-media/penstock/internal/sfutest/clips"
 	"github.com/penstock-media/penstock/media"
+	"github.com/penstock-media/penstock/rtcpool/internal/repair"
 	"github.com/pion/rtcp"
 	"github.com/pion/rtp"
 	"github.com/pion/rtp/codecs"
@@ -132,7 +133,7 @@ func (f *fuzzed) alive(t *testing.T) {
 			t.Error("a media has gone")
 		}
 		r.mu.Lock()
-		if n := len(r.repair.holes); n > maxHoles {
+		if n := r.repair.Missing(); n > repair.MaxHoles {
 			t.Errorf("%d packets are waited for", n)
 		}
 		r.mu.Unlock()
@@ -160,7 +161,7 @@ func fuzzSeeds(t testing.TB) (seeds [][]byte) {
 	var all []byte
 	packets := rtp.NewPacketizer(200, 102, 2, &codecs.H264Payloader{}, rtp.NewFixedSequencer(65533), 90000).Packetize(units[0].Data, 3000)
 	for i, p := range packets[:6] {
-		p.Extension, p.ExtensionProfile = true, []uint16{oneByteProfile, twoByteProfile}[i%2]
+		p.Extension, p.ExtensionProfile = true, []uint16{repair.OneByteProfile, repair.TwoByteProfile}[i%2]
 		if err := p.SetExtension(4, []byte{1, 2, 3}); err != nil {
 			t.Fatal(err)
 		}
@@ -184,7 +185,7 @@ func FuzzRTP(f *testing.F) {
 			if kind&2 != 0 {
 				r = live.audio
 			}
-			if len(raw) < rtpHeaderBytes {
+			if len(raw) < repair.HeaderBytes {
 				return // no reader hands out such
 			}
 			if kind&1 != 0 {

@@ -12,6 +12,8 @@ import (
 	"github.com/penstock-media/penstock/media"
 	"github.com/penstock-media/penstock/rtcpool/internal/network"
 	"github.com/penstock-media/penstock/rtcpool/internal/offer"
+
+	"github.com/penstock-media/penstock/rtcpool/internal/repair"
 )
 
 // reader reads one source into the media that it belongs to.
@@ -26,8 +28,8 @@ type reader struct {
 	cut atomic.Pointer[cut] // from the owner before; nil when nothing of it can be under way
 
 	mu          sync.Mutex // taken by the reader, by the one of retransmissions, and by the feedback
-	repair      repair
-	reception   reception
+	repair      repair.Holes
+	reception   repair.Reception
 	payloadType uint8
 	rate        uint32 // of payloadType's clock
 
@@ -40,7 +42,7 @@ type reader struct {
 func newReader(p *peer, from source, kind media.Kind) *reader {
 	r := &reader{peer: p, source: from, kind: kind}
 	r.stray, _ = from.(*stray)
-	r.repair.patience = media.DefaultPatience(r.kind)
+	r.repair.Patience = media.DefaultPatience(r.kind)
 	return r
 }
 
@@ -115,7 +117,7 @@ func (r *reader) run() {
 	buf := make([]byte, network.ReceiveMTU)
 	for {
 		n, err := r.source.read(buf)
-		if n >= rtpHeaderBytes && n <= len(buf) {
+		if n >= repair.HeaderBytes && n <= len(buf) {
 			r.packet(buf[:n], time.Now())
 		}
 		if err != nil && n == 0 || endOfStream(err) {
@@ -140,7 +142,7 @@ func (r *reader) packet(raw []byte, received time.Time) {
 		r.unbound(raw, received)
 		return
 	}
-	profile, extensions, _, ok := rtpParts(raw)
+	profile, extensions, _, ok := repair.Parts(raw)
 	if ok {
 		r.account(e, raw, received)
 		r.tellArrival(e, raw, profile, extensions, received)
@@ -165,16 +167,16 @@ func (r *reader) account(e *entry, raw []byte, received time.Time) {
 	now := received.Sub(f.start)
 	seq := binary.BigEndian.Uint16(raw[2:4])
 	r.mu.Lock()
-	r.repair.separate = e.feedback().Separate
+	r.repair.Separate = e.feedback().Separate
 	pt := raw[1] & 0x7f
 	if pt != r.payloadType || r.rate == 0 {
 		r.payloadType, r.rate = pt, e.clockRate(pt)
 	}
-	r.reception.packet(seq, binary.BigEndian.Uint32(raw[4:8]), r.rate, now)
-	r.repair.carries(pt, seq)
-	opened, repaired := r.repair.received(seq, now)
+	r.reception.Packet(seq, binary.BigEndian.Uint32(raw[4:8]), r.rate, now)
+	r.repair.Carries(pt, seq)
+	opened, repaired := r.repair.Received(seq, now)
 	opened = opened && e.feedback().NACK
-	ask := now + r.repair.tolerance()
+	ask := now + r.repair.Tolerance()
 	if due := r.nackDue.Load(); opened && (due == 0 || due > int64(ask)) {
 		r.nackDue.Store(int64(ask))
 	}
@@ -192,11 +194,11 @@ func (r *reader) account(e *entry, raw []byte, received time.Time) {
 func (r *reader) tellArrival(e *entry, raw []byte, profile uint16, extensions []byte, received time.Time) {
 	f, terms := r.peer.feedback, e.feedback()
 	now := received.Sub(f.start)
-	if number := extension(profile, extensions, terms.TransportCC); len(number) == 2 {
+	if number := repair.Extension(profile, extensions, terms.TransportCC); len(number) == 2 {
 		f.arrived(binary.BigEndian.Uint32(raw[8:12]), binary.BigEndian.Uint16(number), now)
 	}
 	if terms.REMB {
-		f.estimate(extension(profile, extensions, terms.AbsSendTime), len(raw), now)
+		f.estimate(repair.Extension(profile, extensions, terms.AbsSendTime), len(raw), now)
 	}
 }
 
@@ -204,7 +206,7 @@ func (r *reader) tellArrival(e *entry, raw []byte, profile uint16, extensions []
 // handed on: senders probe the path with padding, and with packets that have come.
 func (r *reader) retransmission(raw []byte, received time.Time) {
 	e, f := r.sink.Load(), r.peer.feedback
-	profile, extensions, payload, ok := rtpParts(raw)
+	profile, extensions, payload, ok := repair.Parts(raw)
 	if e == nil || !ok {
 		r.unbound(raw, received)
 		return
@@ -221,8 +223,8 @@ func (r *reader) retransmission(raw []byte, received time.Time) {
 		return
 	}
 	r.mu.Lock()
-	carried, sure := r.repair.carried(seq)
-	wanted, roundTrip := r.repair.retransmitted(seq, received.Sub(f.start))
+	carried, sure := r.repair.Carried(seq)
+	wanted, roundTrip := r.repair.Retransmitted(seq, received.Sub(f.start))
 	r.mu.Unlock()
 	if !wanted {
 		r.peer.stats().unwanted.Add(1)
@@ -232,18 +234,8 @@ func (r *reader) retransmission(raw []byte, received time.Time) {
 		original = carried // some senders keep the type of their retransmissions when the codec changes
 	}
 	r.peer.stats().repaired.Add(1)
-	f.roundTrip.sample(roundTrip)
-	e.write(restore(raw, payload, original, seq, uint32(r.source.SSRC())), received)
-}
-
-// restore makes the original packet of a retransmission, in its place: header, then the payload without its first two bytes.
-func restore(raw, payload []byte, payloadType uint8, seq uint16, ssrc uint32) []byte {
-	header := cap(raw) - cap(payload) // both are cut from the same bytes
-	raw[0] &^= 0x20                   // padding is left out
-	raw[1] = raw[1]&0x80 | payloadType
-	binary.BigEndian.PutUint16(raw[2:], seq)
-	binary.BigEndian.PutUint32(raw[8:], ssrc)
-	return raw[:header+copy(raw[header:], payload[2:])]
+	f.roundTrip.Sample(roundTrip)
+	e.write(repair.Restore(raw, payload, original, seq, uint32(r.source.SSRC())), received)
 }
 
 // write hands a packet on. One reader writes at a time.

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/penstock-media/penstock/rtcpool/internal/network"
+	"github.com/penstock-media/penstock/rtcpool/internal/repair"
 	"github.com/pion/interceptor"
 	"github.com/pion/interceptor/pkg/nack"
 	"github.com/pion/interceptor/pkg/report"
@@ -17,7 +18,7 @@ import (
 // speech is a packet of sound with what senders put beside it.
 func speech(b *testing.B) []byte {
 	b.Helper()
-	p := rtp.Packet{Header: rtp.Header{Version: 2, PayloadType: 111, SSRC: 1, Extension: true, ExtensionProfile: oneByteProfile}, Payload: make([]byte, 120)}
+	p := rtp.Packet{Header: rtp.Header{Version: 2, PayloadType: 111, SSRC: 1, Extension: true, ExtensionProfile: repair.OneByteProfile}, Payload: make([]byte, 120)}
 	p.Payload[0] = 0xf8
 	for id, value := range map[uint8][]byte{1: {0x85}, 2: {0, 0}} {
 		if err := p.SetExtension(id, value); err != nil {
@@ -31,8 +32,8 @@ func speech(b *testing.B) []byte {
 func number(raw []byte, n int) {
 	binary.BigEndian.PutUint16(raw[2:], uint16(n))
 	binary.BigEndian.PutUint32(raw[4:], uint32(960*n))
-	_, elements, _, _ := rtpParts(raw)
-	binary.BigEndian.PutUint16(extension(oneByteProfile, elements, 2), uint16(n))
+	_, elements, _, _ := repair.Parts(raw)
+	binary.BigEndian.PutUint16(repair.Extension(repair.OneByteProfile, elements, 2), uint16(n))
 }
 
 // BenchmarkReceivePacket is one packet of an undisturbed stream, from SRTP's hands into a media that nobody consumes, with all

@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/penstock-media/penstock/rtcpool/internal/repair"
 	"github.com/pion/interceptor"
 	"github.com/pion/webrtc/v4"
 )
@@ -39,7 +40,7 @@ func (t *retransmissions) BindRemoteStream(info *interceptor.StreamInfo, reader 
 // take hands a packet to the reader of the source that it repairs. ok is false while there is none.
 func (t *retransmissions) take(raw []byte) (ok bool) {
 	f := t.feedback.Load()
-	if f == nil || len(raw) < rtpHeaderBytes {
+	if f == nil || len(raw) < repair.HeaderBytes {
 		return false
 	}
 	ssrc := binary.BigEndian.Uint32(raw[8:12])

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/penstock-media/penstock/rtcpool/internal/network"
+	"github.com/penstock-media/penstock/rtcpool/internal/repair"
 	"github.com/pion/rtcp"
 )
 
@@ -45,7 +46,7 @@ func (r *reader) handleRTCP(compound []byte, received time.Time) {
 
 func (r *reader) senderReport(p *rtcp.SenderReport, received time.Time) {
 	r.mu.Lock()
-	r.reception.senderReport(p.NTPTime, received.Sub(r.peer.feedback.start))
+	r.reception.SenderReport(p.NTPTime, received.Sub(r.peer.feedback.start))
 	r.mu.Unlock()
 	if e := r.sink.Load(); e != nil {
 		e.track.WriteSenderReport(p.NTPTime, p.RTPTime)
@@ -58,6 +59,6 @@ func (r *reader) bye() {
 	r.peer.stats().byes.Add(1)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.repair.forget()
-	r.reception = reception{}
+	r.repair.Forget()
+	r.reception = repair.Reception{}
 }

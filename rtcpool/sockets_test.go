@@ -5,6 +5,8 @@ import (
 	"os"
 	"strings"
 	"testing"
+
+	"github.com/pion/rtp"
 )
 
 // openSockets counts the sockets of this process.
@@ -30,4 +32,13 @@ func prefixes(texts ...string) []netip.Prefix {
 		out[i] = netip.MustParsePrefix(text)
 	}
 	return out
+}
+
+func rtpBytes(t testing.TB, p *rtp.Packet) []byte {
+	t.Helper()
+	b, err := p.Marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/penstock-media/penstock/media"
 	"github.com/penstock-media/penstock/rtcpool/internal/network"
 	"github.com/penstock-media/penstock/rtcpool/internal/offer"
+	"github.com/penstock-media/penstock/rtcpool/internal/repair"
 	"github.com/pion/interceptor"
 	"github.com/pion/transport/v4/packetio"
 	"github.com/pion/webrtc/v4"
@@ -177,7 +178,7 @@ func (st *stray) probe(b []byte, a interceptor.Attributes) (int, interceptor.Att
 			return n, a, err
 		}
 		offered := st.of.offered.Load()
-		if n > len(b) || n < rtpHeaderBytes {
+		if n > len(b) || n < repair.HeaderBytes {
 			continue
 		}
 		st.look(b[:n], offered)
@@ -210,7 +211,7 @@ func (st *stray) learn() (ok bool) {
 			st.end()
 			return false
 		}
-		if n > len(b) || n < rtpHeaderBytes {
+		if n > len(b) || n < repair.HeaderBytes {
 			continue
 		}
 		st.look(b[:n], st.of.offered.Load())
@@ -274,17 +275,17 @@ func (st *stray) end() {
 
 // look takes a packet, and what it tells of its source.
 func (st *stray) look(packet []byte, offered *offer.Sources) {
-	profile, extensions, _, ok := rtpParts(packet)
+	profile, extensions, _, ok := repair.Parts(packet)
 	if !ok {
 		return
 	}
 	for _, id := range offered.RIDs {
-		if offered.Layers && len(extension(profile, extensions, id)) > 0 {
+		if offered.Layers && len(repair.Extension(profile, extensions, id)) > 0 {
 			st.passed = true
 			return
 		}
 	}
-	if mid := extension(profile, extensions, offered.MID); len(mid) > 0 {
+	if mid := repair.Extension(profile, extensions, offered.MID); len(mid) > 0 {
 		st.mid = string(mid)
 	}
 	st.payloadType = packet[1] & 0x7f

@@ -132,6 +132,7 @@ func TestImportEdgesFindFaults(t *testing.T) {
 		{"media", "github.com/pion/webrtc/v4"},
 		{"media/internal/opus", module + "media"},
 		{"rtcpool/internal/network", module + "rtcpool"},
+		{"rtcpool/internal/repair", module + "service"},
 		{"api/penstock/v1", module + "media"},
 		{"service", module + "cmd/gateway"},
 		{"e2e", module + "service"},

@@ -1,4 +1,4 @@
-package rtcpool
+package repair
 
 import (
 	"math"
@@ -50,7 +50,7 @@ func apart(a, b uint32) time.Duration {
 	return time.Duration(ticks * int64(time.Second) >> 18)
 }
 
-// packet takes a packet. growing tells that a queue is.
+// Packet takes a packet. growing tells that a queue is.
 func (o *overuse) packet(sent uint32, came time.Duration) (growing bool) {
 	if !o.started {
 		*o = overuse{started: true, groupSent: sent, lastSent: sent, lastCame: came, threshold: firstThreshold}

@@ -1,4 +1,4 @@
-package rtcpool
+package repair
 
 import (
 	"slices"
@@ -8,13 +8,13 @@ import (
 
 const ms = time.Millisecond
 
-func newRepair() *repair { return &repair{patience: 150 * ms} }
+func newRepair() *Holes { return &Holes{Patience: 150 * ms} }
 
 // feed lets packets come, one a millisecond from a time on.
-func (m *repair) feed(from time.Duration, seqs ...uint16) (now time.Duration) {
+func (m *Holes) feed(from time.Duration, seqs ...uint16) (now time.Duration) {
 	for i, seq := range seqs {
 		now = from + time.Duration(i)*ms
-		m.received(seq, now)
+		m.Received(seq, now)
 	}
 	return now
 }
@@ -22,29 +22,29 @@ func (m *repair) feed(from time.Duration, seqs ...uint16) (now time.Duration) {
 func TestRepairAsksForWhatIsMissing(t *testing.T) {
 	m := newRepair()
 	now := m.feed(ms, 65533, 65534, 1, 2) // 65535 and 0 are missing, over the wrap
-	if got, next := m.wants(nil, now, 0, minRepairTimeout); len(got) != 0 || next != 3*ms+reorderTolerance {
+	if got, next := m.Wants(nil, now, 0, minRepairTimeout); len(got) != 0 || next != 3*ms+reorderTolerance {
 		t.Fatalf("asked for %v at once, next at %v", got, next)
 	}
-	if _, repaired := m.received(0, now); repaired { // it was only late
+	if _, repaired := m.Received(0, now); repaired { // it was only late
 		t.Error("a late packet counts as repaired")
 	}
-	got, next := m.wants(nil, 10*ms, 0, minRepairTimeout)
+	got, next := m.Wants(nil, 10*ms, 0, minRepairTimeout)
 	if !slices.Equal(got, []uint16{65535}) || next != 30*ms {
 		t.Fatalf("asked for %v, next at %v", got, next)
 	}
-	if got, _ = m.wants(nil, 29*ms, 0, minRepairTimeout); len(got) != 0 {
+	if got, _ = m.Wants(nil, 29*ms, 0, minRepairTimeout); len(got) != 0 {
 		t.Fatalf("asked for %v again too soon", got)
 	}
-	if got, _ = m.wants(nil, 30*ms, 0, minRepairTimeout); !slices.Equal(got, []uint16{65535}) {
+	if got, _ = m.Wants(nil, 30*ms, 0, minRepairTimeout); !slices.Equal(got, []uint16{65535}) {
 		t.Fatalf("asked for %v", got)
 	}
-	if wanted, _ := m.retransmitted(65535, 40*ms); !wanted {
+	if wanted, _ := m.Retransmitted(65535, 40*ms); !wanted {
 		t.Fatal("what was asked for is not wanted")
 	}
-	if wanted, _ := m.retransmitted(65535, 41*ms); wanted {
+	if wanted, _ := m.Retransmitted(65535, 41*ms); wanted {
 		t.Fatal("it is wanted twice")
 	}
-	if got, next = m.wants(nil, 60*ms, 0, minRepairTimeout); len(got) != 0 || next != 0 {
+	if got, next = m.Wants(nil, 60*ms, 0, minRepairTimeout); len(got) != 0 || next != 0 {
 		t.Fatalf("asked for %v, next at %v, with nothing missing", got, next)
 	}
 }
@@ -55,7 +55,7 @@ func TestRepairKnowsTheRoundTrip(t *testing.T) {
 	m.feed(0, 1, 3)
 	var asked []time.Duration
 	for now := time.Duration(0); now < time.Second; now += ms {
-		if got, _ := m.wants(nil, now, 100*ms, 120*ms); len(got) > 0 {
+		if got, _ := m.Wants(nil, now, 100*ms, 120*ms); len(got) > 0 {
 			asked = append(asked, now)
 		}
 	}
@@ -65,16 +65,16 @@ func TestRepairKnowsTheRoundTrip(t *testing.T) {
 	if len(m.holes) != 0 {
 		t.Errorf("%d packets are waited for after the reorder buffer gave them up", len(m.holes))
 	}
-	var path roundTrip
-	if s, timeout := path.estimate(); s != 0 || timeout != minRepairTimeout {
+	var path RoundTrip
+	if s, timeout := path.Estimate(); s != 0 || timeout != minRepairTimeout {
 		t.Errorf("at first: %v, %v", s, timeout)
 	}
 	for range 50 {
-		path.sample(100 * ms)
+		path.Sample(100 * ms)
 	}
-	path.sample(-1)
-	path.sample(time.Hour)
-	if s, timeout := path.estimate(); s != 100*ms || timeout < 100*ms || timeout > 110*ms {
+	path.Sample(-1)
+	path.Sample(time.Hour)
+	if s, timeout := path.Estimate(); s != 100*ms || timeout < 100*ms || timeout > 110*ms {
 		t.Errorf("%v, %v", s, timeout)
 	}
 }
@@ -82,27 +82,27 @@ func TestRepairKnowsTheRoundTrip(t *testing.T) {
 func TestRepairMeasuresOnlyWhatIsPlain(t *testing.T) {
 	m := newRepair()
 	m.feed(0, 1, 4)
-	m.wants(nil, 10*ms, 0, 20*ms)
-	if _, trip := m.retransmitted(2, 17*ms); trip != 7*ms {
+	m.Wants(nil, 10*ms, 0, 20*ms)
+	if _, trip := m.Retransmitted(2, 17*ms); trip != 7*ms {
 		t.Errorf("measured %v", trip)
 	}
-	m.wants(nil, 40*ms, 0, 20*ms)
-	if wanted, trip := m.retransmitted(3, 45*ms); !wanted || trip != 0 {
+	m.Wants(nil, 40*ms, 0, 20*ms)
+	if wanted, trip := m.Retransmitted(3, 45*ms); !wanted || trip != 0 {
 		t.Errorf("measured %v of a packet that was asked for twice", trip)
 	}
 }
 
 func TestRepairIsBounded(t *testing.T) {
 	m := newRepair()
-	m.patience = time.Hour
+	m.Patience = time.Hour
 	var seq uint16
 	asked := 0
 	for now := ms; now < 4*time.Second; now += ms {
-		m.received(seq, now)
+		m.Received(seq, now)
 		seq += 3
-		got, _ := m.wants(nil, now, 0, minRepairTimeout)
+		got, _ := m.Wants(nil, now, 0, minRepairTimeout)
 		asked += len(got)
-		if len(m.holes) > maxHoles {
+		if len(m.holes) > MaxHoles {
 			t.Fatalf("%d are waited for", len(m.holes))
 		}
 	}
@@ -110,11 +110,11 @@ func TestRepairIsBounded(t *testing.T) {
 		t.Errorf("asked for %d in 4 s, want at most %d", asked, limit)
 	}
 	one := newRepair()
-	one.patience = time.Hour
+	one.Patience = time.Hour
 	one.feed(0, 1, 3)
 	asked = 0
 	for now := ms; now < time.Minute; now += 10 * ms {
-		got, _ := one.wants(nil, now, 0, minRepairTimeout)
+		got, _ := one.Wants(nil, now, 0, minRepairTimeout)
 		asked += len(got)
 	}
 	if asked != maxNacksPerPacket {
@@ -125,16 +125,16 @@ func TestRepairIsBounded(t *testing.T) {
 func TestRepairSurvivesJumps(t *testing.T) {
 	m := newRepair()
 	m.feed(0, 30000)
-	if m.received(0, 0); m.highest != 30000 {
+	if m.Received(0, 0); m.highest != 30000 {
 		t.Error("one packet of number 0 restarts the source")
 	}
 	m = newRepair()
 	m.feed(0, 10, 12)
-	if opened, _ := m.received(12+maxHoles+2, 0); opened || len(m.holes) != 0 {
+	if opened, _ := m.Received(12+MaxHoles+2, 0); opened || len(m.holes) != 0 {
 		t.Errorf("a hole too long to be mended is waited for: %d", len(m.holes))
 	}
-	m.received(40, 0) // far behind, but one alone proves nothing
-	if m.highest != 12+maxHoles+2 {
+	m.Received(40, 0) // far behind, but one alone proves nothing
+	if m.highest != 12+MaxHoles+2 {
 		t.Error("one old packet restarts the source")
 	}
 	m.feed(0, 30000, 30002)
@@ -142,14 +142,14 @@ func TestRepairSurvivesJumps(t *testing.T) {
 	if m.highest != 10 || len(m.holes) != 1 || m.holes[0].seq != 9 {
 		t.Errorf("the source began anew at 7; highest %d, holes %v", m.highest, m.holes)
 	}
-	if wanted, _ := m.retransmitted(11, 0); !wanted || m.highest != 11 {
+	if wanted, _ := m.Retransmitted(11, 0); !wanted || m.highest != 11 {
 		t.Error("a retransmission that is ahead of its source is a packet like another")
 	}
-	if wanted, _ := m.retransmitted(11+maxHoles+1, 0); wanted {
+	if wanted, _ := m.Retransmitted(11+MaxHoles+1, 0); wanted {
 		t.Error("one far ahead is wanted")
 	}
-	m.forget()
-	if wanted, _ := m.retransmitted(9, 0); wanted || len(m.holes) != 0 {
+	m.Forget()
+	if wanted, _ := m.Retransmitted(9, 0); wanted || len(m.holes) != 0 {
 		t.Error("a source that has ended is waited for")
 	}
 }
@@ -157,28 +157,28 @@ func TestRepairSurvivesJumps(t *testing.T) {
 // Where packets overtake each other, none is asked for before it can be there; that is forgotten when they no longer do.
 func TestRepairLearnsHowLatePacketsAre(t *testing.T) {
 	m := newRepair()
-	m.separate = true
+	m.Separate = true
 	asked := 0
 	pass := func(from uint16, n int, late time.Duration) {
 		for i := range n {
 			seq, now := from+uint16(2*i), time.Duration(int(from)+2*i)*10*ms
-			m.received(seq+1, now)
-			got, _ := m.wants(nil, now+late-ms, 30*ms, 50*ms)
+			m.Received(seq+1, now)
+			got, _ := m.Wants(nil, now+late-ms, 30*ms, 50*ms)
 			asked += len(got)
-			m.received(seq, now+late)
+			m.Received(seq, now+late)
 		}
 	}
 	m.feed(0, 0)
 	pass(1, 20, 25*ms)
-	if asked != 1 || m.tolerance() < 25*ms {
-		t.Errorf("asked for %d, tolerance %v: the first should teach it", asked, m.tolerance())
+	if asked != 1 || m.Tolerance() < 25*ms {
+		t.Errorf("asked for %d, tolerance %v: the first should teach it", asked, m.Tolerance())
 	}
 	pass(41, 200, ms)
-	if m.tolerance() != reorderTolerance {
-		t.Errorf("tolerance %v long after", m.tolerance())
+	if m.Tolerance() != reorderTolerance {
+		t.Errorf("tolerance %v long after", m.Tolerance())
 	}
 	m.overtaken(time.Hour)
-	if m.tolerance() != maxReorderTolerance {
-		t.Errorf("tolerance %v", m.tolerance())
+	if m.Tolerance() != maxReorderTolerance {
+		t.Errorf("tolerance %v", m.Tolerance())
 	}
 }

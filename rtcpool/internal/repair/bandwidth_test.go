@@ -1,4 +1,4 @@
-package rtcpool
+package repair
 
 import (
 	"math/rand/v2"
@@ -78,7 +78,7 @@ func TestOveruseIsSeenAfterTheClockWasSetBack(t *testing.T) {
 }
 
 // drive sends at what was told last over a path that loses some, and returns what was told.
-func drive(b *bandwidth, from, length time.Duration, start float64, p *bottleneck, loss float64, stamped bool) (told []float64) {
+func drive(b *Bandwidth, from, length time.Duration, start float64, p *bottleneck, loss float64, stamped bool) (told []float64) {
 	rate, carry := start, 0.0
 	var expected, received uint32
 	expected, received = b.expected, b.received
@@ -93,7 +93,7 @@ func drive(b *bandwidth, from, length time.Duration, start float64, p *bottlenec
 			if stamped {
 				sent = absSendTime(at)
 			}
-			b.packet(sent, 1000, p.arrival(at, 1000))
+			b.Packet(sent, 1000, p.arrival(at, 1000))
 		}
 		b.mu.Lock()
 		if at-b.updated >= time.Second {
@@ -109,7 +109,7 @@ func drive(b *bandwidth, from, length time.Duration, start float64, p *bottlenec
 }
 
 func TestBandwidthFollowsThePath(t *testing.T) {
-	var b bandwidth
+	var b Bandwidth
 	up := drive(&b, 10*time.Second, 10*time.Second, 300e3, newBottleneck(10e6, 0), 0, true)
 	if len(up) < 9 || up[0] < 300e3 || up[len(up)-1] < 3e6 {
 		t.Errorf("on a free path: %.0f", up)
@@ -125,7 +125,7 @@ func TestBandwidthFollowsThePath(t *testing.T) {
 }
 
 func TestBandwidthFallsByLossAlone(t *testing.T) {
-	var b bandwidth
+	var b Bandwidth
 	up := drive(&b, 10*time.Second, 10*time.Second, 300e3, newBottleneck(10e6, 0), 0, false)
 	held := drive(&b, 20*time.Second, 5*time.Second, up[len(up)-1], newBottleneck(10e6, 0), 0.05, false)
 	down := drive(&b, 25*time.Second, 5*time.Second, held[len(held)-1], newBottleneck(10e6, 0), 0.3, false)

@@ -1,4 +1,4 @@
-package rtcpool
+package repair
 
 import (
 	"sync"
@@ -11,16 +11,16 @@ const (
 	maxRepairTimeout = 400 * time.Millisecond
 )
 
-// roundTrip estimates the way to the sender and back as RFC 6298 section 2 does: from the time between a NACK and its
+// RoundTrip estimates the way to the sender and back as RFC 6298 section 2 does: from the time between a NACK and its
 // retransmission, and from ICE's connectivity checks. A pure receiver has no receiver reports of its own to learn it from.
-type roundTrip struct {
+type RoundTrip struct {
 	mu        sync.Mutex
 	smoothed  time.Duration
 	deviation time.Duration
 }
 
-// sample takes a measurement.
-func (r *roundTrip) sample(d time.Duration) {
+// Sample takes a measurement.
+func (r *RoundTrip) Sample(d time.Duration) {
 	if d <= 0 || d > 10*time.Second {
 		return
 	}
@@ -34,9 +34,9 @@ func (r *roundTrip) sample(d time.Duration) {
 	r.smoothed += (d - r.smoothed) / 8
 }
 
-// estimate returns the smoothed time, 0 while it is not known, and how long a retransmission may take before it is worth
+// Estimate returns the smoothed time, 0 while it is not known, and how long a retransmission may take before it is worth
 // asking again.
-func (r *roundTrip) estimate() (smoothed, timeout time.Duration) {
+func (r *RoundTrip) Estimate() (smoothed, timeout time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.smoothed, min(max(r.smoothed+4*r.deviation, minRepairTimeout), maxRepairTimeout)

@@ -1,4 +1,6 @@
-package rtcpool
+// Package repair holds the arithmetic of receiving: what is missing of a source and when to ask for it, what is reported of it, how far away
+// its sender is, and what the path from it can carry. Nothing here sends, reads clocks or runs by itself: times are told, since a start.
+package repair
 
 import (
 	"slices"
@@ -6,8 +8,8 @@ import (
 )
 
 const (
-	// maxHoles is how many packets are waited for at once: more than that are mended sooner by a key frame.
-	maxHoles = 128
+	// MaxHoles is how many packets are waited for at once: more than that are mended sooner by a key frame.
+	MaxHoles = 128
 	// reorderTolerance is how long a packet may be late before it is asked for; where packets overtake each other by more,
 	// up to maxReorderTolerance.
 	reorderTolerance    = 5 * time.Millisecond
@@ -16,16 +18,16 @@ const (
 	maxNacksPerPacket = 10
 	// nacksPerSecond and nackBurst bound how many packets of one source are asked for, whatever its sequence numbers do.
 	nacksPerSecond = 500
-	nackBurst      = maxHoles
+	nackBurst      = MaxHoles
 	// maxMisorder is how far behind a packet may be and still be a late one; media's reorder buffer has it too.
 	maxMisorder = 1000
 )
 
-// repair knows which packets of one source are missing, when to ask for each, and when to give it up: together with the
+// Holes knows which packets of one source are missing, when to ask for each, and when to give it up: together with the
 // reorder buffer that waits for it. Times are since an arbitrary start. It is not safe for concurrent use.
-type repair struct {
-	patience time.Duration // how long the reorder buffer waits
-	separate bool          // retransmissions come in a stream of their own
+type Holes struct {
+	Patience time.Duration // how long the reorder buffer waits
+	Separate bool          // retransmissions come in a stream of their own
 
 	lateness time.Duration // of packets that were overtaken, at the most, lately
 	smoothed time.Duration // the round-trip time, 0 while it is not known
@@ -52,8 +54,8 @@ type hole struct {
 	due    time.Duration // to be asked for
 }
 
-// carries takes note of the payload type of a packet, before received does of its number.
-func (m *repair) carries(payloadType uint8, seq uint16) {
+// Carries takes note of the payload type of a packet, before received does of its number.
+func (m *Holes) Carries(payloadType uint8, seq uint16) {
 	if m.started && int16(seq-m.highest) <= 0 { //nolint:gosec // the wrap is wanted
 		return
 	}
@@ -61,8 +63,8 @@ func (m *repair) carries(payloadType uint8, seq uint16) {
 	m.payloadType = payloadType | 0x80
 }
 
-// carried returns the payload type of a packet that is missing: that of those around it, if both have the same.
-func (m *repair) carried(seq uint16) (payloadType uint8, sure bool) {
+// Carried returns the payload type of a packet that is missing: that of those around it, if both have the same.
+func (m *Holes) Carried(seq uint16) (payloadType uint8, sure bool) {
 	i := slices.IndexFunc(m.holes, func(h hole) bool { return h.seq == seq })
 	if i < 0 {
 		return 0, false
@@ -71,9 +73,9 @@ func (m *repair) carried(seq uint16) (payloadType uint8, sure bool) {
 	return around & 0x7f, around != 0
 }
 
-// received takes note of a packet (RFC 3550 section 5.1: numbers wrap). opened tells whether a hole was found that was not
+// Received takes note of a packet (RFC 3550 section 5.1: numbers wrap). opened tells whether a hole was found that was not
 // there; repaired, whether the packet had been asked for.
-func (m *repair) received(seq uint16, now time.Duration) (opened, repaired bool) {
+func (m *Holes) Received(seq uint16, now time.Duration) (opened, repaired bool) {
 	if !m.started {
 		m.started, m.highest = true, seq
 		return false, false
@@ -87,10 +89,10 @@ func (m *repair) received(seq uint16, now time.Duration) (opened, repaired bool)
 	if ahead == 1 {
 		return false, false
 	}
-	if ahead-1+len(m.holes) > maxHoles {
+	if ahead-1+len(m.holes) > MaxHoles {
 		m.holes = m.holes[:0]
 	}
-	if ahead-1 > maxHoles {
+	if ahead-1 > MaxHoles {
 		return false, false
 	}
 	around := uint8(0)
@@ -98,14 +100,14 @@ func (m *repair) received(seq uint16, now time.Duration) (opened, repaired bool)
 		around = m.payloadType
 	}
 	for s := first; s != seq; s++ {
-		m.holes = append(m.holes, hole{seq: s, around: around, since: now, due: now + m.tolerance()})
+		m.holes = append(m.holes, hole{seq: s, around: around, since: now, due: now + m.Tolerance()})
 	}
 	return true, false
 }
 
 // old takes a packet that is not the newest. Two that follow each other far behind mean that the source began anew
 // (RFC 3550 appendix A.1).
-func (m *repair) old(seq uint16, ahead int, now time.Duration) (repaired bool) {
+func (m *Holes) old(seq uint16, ahead int, now time.Duration) (repaired bool) {
 	if ahead < -maxMisorder {
 		if m.restarts && seq == m.restart {
 			m.highest, m.holes, m.payloadType = seq, m.holes[:0], 0
@@ -114,10 +116,10 @@ func (m *repair) old(seq uint16, ahead int, now time.Duration) (repaired bool) {
 		return false
 	}
 	h, found := m.fill(seq)
-	if !found && !m.separate { // it came twice: the one that was asked for was only late
-		m.overtaken(m.tolerance() * 9 / 8)
+	if !found && !m.Separate { // it came twice: the one that was asked for was only late
+		m.overtaken(m.Tolerance() * 9 / 8)
 	}
-	if original := m.separate || h.asked == 0 || now-h.last < m.smoothed/2; found && original {
+	if original := m.Separate || h.asked == 0 || now-h.last < m.smoothed/2; found && original {
 		m.overtaken(now - h.since)
 		return false
 	}
@@ -125,18 +127,18 @@ func (m *repair) old(seq uint16, ahead int, now time.Duration) (repaired bool) {
 }
 
 // overtaken learns from a packet that was only late.
-func (m *repair) overtaken(by time.Duration) {
+func (m *Holes) overtaken(by time.Duration) {
 	m.lateness -= m.lateness / 32
 	m.lateness = max(m.lateness, by)
 }
 
-// tolerance is how long a packet may be late before it is asked for.
-func (m *repair) tolerance() time.Duration {
+// Tolerance is how long a packet may be late before it is asked for.
+func (m *Holes) Tolerance() time.Duration {
 	return min(max(reorderTolerance, m.lateness+m.lateness/8), maxReorderTolerance)
 }
 
 // fill removes a hole. found is false when there was none.
-func (m *repair) fill(seq uint16) (h hole, found bool) {
+func (m *Holes) fill(seq uint16) (h hole, found bool) {
 	i := slices.IndexFunc(m.holes, func(h hole) bool { return h.seq == seq })
 	if i < 0 {
 		return hole{}, false
@@ -146,19 +148,19 @@ func (m *repair) fill(seq uint16) (h hole, found bool) {
 	return h, true
 }
 
-// retransmitted takes note of a packet that was sent again. wanted is false for one that has come, was given up or was never
+// Retransmitted takes note of a packet that was sent again. wanted is false for one that has come, was given up or was never
 // asked for: senders probe the path with those. roundTrip is 0 unless it can be told: a packet that was asked for twice may
 // answer either.
-func (m *repair) retransmitted(seq uint16, now time.Duration) (wanted bool, roundTrip time.Duration) {
+func (m *Holes) Retransmitted(seq uint16, now time.Duration) (wanted bool, roundTrip time.Duration) {
 	if !m.started {
 		return false, 0
 	}
 	if ahead := int16(seq - m.highest); ahead > 0 { //nolint:gosec // the wrap is wanted
-		if ahead <= maxHoles {
+		if ahead <= MaxHoles {
 			m.payloadType, m.same = 0, false
-			m.received(seq, now)
+			m.Received(seq, now)
 		}
-		return ahead <= maxHoles, 0
+		return ahead <= MaxHoles, 0
 	}
 	h, found := m.fill(seq)
 	if found && h.asked == 1 {
@@ -167,9 +169,9 @@ func (m *repair) retransmitted(seq uint16, now time.Duration) (wanted bool, roun
 	return found, roundTrip
 }
 
-// wants appends the packets to be asked for now, and returns when to look again; 0 is when nothing is missing.
-func (m *repair) wants(seqs []uint16, now, smoothed, timeout time.Duration) (out []uint16, next time.Duration) {
-	m.holes = slices.DeleteFunc(m.holes, func(h hole) bool { return now-h.since >= m.patience })
+// Wants appends the packets to be asked for now, and returns when to look again; 0 is when nothing is missing.
+func (m *Holes) Wants(seqs []uint16, now, smoothed, timeout time.Duration) (out []uint16, next time.Duration) {
+	m.holes = slices.DeleteFunc(m.holes, func(h hole) bool { return now-h.since >= m.Patience })
 	m.smoothed = smoothed
 	m.refill(now)
 	for i := range m.holes {
@@ -185,10 +187,10 @@ func (m *repair) wants(seqs []uint16, now, smoothed, timeout time.Duration) (out
 }
 
 // ask appends one packet, unless its answer would come too late or too much was asked for.
-func (m *repair) ask(h *hole, seqs []uint16, now, smoothed, timeout time.Duration) []uint16 {
+func (m *Holes) ask(h *hole, seqs []uint16, now, smoothed, timeout time.Duration) []uint16 {
 	switch {
-	case h.asked >= maxNacksPerPacket, now+smoothed > h.since+m.patience:
-		h.due = h.since + m.patience // to be forgotten
+	case h.asked >= maxNacksPerPacket, now+smoothed > h.since+m.Patience:
+		h.due = h.since + m.Patience // to be forgotten
 		return seqs
 	case m.tokens < 1:
 		h.due = now + minRepairTimeout
@@ -203,7 +205,7 @@ func (m *repair) ask(h *hole, seqs []uint16, now, smoothed, timeout time.Duratio
 	return append(seqs, h.seq)
 }
 
-func (m *repair) refill(now time.Duration) {
+func (m *Holes) refill(now time.Duration) {
 	if m.filled == 0 {
 		m.tokens = nackBurst
 	}
@@ -211,5 +213,8 @@ func (m *repair) refill(now time.Duration) {
 	m.filled = now
 }
 
-// forget gives up everything: the source has ended.
-func (m *repair) forget() { m.holes, m.started = m.holes[:0], false }
+// Forget gives up everything: the source has ended.
+func (m *Holes) Forget() { m.holes, m.started = m.holes[:0], false }
+
+// Missing is how many packets are waited for.
+func (m *Holes) Missing() int { return len(m.holes) }

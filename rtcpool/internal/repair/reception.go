@@ -1,4 +1,4 @@
-package rtcpool
+package repair
 
 import (
 	"time"
@@ -6,9 +6,9 @@ import (
 	"github.com/pion/rtcp"
 )
 
-// reception is what a receiver report tells of one source (RFC 3550 section 6.4.1, appendix A.3 and A.8). Times are since an
+// Reception is what a receiver report tells of one source (RFC 3550 section 6.4.1, appendix A.3 and A.8). Times are since an
 // arbitrary start. It is not safe for concurrent use.
-type reception struct {
+type Reception struct {
 	started  bool
 	restarts bool   // a packet was out of all order
 	restart  uint16 // the number that would prove that the source began anew
@@ -29,8 +29,8 @@ type reception struct {
 // maxDropout is how far ahead a packet may be for those between to count as lost (RFC 3550 appendix A.1).
 const maxDropout = 3000
 
-// packet takes note of a packet. rate is that of its clock.
-func (r *reception) packet(seq uint16, timestamp, rate uint32, now time.Duration) {
+// Packet takes note of a packet. rate is that of its clock.
+func (r *Reception) Packet(seq uint16, timestamp, rate uint32, now time.Duration) {
 	if !r.started {
 		r.begin(seq)
 	}
@@ -57,18 +57,18 @@ func (r *reception) packet(seq uint16, timestamp, rate uint32, now time.Duration
 }
 
 // begin makes a source count from a packet on.
-func (r *reception) begin(seq uint16) {
+func (r *Reception) begin(seq uint16) {
 	r.started, r.restarts, r.base, r.highest = true, false, uint32(seq), uint32(seq)
 	r.received, r.expectedBefore, r.receivedBefore = 0, 0, 0
 }
 
-// senderReport takes note of a sender report's NTP time.
-func (r *reception) senderReport(ntp uint64, now time.Duration) {
+// SenderReport takes note of a sender report's NTP time.
+func (r *Reception) SenderReport(ntp uint64, now time.Duration) {
 	r.lastReport, r.lastReportAt = uint32(ntp>>16), now //nolint:gosec // the middle 32 bits
 }
 
-// report returns the report block on a source. ok is false when nothing came since the last.
-func (r *reception) report(ssrc, rate uint32, now time.Duration) (block rtcp.ReceptionReport, ok bool) {
+// Report returns the report block on a source. ok is false when nothing came since the last.
+func (r *Reception) Report(ssrc, rate uint32, now time.Duration) (block rtcp.ReceptionReport, ok bool) {
 	if !r.fresh {
 		return block, false
 	}
@@ -88,4 +88,15 @@ func (r *reception) report(ssrc, rate uint32, now time.Duration) (block rtcp.Rec
 		block.Delay = uint32((now - r.lastReportAt).Seconds() * 65536)
 	}
 	return block, true
+}
+
+// Highest is the highest sequence number.
+func (r *Reception) Highest() uint16 { return uint16(r.highest) } //nolint:gosec // without its cycles
+
+// Counted returns how many packets were expected and how many came, since the source began.
+func (r *Reception) Counted() (expected, received uint32) {
+	if !r.started {
+		return 0, 0
+	}
+	return r.highest - r.base + 1, r.received
 }
