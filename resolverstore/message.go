@@ -15,6 +15,11 @@ type version struct {
 
 func (v version) next() version { return newVersion(v.n+1, v.birth) }
 
+// behind reports whether one that was held before v was read does not lead to v.
+func (v version) behind(before version) bool {
+	return v.n < before.n || v.n == before.n && v.raw != before.raw && before.raw != ""
+}
+
 func newVersion(n uint64, birth string) version {
 	return version{n: n, birth: birth, raw: strconv.FormatUint(n, 10) + "." + birth + "." + rand.Text()[:10]}
 }

@@ -221,8 +221,7 @@ func (s *Redis) adopt(ctx context.Context, r *replica, before version, st *state
 		r.install(st, v, true)
 	case r.ahead == nil && v.raw == r.version.raw:
 		r.absent = time.Time{}
-	case v.n < before.n, v.n == before.n && v.raw != before.raw && before.raw != "",
-		r.ahead != nil && st.record.Fence != r.record.Fence:
+	case v.behind(before), r.ahead != nil && st.record.Fence != r.record.Fence:
 		// Redis went back to before what is known here: a replica was promoted that had not heard all.
 		if r.outranks(st.record.Fence) {
 			r.mu.Unlock()
