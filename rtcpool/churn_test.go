@@ -56,8 +56,7 @@ func TestS7_RunningStreamsGoOnWhileTracksAreAdded(t *testing.T) {
 }
 
 // TestS8_RunningStreamsGoOnAcrossICERestarts restarts ICE in each of 50 negotiations, while other tracks are added and removed.
-func TestS8_RunningStreamsGoOnAcrossICERestarts(t *testing.T) {
-	t.Parallel()
+func TestS8_RunningStreamsGoOnAcrossICERestarts(t *testing.T) { // alone: packets of two paths must not overtake each other by much
 	c := newLab(t).call("call")
 	mic, cam := c.track("alice", microphone, clips.AliceMicrophone()), c.track("bob", camera, clips.BobCamera())
 	first := c.add(mic, cam)
