@@ -60,6 +60,7 @@ func TestS8_RunningStreamsGoOnAcrossICERestarts(t *testing.T) { // alone: packet
 	c := newLab(t).call("call")
 	mic, cam := c.track("alice", microphone, clips.AliceMicrophone()), c.track("bob", camera, clips.BobCamera())
 	first := c.add(mic, cam)
+	unhurried(first...)
 	audio, video := encoded(t, first[0].Track), encoded(t, first[1].Track)
 	var guest *sfutest.Track
 	for i := range 50 {
@@ -147,6 +148,7 @@ func (m *mesh) churn(goOn func(round int) bool) {
 	t.Helper()
 	mic, cam := m.track("host", microphone, clips.AliceMicrophone()), m.track("host", camera, clips.BobCamera())
 	first := m.add(mic, cam)
+	unhurried(first...)
 	audio, video := encoded(t, first[0].Track), encoded(t, first[1].Track)
 	for round := 0; goOn(round); round++ {
 		m.step()
