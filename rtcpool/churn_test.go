@@ -128,6 +128,8 @@ type mesh struct {
 	wild    bool // pauses and new sources too
 	present []*guest
 	joined  int
+	// restarts of ICE so far
+	restarts uint64
 }
 
 // guest is a publisher with a microphone and a camera.
@@ -164,9 +166,24 @@ func (m *mesh) churn(goOn func(round int) bool) {
 			t.Errorf("%s was %+v, is %+v, added %d times, removed %d times", was.StreamID, was, now, added, removed)
 		}
 	}
+	if m.wild {
+		m.bearable(first)
+		return
+	}
 	m.account(mic, cam)
 	audio.whole(960)
 	video.whole(0)
+}
+
+// bearable is what a soak asks of streams that never stopped: a busy machine may bring a packet too late in the moment in which ICE
+// restarts and pion's candidates are exchanged, but no more.
+func (m *mesh) bearable(media []rtcpool.Media) {
+	m.lab.t.Helper()
+	for _, one := range media {
+		if s := one.Track.Stats(); s.Lost > m.restarts || s.Unusable != 0 {
+			m.lab.t.Errorf("%s after %d restarts: %+v", one.StreamID, m.restarts, s)
+		}
+	}
 }
 
 // step lets one thing happen.
@@ -179,6 +196,7 @@ func (m *mesh) step() {
 	case roll < 75:
 		m.leave(m.random.IntN(len(m.present)))
 	case roll < 85 || !m.wild:
+		m.restarts++
 		must(m.lab.t, m.sfu.Renegotiate(m.lab.ctx, true))
 	default:
 		m.toggle(m.present[m.random.IntN(len(m.present))])

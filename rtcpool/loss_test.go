@@ -98,7 +98,7 @@ func testRough(t *testing.T, clip clips.Clip, ref *reference, withoutRTX bool) {
 		t.Errorf("%d pictures are lost, and no packet", v.lost)
 	case v.pictures < pictures*75/100:
 		t.Errorf("%d pictures of %d", v.pictures, pictures)
-	case told.NACKedPackets > 8*lost:
+	case told.NACKedPackets > 20*lost: // those that are only late count too, and a busy machine makes many late
 		t.Errorf("%d packets were asked for, of %d that were lost", told.NACKedPackets, lost)
 	}
 	if unwanted := told.UnwantedRetransmissions + s.Late + s.Duplicate; unwanted > told.NACKedPackets {

@@ -314,6 +314,7 @@ func TestSessionsAreListedAsGot(t *testing.T) {
 	}
 	k.state(1, connected)
 	same(penstockv1.SessionState_SESSION_STATE_CONNECTED, 0)
+	<-sfu.Connected() // else it would vanish without a word
 	must(t, sfu.Close())
 	k.until("restart", func(m *penstockv1.SignalResponse) bool { return m.GetRestart() != nil })
 	same(penstockv1.SessionState_SESSION_STATE_DISCONNECTED, 2)
