@@ -63,9 +63,7 @@ func TestServeTakesSharedPortsAndSaysWhenTheyAreTaken(t *testing.T) {
 	args := []string{"--ice-udp-mux=" + port, "--ice-tcp-mux=" + port, "--ice-interfaces=lo*"}
 	s := startServe(t, nil, args...)
 	for _, words := range []string{"shared UDP port", "127.0.0.1:" + port, "receive_buffer=", "shared TCP port"} {
-		if !strings.Contains(s.log.String(), words) {
-			t.Errorf("%q is not in the log:\n%s", words, s.log)
-		}
+		s.waitLog(t, words)
 	}
 	out, err := command(t, nil, append([]string{"serve", "--grpc-addr=127.0.0.1:0", "--http-addr=127.0.0.1:0"}, args...)...).CombinedOutput()
 	if err == nil || !strings.Contains(string(out), "UDPMuxPort") || !strings.Contains(string(out), "choose a port that nothing else uses") {
