@@ -40,21 +40,6 @@ type RefusedCandidates struct {
 	Own, Metadata, Loopback, Multicast, Private, MDNS, InUse uint64
 }
 
-// Refusal says why a remote candidate is not used.
-type Refusal = network.Refusal
-
-// The reasons. RefusedNone is none.
-const (
-	RefusedNone      = network.RefusedNone
-	RefusedOwn       = network.RefusedOwn
-	RefusedMetadata  = network.RefusedMetadata
-	RefusedLoopback  = network.RefusedLoopback
-	RefusedMulticast = network.RefusedMulticast
-	RefusedPrivate   = network.RefusedPrivate
-	RefusedMDNS      = network.RefusedMDNS
-	RefusedInUse     = network.RefusedInUse
-)
-
 func networkStats(s network.Stats) NetworkStats {
 	return NetworkStats{
 		Refused: RefusedCandidates(s.Refused), SocketOverflows: s.SocketOverflows, MuxSpilled: s.MuxSpilled,
