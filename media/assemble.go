@@ -1,7 +1,5 @@
 package media
 
-import "github.com/pion/rtp/codecs"
-
 // depacketizer turns the payloads of one access unit's packets, in order, into the codec's bitstream.
 // A new codec is one more of these and a row in newDepacketizer. It is used by one goroutine at a time.
 type depacketizer interface {
@@ -9,9 +7,9 @@ type depacketizer interface {
 	begin()
 	// append adds a payload to the unit's bytes. ok is false when the payload is malformed.
 	append(dst, payload []byte) (out []byte, ok bool)
-	// finish tells whether the bytes are a whole access unit, and whether it is a key frame. It may put
+	// finish tells whether the bytes are a whole access unit, and what it is. It may put
 	// parameter sets before it. Empty and ok means that the packets held no picture.
-	finish(dst []byte) (out []byte, key, ok bool)
+	finish(dst []byte) (out []byte, is traits, ok bool)
 }
 
 // newDepacketizer returns nil for a codec whose units are single packets: audio.
@@ -135,8 +133,8 @@ func (a *assembler) start(p *packet) *unit {
 func (a *assembler) complete() {
 	u := a.cur
 	a.cur = nil
-	data, key, ok := a.depkt.finish(u.data)
-	u.data, u.key = data, key
+	data, is, ok := a.depkt.finish(u.data)
+	u.data, u.traits = data, is
 	switch {
 	case a.broken || !ok:
 		a.giveUp(u)
@@ -163,32 +161,4 @@ func (a *assembler) abandon() {
 		a.cur = nil
 	}
 	a.codec, a.depkt = CodecParameters{}, nil
-}
-
-// vp8Depacketizer reads RFC 7741.
-type vp8Depacketizer struct {
-	header codecs.VP8Packet
-	begun  bool // the first packet was the start of the first partition
-	any    bool
-}
-
-func (d *vp8Depacketizer) begin() { d.begun, d.any = false, false }
-
-func (d *vp8Depacketizer) append(dst, payload []byte) ([]byte, bool) {
-	data, err := d.header.Unmarshal(payload)
-	if err != nil {
-		return dst, false
-	}
-	if !d.any {
-		d.any = true
-		d.begun = d.header.S == 1 && d.header.PID == 0
-	}
-	return append(dst, data...), true
-}
-
-func (d *vp8Depacketizer) finish(dst []byte) ([]byte, bool, bool) {
-	if !d.begun || len(dst) < 3 {
-		return dst, false, false
-	}
-	return dst, dst[0]&1 == 0, true // RFC 6386 section 9.1: bit 0 is 0 in a key frame
 }

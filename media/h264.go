@@ -29,6 +29,7 @@ type h264Depacketizer struct {
 	slices      bool
 	nonIDRSlice bool
 	headless    bool // the picture's first slice is missing
+	referred    bool // other pictures may refer to it
 }
 
 func newH264Depacketizer(fmtp string) *h264Depacketizer {
@@ -55,7 +56,7 @@ func spropParameterSets(fmtp string) []byte {
 }
 
 func (d *h264Depacketizer) begin() {
-	d.fragment, d.idr, d.sps, d.slices, d.nonIDRSlice, d.headless = false, false, false, false, false, false
+	d.fragment, d.idr, d.sps, d.slices, d.nonIDRSlice, d.headless, d.referred = false, false, false, false, false, false, false
 	d.inBand = d.inBand[:0]
 }
 
@@ -82,7 +83,7 @@ func (d *h264Depacketizer) append(dst, payload []byte) ([]byte, bool) {
 // nal appends one NAL unit.
 func (d *h264Depacketizer) nal(dst, nal []byte) []byte {
 	t := nal[0] & 0x1f
-	d.note(t, nal[1:])
+	d.note(nal[0], nal[1:])
 	if t == nalSPS || t == nalPPS {
 		d.inBand = append(append(d.inBand, annexBStart...), nal...)
 	}
@@ -91,9 +92,11 @@ func (d *h264Depacketizer) nal(dst, nal []byte) []byte {
 
 // note remembers what the unit holds. The first slice of a picture begins with macroblock 0, which is a single 1 bit
 // (ITU-T H.264 section 7.3.3); when it does not, the picture's beginning is missing.
-func (d *h264Depacketizer) note(t byte, data []byte) {
-	if t >= 1 && t <= nalIDR && !d.slices {
-		d.headless = len(data) == 0 || data[0]&0x80 == 0
+func (d *h264Depacketizer) note(header byte, data []byte) {
+	t := header & 0x1f
+	if t >= 1 && t <= nalIDR {
+		d.headless = d.headless || !d.slices && (len(data) == 0 || data[0]&0x80 == 0)
+		d.referred = d.referred || header&0x60 != 0 // nal_ref_idc
 	}
 	switch {
 	case t == nalIDR:
@@ -133,7 +136,7 @@ func (d *h264Depacketizer) fragmentOf(dst, payload []byte) ([]byte, bool) {
 	}
 	if start {
 		d.fragment = true
-		d.note(t, data)
+		d.note(indicator&0xe0|t, data)
 		dst = append(append(dst, annexBStart...), indicator&0xe0|t)
 	}
 	if end {
@@ -142,15 +145,15 @@ func (d *h264Depacketizer) fragmentOf(dst, payload []byte) ([]byte, bool) {
 	return append(dst, data...), true
 }
 
-func (d *h264Depacketizer) finish(dst []byte) ([]byte, bool, bool) {
+func (d *h264Depacketizer) finish(dst []byte) ([]byte, traits, bool) {
 	if d.fragment || d.headless {
-		return dst, false, false
+		return dst, traits{}, false
 	}
 	if d.sps {
 		d.sets = append(d.sets[:0], d.inBand...)
 	}
 	if !d.slices {
-		return dst[:0], false, true // parameter sets or SEI under a timestamp of their own
+		return dst[:0], traits{}, true // parameter sets or SEI under a timestamp of their own
 	}
 	key := d.idr && !d.nonIDRSlice
 	if key && !d.sps && len(d.sets) > 0 {
@@ -159,5 +162,5 @@ func (d *h264Depacketizer) finish(dst []byte) ([]byte, bool, bool) {
 		copy(dst[len(d.sets):], dst[:n])
 		copy(dst, d.sets)
 	}
-	return dst, key, true
+	return dst, traits{key: key, discardable: !d.referred}, true
 }

@@ -16,13 +16,27 @@ type unit struct {
 	span      time.Duration // since the unit before, of video
 	captured  time.Time
 	received  time.Time
-	key       bool
+	traits
 	// gap tells that something before it is missing, so that a picture which is not a key frame cannot be trusted.
 	gap      bool
 	lost     Loss
 	rotation int
 	ext      extensions
 	refs     atomic.Int32
+}
+
+// traits is what a unit of video says of itself and of who refers to it. Whoever decodes less than all may leave out what is
+// discardable, or every unit from some temporal layer up; it comes back into a layer with a unit that is a
+// key frame or switches up.
+type traits struct {
+	key bool
+	// temporalID is the temporal layer, 0 where the codec or the sender tells none. No unit refers to a higher layer.
+	temporalID uint8
+	// switchUp tells that the unit refers to no earlier one of its own layer, nor do later ones of the layer to what was before it: all
+	// that it needs are units of lower layers.
+	switchUp bool
+	// discardable tells that no other unit refers to this one.
+	discardable bool
 }
 
 var unitPool = sync.Pool{New: func() any { return new(unit) }}

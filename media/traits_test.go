@@ -1,0 +1,67 @@
+package media
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/pion/rtp/codecs"
+)
+
+// traitsOf assembles packets and returns what is said of each unit.
+func traitsOf(packets []*packet) (all []traits) {
+	a := assembler{emit: func(u *unit) { all = append(all, u.traits); u.release() }}
+	for _, p := range packets {
+		a.push(p)
+	}
+	return all
+}
+
+// A descriptor with picture id, TL0PICIDX, TID and Y (RFC 7741 section 4.2), one packet a unit.
+func TestVP8UnitsTellTheirLayer(t *testing.T) {
+	var packets []*packet
+	want := []traits{
+		{key: true},
+		{temporalID: 2, switchUp: true, discardable: true},
+		{temporalID: 1, switchUp: true},
+		{temporalID: 2, discardable: true},
+		{},
+	}
+	for i, w := range want {
+		head := []byte{0x90, 0xe0, byte(i), 0, w.temporalID << 6}
+		if w.discardable {
+			head[0] |= 0x20
+		}
+		if w.switchUp {
+			head[4] |= 0x20
+		}
+		packets = append(packets, &packet{
+			seq: int64(i), timestamp: uint32(i) * 3000, marker: true, codec: &vp8Params,
+			payload: append(head, vp8Unit(100, w.key, uint64(i))...),
+		})
+	}
+	if got := traitsOf(packets); !slices.Equal(got, want) {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+}
+
+// Of an encoder's P b b P b b the b are referred to by none.
+func TestH264UnitsTellWhetherOthersReferToThem(t *testing.T) {
+	units := clipUnits(t, "h264-layers.h264")
+	got := traitsOf(packetsOf(&h264Params, &codecs.H264Payloader{}, 200, units...))
+	if len(got) != len(units) {
+		t.Fatalf("%d units of %d", len(got), len(units))
+	}
+	kept := 0
+	for i, is := range got {
+		slice := annexBNALs(units[i])
+		if want := slice[len(slice)-1][0]&0x60 == 0; is.discardable != want || is.key != (i == 0) || is.temporalID != 0 || is.switchUp {
+			t.Errorf("unit %d: %+v, want discardable %v", i, is, want)
+		}
+		if !is.discardable {
+			kept++
+		}
+	}
+	if kept != 5 {
+		t.Errorf("%d of 13 units are needed, want 5", kept)
+	}
+}
