@@ -62,7 +62,7 @@ func (c *Consumer) emit(samples []int16, p pcm) {
 		Kind: KindAudio, Time: max(k.start, 0), Duration: length, span: length, Received: u.received,
 		RTPTimestamp: u.timestamp + uint32(int64(math.Round(back.Seconds()*float64(u.codec.ClockRate)))),
 		Samples:      n, Concealed: k.concealed, Level: u.ext.level, HasLevel: u.ext.hasLevel, Voice: u.ext.voice,
-		Payload: newPayload(nil, s16le(samples)),
+		Payload: newPayload(nil, f.Sample.bytes(samples)),
 	}
 	if !u.captured.IsZero() {
 		frame.Captured = u.captured.Add(back)
@@ -72,7 +72,15 @@ func (c *Consumer) emit(samples []int16, p pcm) {
 	c.push(frame)
 }
 
-func s16le(samples []int16) []byte {
+// bytes lays samples out. Decoders and the resampler work in 16 bits, so that 32-bit floats are exact.
+func (f SampleFormat) bytes(samples []int16) []byte {
+	if f == F32LE {
+		b := make([]byte, 4*len(samples))
+		for i, s := range samples {
+			binary.LittleEndian.PutUint32(b[4*i:], math.Float32bits(float32(s)/32768))
+		}
+		return b
+	}
 	b := make([]byte, 2*len(samples))
 	for i, s := range samples {
 		binary.LittleEndian.PutUint16(b[2*i:], uint16(s))

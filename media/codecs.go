@@ -19,8 +19,9 @@ type codecEntry struct {
 func codecTable() []codecEntry {
 	return []codecEntry{
 		{codec: CodecOpus, audio: newOpusDecoder},
-		{codec: CodecPCMU, audio: newG711Decoder("pcm_mulaw")},
-		{codec: CodecPCMA, audio: newG711Decoder("pcm_alaw")},
+		{codec: CodecPCMU, audio: newTelephonyDecoder("pcm_mulaw", 8000)},
+		{codec: CodecPCMA, audio: newTelephonyDecoder("pcm_alaw", 8000)},
+		{codec: CodecG722, audio: newTelephonyDecoder("g722", 16000)},
 		{codec: CodecVP8, video: newAVDecoder("vp8", nil)},
 		{codec: CodecH264, video: newAVDecoder("h264", promiseNoReordering)},
 	}

@@ -56,6 +56,7 @@ func audioClips() []audioClip {
 		{CodecOpus, "opus-dtx", ".ogg", 48000, 1, 70},
 		{CodecPCMU, "pcmu", ".raw", 8000, 1, exact},
 		{CodecPCMA, "pcma", ".raw", 8000, 1, exact},
+		{CodecG722, "g722", ".g722", 16000, 1, exact},
 	}
 }
 
@@ -212,7 +213,7 @@ func TestF1_ConcealmentHasTheLengthAskedFor(t *testing.T) {
 	for _, c := range []struct {
 		codec Codec
 		clip  string
-	}{{CodecOpus, "opus-mono.ogg"}, {CodecPCMU, "pcmu.raw"}, {CodecPCMA, "pcma.raw"}} {
+	}{{CodecOpus, "opus-mono.ogg"}, {CodecPCMU, "pcmu.raw"}, {CodecPCMA, "pcma.raw"}, {CodecG722, "g722.g722"}} {
 		d := openAudio(t, CodecParameters{Codec: c.codec}, 16000, 1)
 		units := clipUnits(t, c.clip)
 		for _, u := range units[:20] {
@@ -247,7 +248,7 @@ func TestF1_G711ConcealmentFadesFromWhatWasHeard(t *testing.T) {
 		}
 		before := loudness(heard[80:])
 		for step := range fadeSteps + 1 {
-			made, err := d.Conceal(nil, fadeSamples)
+			made, err := d.Conceal(nil, 80)
 			if err != nil {
 				t.Fatal(err)
 			}

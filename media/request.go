@@ -62,9 +62,7 @@ func (f *AudioFormat) normalize() (*AudioFormat, error) {
 	case n.Chunk < 10*time.Millisecond || n.Chunk > 100*time.Millisecond || n.Chunk%time.Millisecond != 0:
 		return nil, &FormatError{"chunk_ms", fmt.Sprintf("%v is not offered; use 10 to 100 ms", n.Chunk)}
 	case n.Sample > F32LE:
-		return nil, &FormatError{"sample_format", "not a sample format; use S16LE"}
-	case n.Sample == F32LE:
-		return nil, fmt.Errorf("%w: sample format F32LE; use S16LE", ErrNotImplemented)
+		return nil, &FormatError{"sample_format", "not a sample format; use S16LE or F32LE"}
 	}
 	return &n, nil
 }

@@ -63,7 +63,7 @@ func audioFormat(a *penstockv1.AudioFormat) (*media.AudioFormat, error) {
 	case penstockv1.SampleFormat_SAMPLE_FORMAT_F32LE:
 		out.Sample = media.F32LE
 	default:
-		return nil, invalid("format.audio.sample_format", "is not known; use SAMPLE_FORMAT_S16LE")
+		return nil, invalid("format.audio.sample_format", "is not known; use SAMPLE_FORMAT_S16LE or SAMPLE_FORMAT_F32LE")
 	}
 	return out, nil
 }

@@ -3,7 +3,7 @@
 # ffmpeg, opus-tools, sox, espeak-ng, gzip, and apt-get for the photograph's package. The result is committed.
 #
 # What is expected of a picture is a line "WIDTHxHEIGHT MD5" of its planes without padding. VP8 is decoded by libvpx,
-# H.264 by the ffmpeg program, Opus by opusdec, G.711 by sox.
+# H.264 by the ffmpeg program, G.722 too, Opus by opusdec, G.711 by sox.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 work=$(mktemp -d)
@@ -129,4 +129,8 @@ sox -R voice8.wav -t al pcma.raw
 sox -t ul -r 8000 -c 1 pcmu.raw -t s16 -L pcmu.pcm
 sox -t al -r 8000 -c 1 pcma.raw -t s16 -L pcma.pcm
 gzip -n9 pcmu.pcm pcma.pcm
-keep pcmu.raw pcma.raw pcmu.pcm.gz pcma.pcm.gz
+sox -R voice48.wav -r 16000 -c 1 voice16.wav trim 0.2 1
+ff -i voice16.wav -bitexact -c:a g722 -f g722 g722.g722
+ff -f g722 -i g722.g722 -bitexact -f s16le g722.pcm
+gzip -n9 g722.pcm
+keep pcmu.raw pcma.raw pcmu.pcm.gz pcma.pcm.gz g722.g722 g722.pcm.gz

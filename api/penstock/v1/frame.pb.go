@@ -443,7 +443,7 @@ func (x *VideoFormat) GetAllowRowPadding() bool {
 	return false
 }
 
-// EncodedFormat asks for the media as received: Opus or G.711 packets, or video
+// EncodedFormat asks for the media as received: Opus, G.711 or G.722 packets, or video
 // access units that start at a key frame. H.264 access units are Annex B byte streams
 // (ITU-T H.264 Annex B).
 type EncodedFormat struct {

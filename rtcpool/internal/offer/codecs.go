@@ -38,6 +38,7 @@ func receivables() []receivable {
 		{codec: media.CodecOpus, clock: 48000, chans: 2, fmtps: []string{""}},
 		{codec: media.CodecPCMU, clock: 8000, fmtps: []string{""}},
 		{codec: media.CodecPCMA, clock: 8000, fmtps: []string{""}},
+		{codec: media.CodecG722, clock: 8000, fmtps: []string{""}}, // it samples at 16 kHz: RFC 3551 section 4.5.2
 		{codec: media.CodecVP8, clock: 90000, fmtps: []string{""}},
 		{codec: media.CodecH264, clock: 90000, fmtps: h264},
 	}
