@@ -3,6 +3,7 @@ package media
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -22,10 +23,13 @@ type Consumer struct {
 	began    bool          // video: before is valid
 	before   time.Duration // video: where the picture before lies on the time line
 
+	held atomic.Int64 // bytes in the queue, of the budget of all
+
 	mu      sync.Mutex
 	queue   []Item
 	head    int
-	bytes   int
+	read    time.Time // when the reader last asked for more, or there was something for it again
+	cut     bool      // encoded video: the queue was dropped, which the next unit must heed
 	seq     uint64
 	lost    Loss // on the network, before the next frame that is made
 	missed  Loss // on the network, before frames that were dropped
@@ -49,7 +53,7 @@ const maxQueuedFrames = 16 << 10
 const maxQueuedEvents = 64
 
 func newConsumer(t *Track, r Request) *Consumer {
-	c := &Consumer{track: t, req: r, wake: make(chan struct{}, 1)}
+	c := &Consumer{track: t, req: r, wake: make(chan struct{}, 1), read: time.Now()}
 	if r.Video != nil {
 		c.pacer = newPacer(r.Video.MaxFPS)
 	}
@@ -82,6 +86,7 @@ func (c *Consumer) take() (Item, bool, error) {
 	if c.closed {
 		return Item{}, false, ErrClosed
 	}
+	c.read = time.Now()
 	if c.head == len(c.queue) {
 		return Item{}, false, c.err
 	}
@@ -105,8 +110,11 @@ func (c *Consumer) Close() {
 	c.clear()
 	c.mu.Unlock()
 	c.signal()
+	c.budget().leave(c)
 	c.track.detach(c)
 }
+
+func (c *Consumer) budget() *queueBudget { return &c.track.cfg.Pool.queues }
 
 func (c *Consumer) signal() {
 	select {
@@ -157,12 +165,29 @@ func (c *Consumer) push(f *Frame) (overflow bool) {
 	f.Sequence = c.seq
 	f.Lost.add(c.lost)
 	c.lost = Loss{}
+	if c.head == len(c.queue) {
+		c.read = time.Now()
+	}
 	c.append(Item{Frame: f})
-	c.bytes += f.Payload.Len()
+	c.hold(f.Payload.Len())
 	overflow = c.bound(f)
+	if overflow && c.err == nil && c.stalls() {
+		c.stall()
+	}
+	ended := c.err != nil
 	c.mu.Unlock()
+	if ended && c.req.Stalled != nil {
+		c.req.Stalled()
+	}
 	c.signal()
+	c.budget().relieve()
 	return overflow
+}
+
+// stalls tells whether the reader has not asked for anything for too long.
+func (c *Consumer) stalls() bool {
+	limit := c.req.StallAfter
+	return limit > 0 && time.Since(c.read) > limit
 }
 
 // tell queues an event.
@@ -177,145 +202,6 @@ func (c *Consumer) tell(e Event) {
 	}
 	c.mu.Unlock()
 	c.signal()
-}
-
-// bound makes room for what was queued last: it is always kept itself.
-func (c *Consumer) bound(newest *Frame) (overflow bool) {
-	q := c.req.Queue
-	for {
-		oldest := c.oldestFrame()
-		if oldest == newest {
-			return overflow
-		}
-		if c.bytes <= q.MaxBytes && len(c.queue)-c.head <= maxQueuedFrames && newest.Time+newest.Duration-c.oldestLive().Time <= q.MaxDuration {
-			return overflow
-		}
-		overflow = true
-		if q.Overflow == Disconnect {
-			c.clear()
-			c.err = ErrStalled
-			return overflow
-		}
-		c.dropOldestFrame()
-	}
-}
-
-func (c *Consumer) oldestFrame() *Frame {
-	for _, item := range c.queue[c.head:] {
-		if item.Frame != nil {
-			return item.Frame
-		}
-	}
-	return nil
-}
-
-// oldestLive is the oldest frame that was not yet old when the consumer attached; else the newest.
-func (c *Consumer) oldestLive() (f *Frame) {
-	for _, item := range c.queue[c.head:] {
-		if item.Frame == nil {
-			continue
-		}
-		if f = item.Frame; !f.replayed {
-			return f
-		}
-	}
-	return f
-}
-
-// dropOldestFrame drops the oldest frame and keeps the events before it.
-func (c *Consumer) dropOldestFrame() {
-	for i := c.head; i < len(c.queue); i++ {
-		f := c.queue[i].Frame
-		if f == nil {
-			continue
-		}
-		c.dropped.Frames++
-		c.dropped.Duration += f.span
-		c.missed.add(f.Lost)
-		c.remove(i)
-		c.bytes -= f.Payload.Len()
-		f.Payload.Release()
-		return
-	}
-}
-
-func (c *Consumer) dropOldestEvent() {
-	for i := c.head; i < len(c.queue); i++ {
-		if c.queue[i].Event != nil {
-			c.remove(i)
-			c.events--
-			return
-		}
-	}
-}
-
-// dropFrames drops every frame: an encoded consumer that overflowed goes on at a key frame.
-func (c *Consumer) dropFrames() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for c.oldestFrame() != nil {
-		c.dropOldestFrame()
-	}
-}
-
-// dropBefore drops every frame but the newest.
-func (c *Consumer) dropBefore() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	newest := c.newestFrame()
-	for f := c.oldestFrame(); f != nil && f != newest; f = c.oldestFrame() {
-		c.dropOldestFrame()
-	}
-}
-
-func (c *Consumer) newestFrame() *Frame {
-	for i := len(c.queue) - 1; i >= c.head; i-- {
-		if f := c.queue[i].Frame; f != nil {
-			return f
-		}
-	}
-	return nil
-}
-
-// remove takes item i out, by moving those before it up.
-func (c *Consumer) remove(i int) {
-	copy(c.queue[c.head+1:i+1], c.queue[c.head:i])
-	c.queue[c.head] = Item{}
-	c.head++
-}
-
-func (c *Consumer) append(item Item) {
-	if c.head > 0 && len(c.queue) == cap(c.queue) {
-		n := copy(c.queue, c.queue[c.head:])
-		clear(c.queue[n:])
-		c.queue, c.head = c.queue[:n], 0
-	}
-	c.queue = append(c.queue, item)
-}
-
-func (c *Consumer) pop() Item {
-	item := c.queue[c.head]
-	c.queue[c.head] = Item{}
-	c.head++
-	if c.head == len(c.queue) {
-		c.queue, c.head = c.queue[:0], 0
-	}
-	if item.Event != nil {
-		c.events--
-	} else {
-		c.bytes -= item.Frame.Payload.Len()
-	}
-	return item
-}
-
-func (c *Consumer) clear() {
-	for _, item := range c.queue[c.head:] {
-		if item.Frame != nil {
-			item.Frame.Payload.Release()
-		}
-	}
-	clear(c.queue)
-	c.queue, c.head, c.bytes, c.events = c.queue[:0], 0, 0, 0
 }
 
 func (l *Loss) add(m Loss) {

@@ -16,7 +16,7 @@ var (
 	ErrNotImplemented = errors.New("media: not implemented")
 	// ErrClosed means that the consumer was closed by its owner.
 	ErrClosed = errors.New("media: consumer is closed")
-	// ErrStalled means that the consumer's queue overflowed and its policy is Disconnect.
+	// ErrStalled means that the consumer's queue overflowed and its policy is Disconnect, or that it was not read for too long.
 	ErrStalled = errors.New("media: consumer reads too slowly")
 	// ErrCorrupt means that a payload cannot be decoded.
 	ErrCorrupt = errors.New("media: corrupt payload")

@@ -84,6 +84,11 @@ type Request struct {
 	// AcceptCodecs limits an encoded request; empty accepts any.
 	AcceptCodecs []Codec
 	Queue        Queue
+	// StallAfter ends a consumer whose queue overflows and that has not been read for so long, whatever Overflow says. 0 never does.
+	StallAfter time.Duration
+	// Stalled is called when the consumer has ended with ErrStalled: whoever reads it may be blocked in something else. It may be called more
+	// than once, must not block, and must call nothing of the track. It may be nil.
+	Stalled func()
 	// MaxPayloadBytes is the largest payload that the consumer can take; 0 is no limit. A picture beyond it is
 	// not converted; EventTooLarge says so, once until it fits again.
 	MaxPayloadBytes int

@@ -15,7 +15,16 @@ type DecodePool struct {
 	video  taskQueue
 	closed bool
 	done   sync.WaitGroup
+
+	queues queueBudget // of the consumers of all tracks
 }
+
+// PoolOption changes how a pool is made.
+type PoolOption func(*DecodePool)
+
+// WithQueueBytes bounds what the queues of all consumers hold together, in bytes; beyond it the longest queue is made shorter. 0 is no limit.
+// A picture that several consumers share counts for each.
+func WithQueueBytes(n int64) PoolOption { return func(p *DecodePool) { p.queues.limit = n } }
 
 // audioBacklog is how many audio tracks may wait, for half a millisecond or so, before a sleeping worker for video is
 // woken to help. To wake one for each packet would cost more than the decoding: the worker for audio is the better for
@@ -41,11 +50,14 @@ const (
 )
 
 // NewDecodePool starts workers for video: 0 is one a core. One more serves audio alone. Close must be called.
-func NewDecodePool(workers int) *DecodePool {
+func NewDecodePool(workers int, options ...PoolOption) *DecodePool {
 	if workers <= 0 {
 		workers = runtime.GOMAXPROCS(0)
 	}
-	p := &DecodePool{}
+	p := &DecodePool{queues: queueBudget{members: make(map[*Consumer]struct{})}}
+	for _, set := range options {
+		set(p)
+	}
 	p.wakeA.L, p.wakeV.L = &p.mu, &p.mu
 	p.done.Add(workers + 1)
 	go p.work(true)
@@ -63,6 +75,17 @@ func (p *DecodePool) Close() {
 	p.wakeA.Broadcast()
 	p.wakeV.Broadcast()
 	p.done.Wait()
+}
+
+// PoolStats counts what a pool holds and did.
+type PoolStats struct {
+	QueuedBytes  int64  // in the queues of all consumers
+	QueueDropped uint64 // frames dropped because all queues together were too long
+}
+
+// Stats returns counters. It is safe for concurrent use.
+func (p *DecodePool) Stats() PoolStats {
+	return PoolStats{QueuedBytes: p.queues.used.Load(), QueueDropped: p.queues.drops.Load()}
 }
 
 // schedule makes a worker call the task's step soon, and until it says that there is no more.

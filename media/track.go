@@ -308,6 +308,7 @@ func (t *Track) Subscribe(r Request) (*Consumer, error) {
 	}
 	c := newConsumer(t, r)
 	c.known.codec = t.lastCodec.Codec
+	c.budget().join(c)
 	t.consumers = append(slices.Clone(t.consumers), c)
 	if !r.Encoded {
 		t.decoding++

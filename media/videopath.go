@@ -403,7 +403,7 @@ func (v *videoPath) deliverEncoded(c *Consumer, u *unit, replayed bool) {
 	if c.done() || !c.accepts(u.codec.Codec, u.time) {
 		return
 	}
-	if (u.gap || changed) && !u.key { // another codec knows nothing of the pictures before
+	if (c.wasCut() || u.gap || changed) && !u.key { // another codec knows nothing of the pictures before
 		c.waitKey = true
 		v.t.keyFrames.want()
 	}

@@ -42,6 +42,8 @@ type Config struct {
 	FrameTimeout time.Duration
 	// SignalPatience is how long a Signal stream may go without being opened, or without one of its messages being read. Default 10 s.
 	SignalPatience time.Duration
+	// StallTimeout is how long a stream whose queue overflows may go without being read. Default 10 s.
+	StallTimeout time.Duration
 	// Limits bounds what callers may take.
 	Limits Limits
 }
@@ -62,9 +64,11 @@ const (
 	DefaultFrameTimeout = 10 * time.Second
 	// DefaultSignalPatience is long enough for a caller that is busy, and too short for many dead ones to pile up.
 	DefaultSignalPatience = 10 * time.Second
-	DefaultSessions       = 1000
-	DefaultStreams        = 10000
-	DefaultQueueBytes     = 256 << 20
+	// DefaultStallTimeout lets a worker load a model, and leaves what is dropped meanwhile to be told.
+	DefaultStallTimeout = 10 * time.Second
+	DefaultSessions     = 1000
+	DefaultStreams      = 10000
+	DefaultQueueBytes   = 256 << 20
 )
 
 // complete fills in defaults and names the first fault.
@@ -78,14 +82,15 @@ func (c *Config) complete() error {
 		return fmt.Errorf("%w: Logger is missing", ErrConfig)
 	case c.Owner == "":
 		return fmt.Errorf("%w: Owner is empty; give each process a random one", ErrConfig)
-	case c.Grace < 0 || c.FrameTimeout < 0 || c.SignalPatience < 0:
-		return fmt.Errorf("%w: Grace, FrameTimeout and SignalPatience must not be negative", ErrConfig)
+	case c.Grace < 0 || c.FrameTimeout < 0 || c.SignalPatience < 0 || c.StallTimeout < 0:
+		return fmt.Errorf("%w: Grace, FrameTimeout, SignalPatience and StallTimeout must not be negative", ErrConfig)
 	case c.Limits.Sessions < 0 || c.Limits.Streams < 0 || c.Limits.QueueBytes < 0:
 		return fmt.Errorf("%w: Limits must not be negative", ErrConfig)
 	}
 	setDefault(&c.Grace, DefaultGrace)
 	setDefault(&c.FrameTimeout, DefaultFrameTimeout)
 	setDefault(&c.SignalPatience, DefaultSignalPatience)
+	setDefault(&c.StallTimeout, DefaultStallTimeout)
 	setDefault(&c.Limits.Sessions, DefaultSessions)
 	setDefault(&c.Limits.Streams, DefaultStreams)
 	setDefault(&c.Limits.QueueBytes, DefaultQueueBytes)

@@ -35,6 +35,7 @@ const largeMessage = 64 << 20
 type gateway struct {
 	t        *testing.T
 	svc      *Service
+	decoders *media.DecodePool
 	server   *grpc.Server
 	addr     string
 	conn     *grpc.ClientConn
@@ -47,8 +48,13 @@ type gateway struct {
 // startGateway starts a gateway that ends with the test. Each tweak changes the configuration.
 func startGateway(t *testing.T, tweaks ...func(*Config)) *gateway {
 	t.Helper()
+	return startGatewayWith(t, media.NewDecodePool(2), tweaks...)
+}
+
+// startGatewayWith starts a gateway that decodes by a pool, which it closes.
+func startGatewayWith(t *testing.T, decoders *media.DecodePool, tweaks ...func(*Config)) *gateway {
+	t.Helper()
 	log := slog.New(slog.NewTextHandler(testWriter{t}, &slog.HandlerOptions{Level: slog.LevelInfo}))
-	decoders := media.NewDecodePool(2)
 	t.Cleanup(decoders.Close)
 	pool, err := rtcpool.New(rtcpool.Config{
 		Decoders: decoders, Logger: log, Tracer: noop.NewTracerProvider().Tracer(""), Loopback: true,
@@ -63,7 +69,7 @@ func startGateway(t *testing.T, tweaks ...func(*Config)) *gateway {
 	}
 	svc, err := New(cfg)
 	must(t, err)
-	g := &gateway{t: t, svc: svc, store: store}
+	g := &gateway{t: t, svc: svc, store: store, decoders: decoders}
 	g.server = svc.NewServer()
 	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	must(t, err)

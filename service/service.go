@@ -31,7 +31,7 @@ type Service struct {
 	closed   bool
 	sessions map[string]*session // open ones, by id
 	ended    sync.WaitGroup      // one for each session that is not forgotten
-	talking  sync.WaitGroup      // one for each goroutine of a conversation
+	talking  sync.WaitGroup      // one for each goroutine of a conversation or a stream
 }
 
 // New returns a service without sessions. Close must be called.

@@ -202,24 +202,6 @@ func TestO4_Limits(t *testing.T) {
 	g.create("more")
 }
 
-// TestStalledStream stops reading: with DISCONNECT the stream ends and says why, with DROP_OLDEST it goes on and says what was dropped.
-func TestF6_StalledStream(t *testing.T) {
-	g := startGateway(t)
-	g.call("call")
-	request := func(o penstockv1.OverflowAction) *penstockv1.StreamTrackRequest {
-		return &penstockv1.StreamTrackRequest{SessionId: "call", Selector: byParticipant("alice", camera),
-			Policy: &penstockv1.StreamPolicy{Overflow: o, MaxQueueBytes: 3_000_000}}
-	}
-	stalled, slow := g.open(request(penstockv1.OverflowAction_OVERFLOW_ACTION_DISCONNECT)), g.open(request(0))
-	quick := g.stream("call", byParticipant("alice", camera))
-	for range 40 {
-		quick.video() // Meanwhile nobody reads the others.
-	}
-	wantStatus(t, stalled.end(), codes.ResourceExhausted, "CONSUMER_STALLED")
-	for slow.video().GetInfo().GetDroppedFrames() == 0 {
-	}
-}
-
 // TestNegotiateWrongSource offers to a session that a WHIP publisher feeds.
 func TestNegotiateWrongSource(t *testing.T) {
 	g := startGateway(t)

@@ -24,16 +24,7 @@ func (s *sessionServer) Signal(stream penstockv1.SessionService_SignalServer) er
 
 // converse starts a conversation's goroutines. They end soon after the handler has returned, which ends what they wait for
 // in the transport; Close waits for them. It returns false when the service is closed.
-func (s *Service) converse(c *conversation) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closed {
-		return false
-	}
-	s.talking.Go(c.send)
-	s.talking.Go(c.receive)
-	return true
-}
+func (s *Service) converse(c *conversation) bool { return s.talk(c.send, c.receive) }
 
 // observer tells what a session's peer connections do to all whom it concerns.
 type observer struct {

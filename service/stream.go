@@ -3,6 +3,7 @@ package service
 import (
 	"context"
 	"errors"
+	"runtime/debug"
 	"time"
 
 	"google.golang.org/grpc"
@@ -23,25 +24,55 @@ const (
 	headerWait = time.Second
 )
 
-// StreamTrack implements penstockv1.TrackServiceServer. The handler's goroutine is the only one that sends.
+// StreamTrack implements penstockv1.TrackServiceServer. One goroutine sends; the handler's only waits, since nothing but its return ends
+// a send to a worker that does not read.
 func (s *trackServer) StreamTrack(r *penstockv1.StreamTrackRequest, stream penstockv1.TrackService_StreamTrackServer) error {
 	if err := s.streams.acquire(); err != nil {
 		return err
 	}
-	defer s.streams.release()
 	st, err := s.newStream(r, stream)
 	if err != nil {
+		s.streams.release()
 		return err
 	}
-	ctx, cancel := s.drain.bound(stream.Context())
-	defer cancel()
-	defer context.AfterFunc(s.drain.begin, st.attach.waker.wake)()
-	return st.run(ctx, s.openSpan(ctx, "StreamTrack"))
+	ctx, stop := s.drain.bound(stream.Context())
+	defer stop()
+	ctx, st.abort = context.WithCancelCause(ctx)
+	defer st.abort(context.Canceled)
+	ended := make(chan error, 1)
+	if !s.talk(func() {
+		defer s.streams.release()
+		ended <- st.guarded(ctx, s.openSpan(ctx, "StreamTrack"))
+	}) {
+		st.attach.close()
+		s.streams.release()
+		return errDraining
+	}
+	select {
+	case err := <-ended:
+		return err
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// talk starts goroutines that end soon after a handler has returned; Close waits for them. It returns false when the service is closed.
+func (s *Service) talk(each ...func()) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return false
+	}
+	for _, f := range each {
+		s.talking.Go(f)
+	}
+	return true
 }
 
 // stream is one call of StreamTrack.
 type stream struct {
 	svc      *Service
+	abort    context.CancelCauseFunc // ends it at once; safe for concurrent use
 	attach   attacher
 	sender   sender
 	time     timeline
@@ -82,6 +113,8 @@ func (s *trackServer) newStream(r *penstockv1.StreamTrackRequest, out grpc.Serve
 	st.attach.request = func(t resolverstore.Track) (media.Request, error) {
 		req, err := formatRequest(r.GetFormat(), mediaKind(t.Kind), media.I420)
 		req.Queue = queue(r.GetPolicy(), s.cfg.Limits.QueueBytes)
+		req.StallAfter = s.cfg.StallTimeout
+		req.Stalled = func() { st.abort(media.ErrStalled) }
 		req.MaxPayloadBytes = max(st.attach.limit-headerRoom, 1)
 		return req, err
 	}
@@ -110,6 +143,18 @@ func mediaKind(k resolverstore.Kind) media.Kind {
 	default:
 		return media.KindUnknown
 	}
+}
+
+// guarded runs, and turns a panic into an internal error: the interceptor sees the handler's goroutine only.
+func (s *stream) guarded(ctx context.Context, open *openSpan) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			s.svc.cfg.Logger.ErrorContext(ctx, "stream panicked", "panic", p, "stack", string(debug.Stack()))
+			err = fail(penstockv1.ErrorReason_ERROR_REASON_INTERNAL, nil)
+		}
+	}()
+	defer context.AfterFunc(s.svc.drain.begin, s.attach.waker.wake)()
+	return s.run(ctx, open)
 }
 
 // run serves the selector until its track has ended for good. open is the span of the opening.

@@ -69,7 +69,7 @@ func (g *gateway) build(ctx context.Context) error {
 	}
 	g.onClose("tracing", shutdown)
 
-	decoders := media.NewDecodePool(g.cfg.DecodeWorkers)
+	decoders := media.NewDecodePool(g.cfg.DecodeWorkers, media.WithQueueBytes(int64(g.cfg.MaxQueuedBytes)))
 	g.onClose("decoders", func(context.Context) error { decoders.Close(); return nil })
 
 	owner := rand.Text()
@@ -97,7 +97,7 @@ func (g *gateway) build(ctx context.Context) error {
 
 	g.service, err = service.New(service.Config{
 		Pool: pool, Store: store, Logger: g.log, TracerProvider: provider, Owner: owner,
-		Token: string(g.cfg.AuthToken), WHIPCreate: g.cfg.WHIPCreate, Grace: g.cfg.SessionGrace,
+		Token: string(g.cfg.AuthToken), WHIPCreate: g.cfg.WHIPCreate, Grace: g.cfg.SessionGrace, StallTimeout: g.cfg.StallTimeout,
 		Limits: service.Limits{Sessions: g.cfg.MaxSessions, Streams: g.cfg.MaxStreams, QueueBytes: g.cfg.MaxQueueBytes},
 	})
 	if err != nil {

@@ -110,6 +110,10 @@ type Config struct {
 	MaxStreams int `name:"max-streams" env:"PENSTOCK_MAX_STREAMS" default:"10000" placeholder:"N" group:"Limits" help:"StreamTrack and GetFrame calls open at one time."`
 	// MaxQueueBytes caps the queue that one stream may ask for, in bytes. At least 1 MiB.
 	MaxQueueBytes int `name:"max-queue-bytes" env:"PENSTOCK_MAX_QUEUE_BYTES" default:"268435456" placeholder:"BYTES" group:"Limits" help:"Largest queue that one stream may ask for."`
+	// MaxQueuedBytes caps what all streams' queues hold together, in bytes: beyond it the longest queue drops its oldest frames. At least 1 MiB.
+	MaxQueuedBytes int `name:"max-queued-bytes" env:"PENSTOCK_MAX_QUEUED_BYTES" default:"1073741824" placeholder:"BYTES" group:"Limits" help:"What the queues of all streams may hold together."`
+	// StallTimeout is how long a stream whose queue overflows may go without being read, before it ends with CONSUMER_STALLED. 1 s to 10 min.
+	StallTimeout time.Duration `name:"stall-timeout" env:"PENSTOCK_STALL_TIMEOUT" default:"10s" placeholder:"DURATION" group:"Limits" help:"How long a stream whose queue overflows may go without being read."`
 	// MaxPicturePixels refuses larger pictures before anything is allocated for them: width times height.
 	MaxPicturePixels int `name:"max-picture-pixels" env:"PENSTOCK_MAX_PICTURE_PIXELS" default:"9437184" placeholder:"PIXELS" group:"Limits" help:"Largest picture that is decoded, width times height."`
 	// MaxSDPBytes refuses larger offers. 1 KiB to 1 MiB.
@@ -161,6 +165,8 @@ func Default() Config {
 		MaxSessions:      1000,
 		MaxStreams:       10000,
 		MaxQueueBytes:    256 << 20,
+		MaxQueuedBytes:   1 << 30,
+		StallTimeout:     10 * time.Second,
 		MaxPicturePixels: 4096 * 2304,
 		MaxSDPBytes:      1 << 20,
 		LogLevel:         "info",

@@ -91,7 +91,7 @@ func TestEverySettingCanComeFromEveryPlace(t *testing.T) {
 		"ice-udp-mux": "7000", "ice-udp-mux-ports": "2", "ice-tcp-mux": "7001", "ice-tcp-mux-connections": "9", "ice-interfaces": "eth0,eth1*",
 		"ice-allow-networks": "10.0.0.0/8,fd00::/8", "ice-deny-networks": "10.1.0.0/16", "ice-ipv6": "false", "ice-refuse-private-candidates": "true",
 		"ice-mdns": "true", "ice-udp-mux-receive-buffer": "10", "ice-receive-buffer": "11", "ice-turn-ca": "ca",
-		"max-sessions": "3", "max-streams": "4", "max-queue-bytes": "5", "max-picture-pixels": "6", "max-sdp-bytes": "7",
+		"max-sessions": "3", "max-streams": "4", "max-queue-bytes": "5", "max-queued-bytes": "12", "stall-timeout": "6s", "max-picture-pixels": "6", "max-sdp-bytes": "7",
 		"decode-workers": "8", "log-level": "warn", "log-format": "json", "otlp-endpoint": "http://h", "drain-grace": "4s", "stop-timeout": "5s",
 	}
 	for _, s := range Settings() {

@@ -165,6 +165,7 @@ func (c *Config) validateLimits() error {
 		{"max-sessions", c.MaxSessions, 1, 1_000_000},
 		{"max-streams", c.MaxStreams, 1, 10_000_000},
 		{"max-queue-bytes", c.MaxQueueBytes, 1 << 20, 1 << 40},
+		{"max-queued-bytes", c.MaxQueuedBytes, 1 << 20, 1 << 40},
 		{"max-picture-pixels", c.MaxPicturePixels, 1, 1 << 30},
 		{"max-sdp-bytes", c.MaxSDPBytes, 1 << 10, 1 << 20},
 		{"decode-workers", c.DecodeWorkers, 0, 1024},
@@ -186,6 +187,7 @@ func (c *Config) validateTimes() error {
 		value, least, most time.Duration
 	}{
 		{"redis-timeout", c.RedisTimeout, 50 * time.Millisecond, 30 * time.Second},
+		{"stall-timeout", c.StallTimeout, time.Second, 10 * time.Minute},
 		{"session-grace", c.SessionGrace, time.Second, time.Hour},
 		{"ice-gather-timeout", c.GatherTimeout, 100 * time.Millisecond, 30 * time.Second},
 		{"drain-grace", c.DrainGrace, 0, 10 * time.Minute},
