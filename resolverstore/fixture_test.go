@@ -28,7 +28,7 @@ func TestMain(m *testing.M) {
 }
 
 // hang bounds every wait of a test; it is no figure.
-const hang = 20 * time.Second
+const hang = time.Minute
 
 // makeStore makes a store for one test. Stores that share something between tests give each its own name space.
 type makeStore func(t *testing.T, cfg Config) Store

@@ -114,9 +114,7 @@ func TestFullRedis(t *testing.T) {
 	}
 	beats := server.commands()["time"]
 	eventually(t, "the lease is renewed all the same", func() bool { return server.commands()["time"] > beats+3 })
-	if err := a.reachable(); err != nil {
-		t.Error(err)
-	}
+	calm(t, a)
 	if err := a.EndSession(f.ctx, empty, SessionDeleted); err != nil {
 		t.Errorf("end: %v", err)
 	}
@@ -160,14 +158,15 @@ func TestLoadingRedis(t *testing.T) {
 	server.do("SAVE")
 	server.kill()
 	args := server.args
-	server.args = append(args, "--key-load-delay", "4000", "--loading-process-events-interval-bytes", "1024")
-	server.launch()
+	server.args = append(args, "--key-load-delay", "10000", "--loading-process-events-interval-bytes", "1024") // 4 s
+	server.start()
 	o := server.options()
-	o.Timeout = 100 * time.Millisecond
+	o.Timeout = time.Second
 	if _, err := NewRedis(t.Context(), Config{}, o); !errors.Is(err, ErrUnavailable) {
 		t.Errorf("while it loads: %v", err)
 	}
 	server.args = args
+	server.do("CONFIG", "SET", "key-load-delay", 0)
 	eventually(t, "it has loaded", func() bool {
 		_, err := a.ApplyEvents(f.ctx, f.key, []Event{joined("bob1")})
 		return err == nil

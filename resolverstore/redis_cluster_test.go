@@ -29,7 +29,7 @@ func startCluster(t testing.TB) *cluster {
 	c := &cluster{t: t}
 	args := []string{"--cluster", "create"}
 	for range 3 {
-		n := startRedisTCP(t, "--cluster-enabled", "yes", "--cluster-node-timeout", "2000")
+		n := startRedisTCP(t, "--cluster-enabled", "yes", "--cluster-node-timeout", "10000")
 		c.nodes = append(c.nodes, n)
 		args = append(args, n.addr)
 		admin := n.admin()
@@ -49,7 +49,7 @@ func startCluster(t testing.TB) *cluster {
 }
 
 func (c *cluster) options() RedisOptions {
-	return RedisOptions{URL: "redis-cluster://" + c.nodes[0].addr + "," + c.nodes[1].addr}
+	return RedisOptions{URL: "redis-cluster://" + c.nodes[0].addr + "," + c.nodes[1].addr, Timeout: patience}
 }
 
 // agreed waits until every node says the same of who has which slot, as whoever moves slots does before it goes on.

@@ -227,7 +227,7 @@ func TestRedisPaused(t *testing.T) {
 	server := startRedis(t)
 	cfg := brisk(atOnce)
 	o := server.options()
-	o.Timeout = 200 * time.Millisecond
+	o.Timeout = time.Second
 	a, b := openRedis(t, cfg, o), openRedis(t, cfg, o)
 	f := newFixture(t, a)
 	f.mustApply(published("ann1", Camera))

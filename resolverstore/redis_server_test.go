@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -57,14 +58,26 @@ func startRedisTCP(t testing.TB, args ...string) *redisServer {
 	return s
 }
 
+// freePort returns a port that nobody listens on, nor on the one of a cluster's bus, which is 10,000 higher. Both are below those that
+// the kernel gives to whoever asks for any, so that nobody takes them before the server does.
 func freePort(t testing.TB) int {
 	t.Helper()
-	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 100 {
+		port := 11_000 + rand.IntN(10_000)
+		if free(t, port) && free(t, port+10_000) {
+			return port
+		}
 	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().(*net.TCPAddr).Port
+	t.Fatal("no port is free")
+	return 0
+}
+
+func free(t testing.TB, port int) bool {
+	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", fmt.Sprint("127.0.0.1:", port))
+	if err != nil {
+		return false
+	}
+	return l.Close() == nil
 }
 
 func (s *redisServer) start() {
@@ -154,11 +167,15 @@ func (s *redisServer) do(args ...any) any {
 	return v
 }
 
+// patience is the Timeout of stores whose server answers: also on a busy machine.
+const patience = 3 * time.Second
+
 func (s *redisServer) options() RedisOptions {
+	o := RedisOptions{URL: "redis://" + s.addr, Timeout: patience}
 	if strings.HasPrefix(s.addr, "/") {
-		return RedisOptions{URL: "unix://" + s.addr}
+		o.URL = "unix://" + s.addr
 	}
-	return RedisOptions{URL: "redis://" + s.addr}
+	return o
 }
 
 // open opens a store on the server.

@@ -212,7 +212,7 @@ func startSentinel(t testing.TB, master string) *redisServer {
 	host, port, _ := net.SplitHostPort(master)
 	own := freePort(t)
 	conf := filepath.Join(dir, "sentinel.conf")
-	text := fmt.Sprintf("bind 127.0.0.1\nport %d\ndir %s\nsentinel monitor main %s %s 1\nsentinel down-after-milliseconds main 400\nsentinel failover-timeout main 3000\n", own, dir, host, port)
+	text := fmt.Sprintf("bind 127.0.0.1\nport %d\ndir %s\nsentinel monitor main %s %s 1\nsentinel down-after-milliseconds main 2000\nsentinel failover-timeout main 3000\n", own, dir, host, port)
 	if err := os.WriteFile(conf, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -26,7 +26,7 @@ import (
 )
 
 // hang bounds every test: what takes so long will never come.
-const hang = 60 * time.Second
+const hang = 2 * time.Minute
 
 // largeMessage is the receive limit of the tests' client, in bytes.
 const largeMessage = 64 << 20
@@ -63,7 +63,7 @@ func startGatewayWith(t *testing.T, decoders *media.DecodePool, tweaks ...func(*
 	store := resolverstore.NewMemory(resolverstore.Config{Logger: log, RepublishTTL: 200 * time.Millisecond})
 	t.Cleanup(func() { must(t, store.Close()) })
 	t.Cleanup(func() { must(t, pool.Close(context.Background())) })
-	cfg := Config{Pool: pool, Store: store, Logger: log, Owner: rand.Text()}
+	cfg := Config{Pool: pool, Store: store, Logger: log, Owner: rand.Text(), Grace: 2 * hang} // nothing expires but where a test says when
 	for _, f := range tweaks {
 		f(&cfg)
 	}

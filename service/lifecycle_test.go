@@ -1,6 +1,7 @@
 package service
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -230,7 +231,7 @@ func TestDeleteSession(t *testing.T) {
 
 // TestRemoteCloseEndsSession closes the SFU's side.
 func TestRemoteCloseEndsSession(t *testing.T) {
-	g := startGateway(t, func(c *Config) { c.Grace = 3 * time.Second })
+	g := startGateway(t, func(c *Config) { c.Grace = 5 * time.Second })
 	sfu, _ := g.call("call")
 	r := g.stream("call", byParticipant("alice", camera))
 	must(t, sfu.Close())
@@ -264,18 +265,21 @@ func TestSessionWithoutAnOfferExpires(t *testing.T) {
 	}
 }
 
-// TestP4_Drain refuses sessions, tells streams, lets them go on for the grace, and then ends them.
+// TestP4_Drain refuses sessions, tells streams, lets them go on until the grace is cut short, and then ends them.
 func TestP4_Drain(t *testing.T) {
+	const long = 10 * time.Minute
 	g := startGateway(t)
+	ctx, hurry := context.WithCancel(g.ctx)
+	defer hurry()
 	g.call("call")
 	r, waiter := g.stream("call", byParticipant("alice", camera)), g.open(&penstockv1.StreamTrackRequest{SessionId: "call", Selector: byParticipant("bob", camera)})
 	drained := make(chan struct{})
 	go func() {
 		defer close(drained)
-		g.svc.Drain(g.ctx, 1500*time.Millisecond)
+		g.svc.Drain(ctx, long)
 	}()
 	e := r.event(func(e *penstockv1.StreamEvent) bool { return e.GetGoingAway() != nil })
-	if grace := e.GetGoingAway().GetGrace().AsDuration(); grace <= 0 || grace > 1500*time.Millisecond {
+	if grace := e.GetGoingAway().GetGrace().AsDuration(); grace <= 0 || grace > long {
 		t.Errorf("going away in %v", grace)
 	}
 	r.video()
@@ -290,8 +294,18 @@ func TestP4_Drain(t *testing.T) {
 	if late.next().GetHeader() == nil || late.next().GetEvent().GetGoingAway() == nil {
 		t.Error("a stream that comes during the grace is not told")
 	}
+	hurry()
 	for _, stream := range []*reader{r, waiter, late} {
 		wantStatus(t, stream.end(), codes.Unavailable, "DRAINING")
 	}
 	<-drained
+}
+
+// TestP4_DrainEndsAfterItsGrace lets a drain end streams by itself.
+func TestP4_DrainEndsAfterItsGrace(t *testing.T) {
+	g := startGateway(t)
+	g.call("call")
+	r := g.stream("call", byParticipant("alice", camera))
+	g.svc.Drain(g.ctx, 100*time.Millisecond)
+	wantStatus(t, r.end(), codes.Unavailable, "DRAINING")
 }

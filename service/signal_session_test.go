@@ -316,7 +316,7 @@ func TestS15_RestartIsToldAgain(t *testing.T) {
 // TestS15_ExpiryHasItsReason lets the grace of sessions run out whose media never come: one whose signalling was there all the time is told so, one whose
 // signalling was lost says that.
 func TestS15_ExpiryHasItsReason(t *testing.T) {
-	g := startGateway(t, func(c *Config) { c.Grace = 1500 * time.Millisecond })
+	g := startGateway(t, func(c *Config) { c.Grace = 4 * time.Second })
 	unreachable := func(id string) *talker {
 		g.create(id)
 		k := g.talk(id)
@@ -347,7 +347,7 @@ func TestS15_ExpiryHasItsReason(t *testing.T) {
 // TestOpenConversationKeepsAWaitingSession shows that a session that was not offered anything lives for as long as somebody listens, and expires
 // after the grace when nobody does.
 func TestOpenConversationKeepsAWaitingSession(t *testing.T) {
-	g := startGateway(t, func(c *Config) { c.Grace = 200 * time.Millisecond })
+	g := startGateway(t, func(c *Config) { c.Grace = 2 * time.Second })
 	g.create("kept")
 	k := g.talk("kept")
 	g.create("other") // Its end tells that the other's would have come.

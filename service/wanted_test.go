@@ -224,6 +224,9 @@ func TestS21_WhoeverWaitsWants(t *testing.T) {
 	o.announce("alice", microphone, clips.AliceMicrophone())
 	o.announce("alice", camera, clips.AliceCamera())
 	o.announce("bob", camera, clips.BobCamera())
+	o.says("alice", microphone, "nothing") // else it may be told to be wanted at once
+	o.says("alice", camera, "nothing")
+	o.says("bob", camera, "nothing")
 
 	mic := g.open(&penstockv1.StreamTrackRequest{SessionId: "call", Selector: byParticipant("alice", microphone)})
 	mic.audio()
@@ -343,6 +346,7 @@ func TestS21_MuteIsNoWish(t *testing.T) {
 	cam := o.announce("alice", camera, clips.AliceCamera())
 	paused := func(e *penstockv1.StreamEvent) bool { return e.GetPaused().GetMuted() }
 	resumed := func(e *penstockv1.StreamEvent) bool { return e.GetResumed() != nil }
+	o.says("alice", camera, "nothing")
 	r := g.open(box(320, 180, 5))
 	r.video()
 	o.k.forget()

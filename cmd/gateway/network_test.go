@@ -4,8 +4,10 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"net/netip"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -54,12 +56,7 @@ func TestOwnPortsAreNoCandidates(t *testing.T) {
 }
 
 func TestServeTakesSharedPortsAndSaysWhenTheyAreTaken(t *testing.T) {
-	u, err := net.ListenPacket("udp", ":0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, port, _ := net.SplitHostPort(u.LocalAddr().String())
-	_ = u.Close()
+	port := freePort(t)
 	args := []string{"--ice-udp-mux=" + port, "--ice-tcp-mux=" + port, "--ice-interfaces=lo*"}
 	s := startServe(t, nil, args...)
 	for _, words := range []string{"shared UDP port", "127.0.0.1:" + port, "receive_buffer=", "shared TCP port"} {
@@ -69,6 +66,28 @@ func TestServeTakesSharedPortsAndSaysWhenTheyAreTaken(t *testing.T) {
 	if err == nil || !strings.Contains(string(out), "UDPMuxPort") || !strings.Contains(string(out), "choose a port that nothing else uses") {
 		t.Errorf("a second one on the same port: %v\n%s", err, out)
 	}
+}
+
+// freePort returns a port that nobody uses on UDP or TCP. It is below those that the kernel gives to whoever asks for any, so that
+// nobody takes it before the gateway does.
+func freePort(t *testing.T) string {
+	t.Helper()
+	for range 100 {
+		port := strconv.Itoa(31_000 + rand.IntN(1_700))
+		u, err := net.ListenPacket("udp", ":"+port)
+		if err != nil {
+			continue
+		}
+		_ = u.Close()
+		l, err := net.Listen("tcp", ":"+port)
+		if err != nil {
+			continue
+		}
+		_ = l.Close()
+		return port
+	}
+	t.Fatal("no port is free")
+	return ""
 }
 
 func TestEveryNetworkSettingReachesThePool(t *testing.T) {

@@ -37,7 +37,7 @@ func startRedis(t *testing.T) (string, *os.Process) {
 		_ = cmd.Wait()
 		_ = os.RemoveAll(dir)
 	})
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(hang); ; time.Sleep(5 * time.Millisecond) {
 		if _, err := os.Stat(socket); err == nil {
 			return "unix://" + socket, cmd.Process
 		}
@@ -51,7 +51,7 @@ func startRedis(t *testing.T) (string, *os.Process) {
 // so, the owner still answers, /readyz stays ready and tells; then all goes on.
 func TestR16_GatewaysShareSessions(t *testing.T) {
 	url, redis := startRedis(t)
-	env := []string{"PENSTOCK_REDIS_URL=" + url, "PENSTOCK_REDIS_TIMEOUT=200ms"}
+	env := []string{"PENSTOCK_REDIS_URL=" + url, "PENSTOCK_REDIS_TIMEOUT=2s"}
 	var gateways []*served
 	var clients []penstockv1.SessionServiceClient
 	for range 2 {
@@ -122,7 +122,7 @@ func reasonOf(st *status.Status) string {
 // awaitSo looks until something is so.
 func awaitSo(t *testing.T, what string, is func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !is(); time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(hang); !is(); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("never: %s", what)
 		}

@@ -18,6 +18,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -118,8 +119,7 @@ func TestHealthcheck(t *testing.T) {
 	if got := runBinary(t, nil, "healthcheck", "--live", "--http-addr="+s.http); got.code != 0 || !strings.Contains(got.out, `"alive"`) {
 		t.Errorf("alive: exit %d, %s%s", got.code, got.out, got.err)
 	}
-	s.stop(t)
-	if got := runBinary(t, nil, "healthcheck", "--http-addr="+s.http); got.code != exitFailed || !strings.Contains(got.err, "is `gateway serve` running") {
+	if got := runBinary(t, nil, "healthcheck", "--http-addr="+deafAddr(t)); got.code != exitFailed || !strings.Contains(got.err, "is `gateway serve` running") {
 		t.Errorf("stopped: exit %d, %s", got.code, got.err)
 	}
 }
@@ -180,12 +180,28 @@ func TestServeWithTLSAndToken(t *testing.T) {
 }
 
 func TestNothingAnswers(t *testing.T) {
-	s := startServe(t, nil)
-	s.stop(t)
-	got := runBinary(t, nil, "tracks", "--session=x", "--addr="+s.grpc)
+	got := runBinary(t, nil, "tracks", "--session=x", "--addr="+deafAddr(t))
 	if got.code != exitFailed || !strings.Contains(got.err, "start `gateway serve`, or name its address with --addr") {
 		t.Errorf("exit %d, %s", got.code, got.err)
 	}
+}
+
+// deafAddr returns an address at which nothing listens, nor will until the test ends: it is bound.
+func deafAddr(t *testing.T) string {
+	t.Helper()
+	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = syscall.Close(fd) })
+	if err := syscall.Bind(fd, &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
+		t.Fatal(err)
+	}
+	at, err := syscall.Getsockname(fd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return fmt.Sprint("127.0.0.1:", at.(*syscall.SockaddrInet4).Port)
 }
 
 // inProcess starts a gateway in this process, which is closed when the test ends.
@@ -312,7 +328,7 @@ func TestCloseLeavesWhatDoesNotClose(t *testing.T) {
 
 func TestCloseEndsCallsThatNeverEnd(t *testing.T) {
 	cfg := config.Default()
-	cfg.GRPCAddr, cfg.HTTPAddr, cfg.DrainGrace, cfg.StopTimeout = "127.0.0.1:0", "127.0.0.1:0", 0, time.Second
+	cfg.GRPCAddr, cfg.HTTPAddr, cfg.DrainGrace, cfg.StopTimeout = "127.0.0.1:0", "127.0.0.1:0", 0, 4*time.Second
 	g, err := newGateway(t.Context(), cfg, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)

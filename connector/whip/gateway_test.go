@@ -19,7 +19,7 @@ import (
 )
 
 // hang is how long a test waits for what must happen.
-const hang = 20 * time.Second
+const hang = time.Minute
 
 // gateway implements Sessions over a real pool, as service does, without participants and stores.
 type gateway struct {
