@@ -6,8 +6,6 @@ import (
 	"slices"
 	"sync"
 	"time"
-
-	"github.com/pion/rtp"
 )
 
 // TrackConfig is what a Track needs.
@@ -52,16 +50,9 @@ type Track struct {
 	video     *videoPath // of the two exactly one is set
 	audio     *audioPath
 
-	mu        sync.Mutex
+	mu sync.Mutex
+	intake
 	params    ReceiveParameters
-	header    rtp.Header
-	arrived   packet // here, not on the heap for each
-	seqs      unwrapper
-	ssrc      uint32
-	reorder   *reorderBuffer
-	timer     *time.Timer // for the reorder buffer's deadline
-	armed     bool
-	assembler assembler
 	clock     mediaClock
 	lastCodec CodecParameters
 	lastTime  time.Duration // of the unit before
@@ -79,18 +70,15 @@ func NewTrack(cfg TrackConfig) *Track {
 	if cfg.MaxPicturePixels <= 0 {
 		cfg.MaxPicturePixels = DefaultMaxPicturePixels
 	}
-	t := &Track{cfg: cfg, seqs: unwrapper{bits: 16}}
+	t := &Track{cfg: cfg}
 	t.keyFrames.send = cfg.RequestKeyFrame
 	t.faults.logger = cfg.Logger
-	t.assembler.emit = t.unit
-	packets := videoReorderPackets
+	t.intake.begin(t, t.unit, t.clock.sourceChanged)
 	if cfg.Kind == KindAudio {
 		t.audio = newAudioPath(t)
-		packets = audioReorderPackets
 	} else {
 		t.video = newVideoPath(t)
 	}
-	t.reorder = newReorderBuffer(DefaultPatience(cfg.Kind), packets, t.assembler.push)
 	return t
 }
 
@@ -113,94 +101,7 @@ func (t *Track) WriteRTP(raw []byte, received time.Time) {
 	}
 	t.stats.Packets++
 	t.stats.Bytes += uint64(len(raw))
-	p, ok := t.parse(raw, received)
-	if !ok {
-		t.stats.Unusable++
-		return
-	}
-	t.reorder.expire(received)
-	t.arrived = p
-	t.reorder.push(&t.arrived)
-	t.armReorder(received)
-}
-
-// parse reads the header. ok is false when it is not RTP at all.
-func (t *Track) parse(raw []byte, received time.Time) (p packet, ok bool) {
-	h := &t.header
-	n, err := h.Unmarshal(raw)
-	if err != nil {
-		t.faults.note("parse RTP header", err)
-		return p, false
-	}
-	payload := raw[n:]
-	if h.Padding {
-		if len(payload) == 0 || int(payload[len(payload)-1]) > len(payload) {
-			return p, false
-		}
-		payload = payload[:len(payload)-int(payload[len(payload)-1])]
-	}
-	if h.SSRC != t.ssrc || !t.reorder.started {
-		t.newSource(h.SSRC)
-	}
-	p = packet{
-		seq: t.seqs.next(uint32(h.SequenceNumber)), timestamp: h.Timestamp, marker: h.Marker,
-		payload: payload, received: received, ext: parseExtensions(h, t.params.Extensions),
-	}
-	for i := range t.params.Codecs {
-		if c := &t.params.Codecs[i]; c.PayloadType == h.PayloadType {
-			p.codec = c
-		}
-	}
-	if p.codec == nil {
-		t.stats.Unusable++
-		t.faults.note("find payload type", fmt.Errorf("%d was not negotiated", h.PayloadType))
-	}
-	return p, true
-}
-
-// newSource is called for the first packet, and when the ssrc changes: the media goes on, from another source.
-func (t *Track) newSource(ssrc uint32) {
-	if t.stats.Packets > 1 {
-		t.clock.sourceChanged()
-		t.assembler.abandon()
-		t.assembler.gap = true
-	}
-	t.ssrc = ssrc
-	t.seqs = unwrapper{bits: 16}
-	t.reorder.reset()
-}
-
-// armReorder sets the timer to when the reorder buffer has something to give up.
-func (t *Track) armReorder(now time.Time) {
-	deadline := t.reorder.deadline()
-	if deadline.IsZero() {
-		if t.armed {
-			t.timer.Stop()
-			t.armed = false
-		}
-		return
-	}
-	if t.armed {
-		return // expireReorder looks again if it comes too early
-	}
-	t.armed = true
-	if t.timer == nil {
-		t.timer = time.AfterFunc(deadline.Sub(now), t.expireReorder)
-		return
-	}
-	t.timer.Reset(deadline.Sub(now))
-}
-
-func (t *Track) expireReorder() {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.ended != nil {
-		return
-	}
-	now := time.Now()
-	t.armed = false
-	t.reorder.expire(now)
-	t.armReorder(now)
+	t.intake.write(raw, received)
 }
 
 // unit takes a unit from the assembler. Called with t.mu.
@@ -409,11 +310,7 @@ func (t *Track) End(reason EndReason) {
 		return
 	}
 	t.ended = &EndedError{Reason: reason}
-	if t.timer != nil {
-		t.timer.Stop()
-	}
-	t.reorder.reset()
-	t.assembler.abandon()
+	t.intake.stop()
 	consumers := t.consumers
 	t.mu.Unlock()
 	t.keyFrames.close()
