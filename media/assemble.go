@@ -41,6 +41,7 @@ type assembler struct {
 
 	timestamp uint32 // of the last packet that could be used
 
+	filler     uint64 // packets of silence that an SFU made
 	incomplete uint64 // units given up
 	malformed  uint64 // payloads that could not be parsed
 }
@@ -64,11 +65,14 @@ func (a *assembler) push(p *packet) {
 		a.abandon()
 		a.codec, a.depkt = *p.codec, newDepacketizer(*p.codec)
 	}
-	if a.depkt == nil {
+	switch {
+	case a.depkt != nil:
+		a.video(p)
+	case isFiller(p):
+		a.filler++
+	default:
 		a.single(p)
-		return
 	}
-	a.video(p)
 }
 
 // lostBefore notes what is missing. The unit under way misses its end, the next one perhaps its beginning.
@@ -78,6 +82,21 @@ func (a *assembler) lostBefore(p *packet) {
 	}
 	a.gap = true
 	a.pending.Frames += uint32(p.lost)
+}
+
+// isFiller tells whether a packet is silence that no encoder made: LiveKit sends it for a while when a track is muted or closed. It is
+// the three bytes to which Opus encodes silence of 20 ms, followed by zeros.
+func isFiller(p *packet) bool {
+	b := p.payload
+	if p.codec.Codec != CodecOpus || len(b) < 4 || b[0] != 0xf8 || b[1] != 0xff || b[2] != 0xfe {
+		return false
+	}
+	for _, v := range b[3:] {
+		if v != 0 {
+			return false
+		}
+	}
+	return true
 }
 
 // single makes a unit of one packet.

@@ -1,7 +1,7 @@
 package media
 
 import (
-	"math"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -18,6 +18,8 @@ const (
 	maxAudioQueue = 100
 	// maxPacketTime is the longest packet that RFC 6716 section 3.2.5 allows.
 	maxPacketTime = 120 * time.Millisecond
+	// replayBatch is how many packets of a replay are decoded in one step, so that other tracks get their turn.
+	replayBatch = 5
 )
 
 // audioPath is the part of an audio track behind the assembler: one decoder for each distinct rate and channel count that
@@ -28,6 +30,8 @@ type audioPath struct {
 
 	// Guarded by t.mu.
 	queue []*unit
+	kept  keptAudio
+	added uint64 // units
 
 	mu     sync.Mutex // held by the worker for the length of one step
 	closed bool
@@ -36,17 +40,10 @@ type audioPath struct {
 	decoded, errs, dropped atomic.Uint64
 }
 
-// lane decodes for all consumers of one rate and channel count.
-type lane struct {
-	rate, channels int
-	codec          CodecParameters
-	dec            audioDecoder
-	res            *resampler
-	consumers      []*Consumer
-	started        bool
-	next           time.Duration // where the next packet should begin
-	length         time.Duration // of the packet before
-	raw, out       []int16
+// replay is what a consumer wants to hear before what comes next.
+type replay struct {
+	units []*unit // each with a reference
+	from  uint64  // the first unit that is not among them
 }
 
 func newAudioPath(t *Track) *audioPath {
@@ -55,11 +52,16 @@ func newAudioPath(t *Track) *audioPath {
 	return a
 }
 
-// add takes the next packet, whose reference it takes over. Called with t.mu.
+// add takes the next packet, or what happened in its place, whose reference it takes over. Called with t.mu.
 func (a *audioPath) add(u *unit) {
+	a.added++
+	u.index = a.added
+	if u.event == nil {
+		a.kept.add(u)
+	}
 	for _, c := range a.t.consumers {
 		if c.req.Encoded {
-			deliverPacket(c, u)
+			deliverPacket(c, u, false)
 		}
 	}
 	if a.t.decoding == 0 {
@@ -76,9 +78,13 @@ func (a *audioPath) add(u *unit) {
 }
 
 // deliverPacket queues a packet as received. Called with t.mu.
-func deliverPacket(c *Consumer, u *unit) {
+func deliverPacket(c *Consumer, u *unit, replayed bool) {
 	c.addLoss(u.lost)
-	if c.done() || !c.accepts(u.codec.Codec, u.time) {
+	switch {
+	case u.event != nil:
+		c.tell(*u.event)
+		return
+	case u.codec.Codec.Companion(), c.done(), !c.accepts(u.codec.Codec, u.time):
 		return
 	}
 	samples := packetSamples(u.codec, u.data)
@@ -86,9 +92,36 @@ func deliverPacket(c *Consumer, u *unit) {
 	c.sent = true
 	c.push(&Frame{
 		Kind: KindAudio, RTPTimestamp: u.timestamp, Time: u.time, Captured: u.captured, Received: u.received,
-		Duration: length, span: length, Samples: samples, KeyFrame: true,
+		Duration: length, span: length, Samples: samples, KeyFrame: true, replayed: replayed,
 		Level: u.ext.level, HasLevel: u.ext.hasLevel, Voice: u.ext.voice, Payload: u.payload(),
 	})
+}
+
+// attach gives a new consumer what it wants to hear of the past. Called with t.mu, before anything is added for the consumer.
+func (a *audioPath) attach(c *Consumer, now time.Time) {
+	if c.req.Replay == 0 {
+		return
+	}
+	since := now.Add(-c.req.Replay)
+	if since.Before(c.req.NotBefore) {
+		since = c.req.NotBefore
+	}
+	units := a.kept.since(since)
+	if len(units) == 0 {
+		return
+	}
+	c.since = units[0].received
+	if c.req.Encoded {
+		for _, u := range units {
+			deliverPacket(c, u, true)
+		}
+		return
+	}
+	c.replay = &replay{units: slices.Clone(units), from: a.added + 1}
+	for _, u := range units {
+		u.retain()
+	}
+	a.t.cfg.Pool.schedule(&a.task)
 }
 
 // idle is called with t.mu when the last decoding consumer has gone.
@@ -113,13 +146,18 @@ func (a *audioPath) step() bool {
 		consumers = nil
 	}
 	a.arrange(consumers)
-	if u == nil {
-		return false
+	if u != nil {
+		for _, l := range a.lanes {
+			a.offer(l, u)
+		}
+		u.release()
 	}
 	for _, l := range a.lanes {
-		a.decode(l, u)
+		if len(l.backlog) > 0 {
+			a.catchUp(l)
+			more = more || len(l.backlog) > 0
+		}
 	}
-	u.release()
 	return more
 }
 
@@ -139,14 +177,39 @@ func (a *audioPath) take() (u *unit, consumers []*Consumer, more bool) {
 	return u, consumers, n > 0
 }
 
+// offer brings a unit to a lane; one that still replays keeps it for its turn.
+func (a *audioPath) offer(l *lane, u *unit) {
+	switch {
+	case u.index < l.from: // it is in the replay
+	case len(l.backlog) > 0:
+		u.retain()
+		l.backlog = append(l.backlog, u)
+	default:
+		a.decode(l, u)
+	}
+}
+
+// catchUp decodes some of what a lane replays.
+func (a *audioPath) catchUp(l *lane) {
+	n := min(replayBatch, len(l.backlog))
+	for _, u := range l.backlog[:n] {
+		a.decode(l, u)
+		u.release()
+	}
+	l.backlog = slices.Delete(l.backlog, 0, n)
+}
+
 // arrange puts every consumer into its lane and frees lanes that nobody needs.
 func (a *audioPath) arrange(consumers []*Consumer) {
 	for _, l := range a.lanes {
 		l.consumers = l.consumers[:0]
+		if l.owner != nil && len(l.backlog) == 0 {
+			a.merge(l)
+		}
 	}
 	for _, c := range consumers {
 		if c.req.Audio != nil {
-			l := a.lane(c.req.Audio.Rate, c.req.Audio.Channels)
+			l := a.lane(c)
 			l.consumers = append(l.consumers, c)
 		}
 	}
@@ -162,156 +225,30 @@ func (a *audioPath) arrange(consumers []*Consumer) {
 	a.lanes = kept
 }
 
-func (a *audioPath) lane(rate, channels int) *lane {
+// merge ends a replay that has caught up: its lane becomes that of all, or its consumer goes over to that; else it stays alone.
+func (a *audioPath) merge(l *lane) {
+	i := slices.IndexFunc(a.lanes, func(o *lane) bool { return o.owner == nil && o.rate == l.rate && o.channels == l.channels })
+	if i < 0 || a.lanes[i].alike(l) {
+		l.owner.replay = nil
+		l.owner = nil
+	}
+}
+
+// lane returns that of a consumer.
+func (a *audioPath) lane(c *Consumer) *lane {
+	f := c.req.Audio
 	for _, l := range a.lanes {
-		if l.rate == rate && l.channels == channels {
+		if l.owner == c || l.owner == nil && c.replay == nil && l.rate == f.Rate && l.channels == f.Channels {
 			return l
 		}
 	}
-	l := &lane{rate: rate, channels: channels}
+	l := &lane{rate: f.Rate, channels: f.Channels}
+	if r := c.replay; r != nil {
+		l.owner, l.backlog, l.from = c, r.units, r.from
+		r.units = nil
+	}
 	a.lanes = append(a.lanes, l)
 	return l
-}
-
-// decode brings one packet to a lane's consumers.
-func (a *audioPath) decode(l *lane, u *unit) {
-	if !l.open(u) {
-		return
-	}
-	for _, c := range l.consumers {
-		c.addLoss(u.lost)
-		c.accepts(u.codec.Codec, u.time)
-	}
-	a.fill(l, u)
-	var err error
-	l.raw, err = l.dec.Decode(l.raw[:0], u.data)
-	if err != nil {
-		a.errs.Add(1)
-		a.t.faults.note("decode", err)
-		l.conceal(l.length, u, u.time)
-		l.next = u.time + l.length
-		return
-	}
-	a.decoded.Add(1)
-	length := samplesTime(len(l.raw)/l.dec.Channels(), l.dec.Rate())
-	l.deliver(u, u.time, false)
-	l.next, l.length = u.time+length, length
-}
-
-// fill makes up for what is missing between the packet before and this one: lost packets are concealed, the last of them
-// from this one's in-band FEC if it has any; silence that was not sent (DTX) is left to the decoder's comfort noise.
-func (a *audioPath) fill(l *lane, u *unit) {
-	hole := u.time - l.next
-	switch {
-	case !l.started:
-		l.started = true
-		return
-	case hole > -time.Millisecond && hole < time.Millisecond:
-		return
-	case hole < 0, hole > maxConceal, hole > maxQuiet && u.lost.Frames == 0:
-		for _, c := range l.consumers {
-			c.flush(u)
-			if hole > 0 && u.lost.Frames > 0 {
-				c.tell(Event{Kind: EventGap, Time: l.next, Gap: hole})
-			}
-		}
-		return
-	}
-	if u.lost.Frames == 0 {
-		l.quiet(hole, u)
-		return
-	}
-	last := min(hole, max(l.length, 10*time.Millisecond))
-	l.conceal(hole-last, u, l.next)
-	l.recover(last, u)
-}
-
-// open makes decoder and resampler for the packet's codec.
-func (l *lane) open(u *unit) bool {
-	if l.dec != nil && l.codec == u.codec {
-		return true
-	}
-	l.free()
-	dec, err := newAudioDecoder(u.codec, l.rate, l.channels)
-	if err == nil {
-		l.dec, l.codec = dec, u.codec
-		l.res, err = newResampler(dec.Rate(), dec.Channels(), l.rate, l.channels)
-	}
-	if err != nil {
-		for _, c := range l.consumers {
-			c.fail(err)
-		}
-		l.free()
-		return false
-	}
-	l.length = 20 * time.Millisecond
-	return true
-}
-
-func (l *lane) free() {
-	if l.dec != nil {
-		_ = l.dec.Close() // idempotent, and there is nothing to be done about it
-		l.dec = nil
-	}
-	if l.res != nil {
-		l.res.close()
-		l.res = nil
-	}
-}
-
-// samples is a length at the decoder's rate.
-func (l *lane) samples(d time.Duration) int {
-	return int(math.Round(d.Seconds() * float64(l.dec.Rate())))
-}
-
-// conceal makes up lost packets, one at a time, from a place on the time line.
-func (l *lane) conceal(d time.Duration, u *unit, from time.Duration) {
-	l.invent(d, u, from, true)
-}
-
-// quiet fills silence that the sender did not send.
-func (l *lane) quiet(d time.Duration, u *unit) { l.invent(d, u, l.next, false) }
-
-func (l *lane) invent(d time.Duration, u *unit, from time.Duration, concealed bool) {
-	for d > 0 {
-		n := min(d, max(l.length, 10*time.Millisecond), maxPacketTime)
-		if d-n < 2500*time.Microsecond { // the shortest that a decoder makes up
-			n = d
-		}
-		var err error
-		if l.raw, err = l.dec.Conceal(l.raw[:0], l.samples(n)); err != nil {
-			l.raw = append(l.raw[:0], make([]int16, l.samples(n)*l.dec.Channels())...)
-		}
-		l.deliver(u, from, concealed)
-		d -= n
-		from += n
-	}
-}
-
-// recover makes up the packet just before this one.
-func (l *lane) recover(d time.Duration, u *unit) {
-	raw, recovered, err := l.dec.Recover(l.raw[:0], u.data, l.samples(d))
-	if err != nil {
-		l.conceal(d, u, u.time-d)
-		return
-	}
-	l.raw = raw
-	l.deliver(u, u.time-d, !recovered)
-}
-
-// deliver resamples l.raw, which begins at start, and feeds it to the consumers.
-func (l *lane) deliver(u *unit, start time.Duration, concealed bool) {
-	start -= l.res.delay()
-	var err error
-	l.out, err = l.res.process(l.out[:0], l.raw)
-	if err != nil || len(l.out) == 0 {
-		return
-	}
-	for _, c := range l.consumers {
-		if !c.done() {
-			c.feed(pcm{samples: l.out, start: start, u: u, concealed: concealed})
-		}
-	}
 }
 
 // close frees everything; it waits for a step that is under way.
@@ -326,4 +263,5 @@ func (a *audioPath) close() {
 	a.t.mu.Lock()
 	defer a.t.mu.Unlock()
 	a.flushQueue()
+	a.kept.clear()
 }

@@ -20,6 +20,7 @@ type pcm struct {
 	start     time.Duration // of the first sample
 	u         *unit         // the packet that it came of, or came before
 	concealed bool
+	replayed  bool // from before the consumer attached
 }
 
 // feed takes decoded samples and queues the frames that they complete.
@@ -61,7 +62,7 @@ func (c *Consumer) emit(samples []int16, p pcm) {
 	frame := &Frame{
 		Kind: KindAudio, Time: max(k.start, 0), Duration: length, span: length, Received: u.received,
 		RTPTimestamp: u.timestamp + uint32(int64(math.Round(back.Seconds()*float64(u.codec.ClockRate)))),
-		Samples:      n, Concealed: k.concealed, Level: u.ext.level, HasLevel: u.ext.hasLevel, Voice: u.ext.voice,
+		Samples:      n, Concealed: k.concealed, Silent: isSilent(samples), replayed: p.replayed, Level: u.ext.level, HasLevel: u.ext.hasLevel, Voice: u.ext.voice,
 		Payload: newPayload(nil, f.Sample.bytes(samples)),
 	}
 	if !u.captured.IsZero() {
@@ -70,6 +71,16 @@ func (c *Consumer) emit(samples []int16, p pcm) {
 	k.start += length
 	c.sent = true
 	c.push(frame)
+}
+
+// isSilent tells whether there is no sound at all.
+func isSilent(samples []int16) bool {
+	for _, s := range samples {
+		if s < -1 || s > 1 {
+			return false
+		}
+	}
+	return true
 }
 
 // bytes lays samples out. Decoders and the resampler work in 16 bits, so that 32-bit floats are exact.

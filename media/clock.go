@@ -41,6 +41,24 @@ func (c *mediaClock) at(timestamp uint32, rate uint32, arrival time.Time) time.D
 	return c.last
 }
 
+// locate returns where a timestamp lies without moving the clock on. false when that is not known: nothing was received, or
+// the timestamp is of another clock.
+func (c *mediaClock) locate(timestamp, rate uint32) (time.Duration, bool) {
+	if !c.started || rate != c.rate {
+		return 0, false
+	}
+	u := c.unwrap
+	return c.offset + ticks(u.next(timestamp)-c.base, c.rate), true
+}
+
+// reckon returns where the time line is at a time of arrival.
+func (c *mediaClock) reckon(arrival time.Time) time.Duration {
+	if c.lastArrival.IsZero() {
+		return 0
+	}
+	return c.last + max(arrival.Sub(c.lastArrival), 0)
+}
+
 // maxClockJump is how far the RTP clock may run away from the arrival times within one step. A paused source
 // does not stop its clock, so that it is a jump only if the two differ.
 const maxClockJump = 10 * time.Second

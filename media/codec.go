@@ -39,9 +39,16 @@ const (
 	CodecH264          // RFC 6184
 	CodecH265          // RFC 7798
 	CodecAV1           // AOMedia RTP payload specification
+
+	// What goes along with a codec of audio, and is never delivered by itself: see Codec.Companion.
+	CodecRED            // redundant audio, RFC 2198: packets of the codec, and of those before
+	CodecComfortNoise   // RFC 3389: how loud silence is that is not sent
+	CodecTelephoneEvent // RFC 4733: keys
 )
 
-var codecNames = [...]string{"unknown", "opus", "PCMU", "PCMA", "G722", "VP8", "VP9", "H264", "H265", "AV1"}
+var codecNames = [...]string{
+	"unknown", "opus", "PCMU", "PCMA", "G722", "VP8", "VP9", "H264", "H265", "AV1", "red", "CN", "telephone-event",
+}
 
 // String returns the encoding name as registered for SDP's a=rtpmap.
 func (c Codec) String() string {
@@ -56,12 +63,15 @@ func (c Codec) Kind() Kind {
 	switch {
 	case c == CodecUnknown || int(c) >= len(codecNames):
 		return KindUnknown
-	case c <= CodecG722:
+	case c <= CodecG722, c.Companion():
 		return KindAudio
 	default:
 		return KindVideo
 	}
 }
+
+// Companion tells whether it is a payload format that goes along with a codec of audio, rather than a codec itself.
+func (c Codec) Companion() bool { return c >= CodecRED && c <= CodecTelephoneEvent }
 
 // CodecParameters is one negotiated payload type: a=rtpmap and a=fmtp (RFC 8866 section 6.6, 6.15).
 type CodecParameters struct {

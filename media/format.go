@@ -95,4 +95,7 @@ type Request struct {
 	// NotBefore leaves out what was received before it, so that a consumer that comes back to the media sees nothing twice. Zero is what
 	// serves best: the consumer starts at once with what was received last.
 	NotBefore time.Time
+	// Replay asks for what was received just before: as much of it as the track has kept, MaxReplay at most, and nothing
+	// from before NotBefore. Audio only.
+	Replay time.Duration
 }

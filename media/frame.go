@@ -25,6 +25,8 @@ type Frame struct {
 	Samples int
 	// Concealed tells that part of the audio was made up in place of lost packets.
 	Concealed bool
+	// Silent tells that the audio holds no sound at all, as encoders make it of a microphone that is switched off.
+	Silent bool
 	// Level is RFC 6464's level in -dBov, valid when HasLevel; Voice is its voice flag.
 	Level           uint8
 	HasLevel, Voice bool
@@ -65,6 +67,7 @@ const (
 	EventGap                                // Gap: network loss that nothing could repair
 	EventTooLarge                           // PayloadBytes, of a picture that is not delivered
 	EventUndecodable                        // Codec, Reason
+	EventKey                                // Key, Volume, Length: a telephone key was pressed (RFC 4733)
 )
 
 // Event tells a consumer what happened, in its place between the frames.
@@ -77,6 +80,9 @@ type Event struct {
 	Gap           time.Duration
 	PayloadBytes  int
 	Reason        string
+	Key           byte          // 0 to 9, *, #, A to D
+	Volume        uint8         // of a key, 0 to 63, in -dBm0
+	Length        time.Duration // of a key
 }
 
 // Item is one of a Frame and an Event.

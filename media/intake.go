@@ -22,6 +22,9 @@ type intake struct {
 	timer     *time.Timer // for the reorder buffer's deadline
 	armed     bool
 	assembler assembler
+
+	redundancy redBlocks // of the last redundant packet
+	restored   packet    // out of it
 }
 
 // begin must be called first.
@@ -29,11 +32,14 @@ func (in *intake) begin(t *Track, emit func(*unit), replaced func()) {
 	in.track, in.replaced = t, replaced
 	in.seqs = unwrapper{bits: 16}
 	in.assembler.emit = emit
-	packets := videoReorderPackets
+	packets, deliver := videoReorderPackets, in.assembler.push
 	if t.cfg.Kind == KindAudio {
-		packets = audioReorderPackets
+		packets, deliver = audioReorderPackets, t.sound
 	}
-	in.reorder = newReorderBuffer(DefaultPatience(t.cfg.Kind), packets, in.assembler.push)
+	in.reorder = newReorderBuffer(DefaultPatience(t.cfg.Kind), packets, deliver)
+	if t.cfg.Kind == KindAudio {
+		in.reorder.lateness = &lateness{}
+	}
 }
 
 // write takes a packet.
@@ -46,7 +52,11 @@ func (in *intake) write(raw []byte, received time.Time) {
 	}
 	in.reorder.expire(received)
 	in.arrived = p
-	in.reorder.push(&in.arrived)
+	if p.codec != nil && p.codec.Codec == CodecRED {
+		in.red(&in.arrived)
+	} else {
+		in.reorder.push(&in.arrived)
+	}
 	in.armReorder(received)
 }
 
@@ -72,12 +82,7 @@ func (in *intake) parse(raw []byte, received time.Time) (p packet, ok bool) {
 		seq: in.seqs.next(uint32(h.SequenceNumber)), timestamp: h.Timestamp, marker: h.Marker,
 		payload: payload, received: received, ext: parseExtensions(h, t.params.Extensions),
 	}
-	for i := range t.params.Codecs {
-		if c := &t.params.Codecs[i]; c.PayloadType == h.PayloadType {
-			p.codec = c
-		}
-	}
-	if p.codec == nil {
+	if p.codec = t.codec(h.PayloadType); p.codec == nil {
 		t.stats.Unusable++
 		t.faults.note("find payload type", fmt.Errorf("%d was not negotiated", h.PayloadType))
 	}

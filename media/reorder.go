@@ -18,7 +18,8 @@ type packet struct {
 // reorderBuffer puts packets into sequence order. In order, nothing is kept and nothing is copied. When one is missing,
 // those after it wait for a retransmission for a bounded time and in a bounded number; then the missing ones are given up.
 type reorderBuffer struct {
-	maxWait    time.Duration
+	maxWait    time.Duration // while lateness does not know better
+	lateness   *lateness     // nil waits for maxWait
 	maxPackets int
 	deliver    func(*packet)
 
@@ -28,7 +29,8 @@ type reorderBuffer struct {
 	waiting  map[int64]*packet
 	free     []*packet
 	gapSince time.Time
-	restart  int64 // the sequence number that would prove that the source began anew
+	restart  int64  // the sequence number that would prove that the source began anew
+	newest   uint32 // timestamp of the packet delivered last
 
 	late, duplicate, lost uint64
 }
@@ -52,17 +54,66 @@ func (b *reorderBuffer) push(p *packet) {
 	if p.seq-b.highest-1 > maxHole {
 		b.skipTo(p)
 	}
+	b.observe(p)
 	b.highest = max(b.highest, p.seq)
 	switch {
 	case p.seq < b.expected:
 		b.old(p)
 	case p.seq == b.expected:
 		b.expected++
-		b.deliver(p)
+		b.handOver(p)
 		b.drain()
 	default:
 		b.hold(p)
 	}
+}
+
+// observe lets lateness learn.
+func (b *reorderBuffer) observe(p *packet) {
+	switch {
+	case b.lateness == nil:
+	case p.seq > b.highest+1:
+		b.lateness.noticed(b.highest+1, p.seq, p.received)
+	case p.seq <= b.highest:
+		b.lateness.came(p.seq, p.received)
+	}
+}
+
+func (b *reorderBuffer) handOver(p *packet) {
+	b.newest = p.timestamp
+	b.deliver(p)
+}
+
+// wait returns how long a missing packet is waited for.
+func (b *reorderBuffer) wait() time.Duration {
+	if b.lateness == nil {
+		return b.maxWait
+	}
+	return b.lateness.wait(b.maxWait)
+}
+
+// missingBefore returns how many packets there may be room for before one that has just come; 0 in the usual case that none is missing.
+func (b *reorderBuffer) missingBefore(seq int64) int64 {
+	if !b.started || seq <= b.expected {
+		return 0
+	}
+	return min(seq-b.expected, maxHole)
+}
+
+// fits tells whether a packet is missing, and a timestamp lies between those of the packets around it.
+func (b *reorderBuffer) fits(seq int64, timestamp uint32) bool {
+	if _, waits := b.waiting[seq]; waits || seq < b.expected {
+		return false
+	}
+	if int32(timestamp-b.newest) <= 0 { //nolint:gosec // the wrap is wanted
+		return false
+	}
+	for other, p := range b.waiting {
+		if d := int32(timestamp - p.timestamp); other < seq && d <= 0 || other > seq && d >= 0 { //nolint:gosec // the wrap is wanted
+			return false
+		}
+	}
+	return true
 }
 
 // old handles a packet whose turn is over. Two that follow each other far behind mean that the source has begun anew
@@ -79,7 +130,7 @@ func (b *reorderBuffer) old(p *packet) {
 	b.reset()
 	b.started, b.expected, b.highest, b.restart = true, p.seq+1, p.seq, 0
 	p.lost++
-	b.deliver(p)
+	b.handOver(p)
 }
 
 // hold keeps a packet that came before its turn.
@@ -113,7 +164,7 @@ func (b *reorderBuffer) deadline() time.Time {
 	if len(b.waiting) == 0 {
 		return time.Time{}
 	}
-	return b.gapSince.Add(b.maxWait)
+	return b.gapSince.Add(b.wait())
 }
 
 // expire gives up what has been missing for too long.
@@ -151,7 +202,7 @@ func (b *reorderBuffer) drain() {
 		}
 		delete(b.waiting, b.expected)
 		b.expected++
-		b.deliver(p)
+		b.handOver(p)
 		b.free = append(b.free, p)
 	}
 }
@@ -174,6 +225,9 @@ func (b *reorderBuffer) reset() {
 		b.free = append(b.free, p)
 	}
 	b.started = false
+	if b.lateness != nil {
+		b.lateness.reset()
+	}
 }
 
 func (b *reorderBuffer) copyOf(p *packet) *packet {

@@ -23,6 +23,7 @@ func (r Request) normalize(kind Kind) (Request, error) {
 	default:
 		r.Video, err = r.Video.normalize()
 	}
+	r.Replay = min(max(r.Replay, 0), MaxReplay)
 	if r.Queue.MaxBytes <= 0 {
 		r.Queue.MaxBytes = DefaultQueueBytes
 	}

@@ -54,6 +54,8 @@ type Track struct {
 	intake
 	params    ReceiveParameters
 	clock     mediaClock
+	keys      keyReader
+	keying    bool // the packet before was about a key
 	lastCodec CodecParameters
 	lastTime  time.Duration // of the unit before
 	spacing   time.Duration // between units, smoothed
@@ -76,6 +78,7 @@ func NewTrack(cfg TrackConfig) *Track {
 	t.intake.begin(t, t.unit, t.clock.sourceChanged)
 	if cfg.Kind == KindAudio {
 		t.audio = newAudioPath(t)
+		t.keys.tell = t.key
 	} else {
 		t.video = newVideoPath(t)
 	}
@@ -104,15 +107,39 @@ func (t *Track) WriteRTP(raw []byte, received time.Time) {
 	t.intake.write(raw, received)
 }
 
+// sound takes a packet of audio from the reorder buffer: keys go their own way. Called with t.mu.
+func (t *Track) sound(p *packet) {
+	t.keys.expire(p.received)
+	if p.codec == nil || p.codec.Codec != CodecTelephoneEvent || len(p.payload) == 0 {
+		t.keying = t.keying && len(p.payload) == 0
+		t.assembler.push(p)
+		return
+	}
+	if p.lost > 0 && !t.keying { // what is missing between reports on keys was one
+		t.assembler.lostBefore(p)
+	}
+	t.keying = true
+	if !t.keys.packet(p) {
+		t.stats.Unusable++
+	}
+}
+
 // unit takes a unit from the assembler. Called with t.mu.
 func (t *Track) unit(u *unit) {
+	if u.codec.Codec == CodecComfortNoise && u.codec.ClockRate != t.lastCodec.ClockRate {
+		t.assembler.pending.Frames += u.lost.Frames
+		u.release() // it goes with another codec than the one that is used
+		return
+	}
 	u.time = t.clock.at(u.timestamp, u.codec.ClockRate, u.received)
 	if !u.captured.IsZero() {
 		t.clock.capture(u.captured, u.timestamp)
 	}
 	u.captured = t.clock.captured(u.timestamp)
 	t.stats.Units++
-	t.lastCodec = u.codec
+	if !u.codec.Codec.Companion() {
+		t.lastCodec = u.codec
+	}
 	if t.audio != nil {
 		u.lost.Duration = t.lostAudio(u)
 		t.lastTime = u.time
@@ -160,7 +187,8 @@ func (t *Track) measure(u *unit) {
 	u.span -= missing
 }
 
-// SetPatience sets how long packets wait for one that is missing: as long as it can still be sent again.
+// SetPatience sets how long packets wait for one that is missing: as long as it can still be sent again. Packets of audio wait for so
+// long only until it is known how late missing ones really come.
 func (t *Track) SetPatience(d time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -219,6 +247,8 @@ func (t *Track) Subscribe(r Request) (*Consumer, error) {
 	}
 	if t.video != nil {
 		t.video.attach(c, time.Now())
+	} else {
+		t.audio.attach(c, time.Now())
 	}
 	return c, nil
 }
@@ -330,6 +360,8 @@ func (t *Track) Stats() TrackStats {
 	defer t.mu.Unlock()
 	s := t.stats
 	s.Codec, s.SSRC, s.Consumers = t.lastCodec, t.ssrc, len(t.consumers)
+	s.Patience = t.reorder.wait()
+	s.Filler = t.assembler.filler
 	s.Lost, s.Late, s.Duplicate = t.reorder.lost, t.reorder.late, t.reorder.duplicate
 	s.Unusable += t.assembler.malformed
 	s.UnitsDropped = t.assembler.incomplete
@@ -353,6 +385,9 @@ type TrackStats struct {
 	Packets, Bytes          uint64          // received
 	Lost                    uint64          // packets given up
 	Late, Duplicate         uint64          // packets that came after they were given up, or twice
+	Restored                uint64          // missing packets that redundant ones (RFC 2198) brought
+	Filler                  uint64          // packets of silence by which an SFU fills a track that is muted
+	Patience                time.Duration   // how long packets wait now for one that is missing
 	Unusable                uint64          // packets that could not be parsed, or of unknown payload types
 	Units                   uint64          // access units or audio packets assembled
 	UnitsDropped            uint64          // units not decoded: incomplete, or depending on what was lost

@@ -22,6 +22,8 @@ type unit struct {
 	lost     Loss
 	rotation int
 	ext      extensions
+	event    *Event // in place of media: what happened here
+	index    uint64 // counts the units of an audio track, from 1
 	refs     atomic.Int32
 }
 
