@@ -17,8 +17,14 @@ func newDepacketizer(p CodecParameters) depacketizer {
 	switch p.Codec {
 	case CodecVP8:
 		return &vp8Depacketizer{}
+	case CodecVP9:
+		return &vp9Depacketizer{}
 	case CodecH264:
 		return newH264Depacketizer(p.Fmtp)
+	case CodecH265:
+		return newH265Depacketizer(p.Fmtp)
+	case CodecAV1:
+		return &av1Depacketizer{}
 	default:
 		return nil
 	}
@@ -41,7 +47,10 @@ type assembler struct {
 
 	timestamp uint32 // of the last packet that could be used
 
-	filler     uint64 // packets of silence that an SFU made
+	filler     uint64          // packets of silence that an SFU made
+	dependency frameDependency // of the frames of cur
+	entries    temporalEntries
+
 	incomplete uint64 // units given up
 	malformed  uint64 // payloads that could not be parsed
 }
@@ -117,8 +126,10 @@ func (a *assembler) video(p *packet) {
 		a.cur = a.start(p)
 		a.depkt.begin()
 		a.broken = false
+		a.dependency = p.ext.dependency
 	}
-	if p.ext.hasRotation { // senders put it on the last packet
+	a.dependency.discardable = a.dependency.discardable && p.ext.dependency.discardable // of every layer's frame
+	if p.ext.hasRotation {                                                              // senders put it on the last packet
 		a.cur.ext.hasRotation, a.cur.ext.rotation = true, p.ext.rotation
 	}
 	if a.cur.captured.IsZero() {
@@ -154,6 +165,10 @@ func (a *assembler) complete() {
 	a.cur = nil
 	data, is, ok := a.depkt.finish(u.data)
 	u.data, u.traits = data, is
+	if dep := a.dependency; dep.present {
+		u.temporalID, u.switchUp = dep.temporal, a.entries.pass(dep.temporal, dep.enters)
+		u.discardable = dep.discardable && !is.key
+	}
 	switch {
 	case a.broken || !ok:
 		a.giveUp(u)

@@ -53,6 +53,31 @@ func (r *bitReader) se() int {
 	return (k + 1) / 2
 }
 
+// byteReader reads bytes. After their end everything is 0 and bad is set.
+type byteReader struct {
+	data []byte
+	bad  bool
+}
+
+func (r *byteReader) byte() byte {
+	if len(r.data) == 0 {
+		r.bad = true
+		return 0
+	}
+	b := r.data[0]
+	r.data = r.data[1:]
+	return b
+}
+
+func (r *byteReader) skip(n int) {
+	if n > len(r.data) {
+		n, r.bad = len(r.data), true
+	}
+	r.data = r.data[n:]
+}
+
+func (r *byteReader) rest() []byte { return r.data }
+
 // bitWriter is the reverse of bitReader; the last byte is filled with zeros.
 type bitWriter struct {
 	data []byte

@@ -47,6 +47,8 @@ func clipUnits(t testing.TB, name string) [][]byte {
 		return ivfUnits(t, b)
 	case ".h264":
 		return annexBUnits(t, b)
+	case ".h265":
+		return h265Units(b)
 	case ".ogg":
 		packets, _ := oggPackets(t, b)
 		return packets
@@ -101,6 +103,28 @@ func annexBUnits(t testing.TB, b []byte) [][]byte {
 		last := &units[len(units)-1]
 		*last = append(append(*last, 0, 0, 0, 1), nal.Data...)
 	}
+}
+
+// h265Units cuts before what follows a picture's last slice: parameter sets, or a slice that is the first of a picture.
+func h265Units(b []byte) [][]byte {
+	var units [][]byte
+	hasSlice := true
+	for start := nextNAL(b, 0); start >= 0; {
+		next := nextNAL(b, start)
+		nal := b[start:]
+		if next >= 0 {
+			nal = bytes.TrimRight(b[start:next-3], "\x00")
+		}
+		slice := h265Type(nal[0]) <= hevcVCLEnd
+		if hasSlice && (!slice || nal[2]&0x80 != 0) {
+			units, hasSlice = append(units, nil), false
+		}
+		hasSlice = hasSlice || slice
+		last := &units[len(units)-1]
+		*last = append(append(*last, annexBStart...), nal...)
+		start = next
+	}
+	return units
 }
 
 // oggPackets returns the packets after the two headers, and the pre-skip in samples at 48 kHz (RFC 7845 section 5.1).

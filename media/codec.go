@@ -87,6 +87,8 @@ type HeaderExtensions struct {
 	AudioLevel       uint8 // RFC 6464
 	VideoOrientation uint8 // 3GPP TS 26.114, urn:3gpp:video-orientation
 	AbsCaptureTime   uint8 // http://www.webrtc.org/experiments/rtp-hdrext/abs-capture-time
+	// DependencyDescriptor is https://aomediacodec.github.io/av1-rtp-spec/#dependency-descriptor-rtp-header-extension
+	DependencyDescriptor uint8
 }
 
 // ReceiveParameters is what was negotiated for a media description.

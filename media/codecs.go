@@ -23,7 +23,10 @@ func codecTable() []codecEntry {
 		{codec: CodecPCMA, audio: newTelephonyDecoder("pcm_alaw", 8000)},
 		{codec: CodecG722, audio: newTelephonyDecoder("g722", 16000)},
 		{codec: CodecVP8, video: newAVDecoder("vp8", nil)},
+		{codec: CodecVP9, video: newAVDecoder("vp9", nil)},
 		{codec: CodecH264, video: newAVDecoder("h264", promiseNoReordering)},
+		{codec: CodecH265, video: newAVDecoder("hevc", nil)},
+		{codec: CodecAV1, video: newAVDecoder("libdav1d", nil)},
 	}
 }
 

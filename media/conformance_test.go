@@ -36,6 +36,19 @@ func videoClips() []videoClip {
 		{CodecH264, "h264-422", ".h264", picture.I422, picture.BT601, true},
 		{CodecH264, "h264-444", ".h264", picture.I444, picture.BT601, false},
 		{CodecH264, "h264-10bit", ".h264", picture.I010, picture.BT601, false},
+		{CodecVP9, "vp9", ".ivf", picture.I420, picture.BT601, false},
+		{CodecVP9, "vp9-odd", ".ivf", picture.I420, picture.BT601, false},
+		{CodecVP9, "vp9-resize", ".ivf", picture.I420, picture.BT601, false},
+		{CodecVP9, "vp9-10bit", ".ivf", picture.I010, picture.BT601, false},
+		{CodecH265, "h265", ".h265", picture.I420, picture.BT601, false},
+		{CodecH265, "h265-odd", ".h265", picture.I420, picture.BT601, false},
+		{CodecH265, "h265-resize", ".h265", picture.I420, picture.BT601, false},
+		{CodecH265, "h265-10bit", ".h265", picture.I010, picture.BT601, false},
+		{CodecAV1, "av1", ".ivf", picture.I420, picture.BT601, false},
+		{CodecAV1, "av1-odd", ".ivf", picture.I420, picture.BT601, false},
+		{CodecAV1, "av1-resize", ".ivf", picture.I420, picture.BT601, false},
+		{CodecAV1, "av1-grain", ".ivf", picture.I420, picture.BT601, false},
+		{CodecAV1, "av1-10bit", ".ivf", picture.I010, picture.BT601, false},
 	}
 }
 

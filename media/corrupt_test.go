@@ -262,7 +262,7 @@ func TestF22_ParameterSetsFromFmtp(t *testing.T) {
 		}
 	}
 	fmtp = fmtp[:len(fmtp)-1] + ";profile-level-id=42e01e"
-	if got := spropParameterSets(fmtp); string(got) != string(sets) {
+	if got := spropSets(fmtp); string(got) != string(sets) {
 		t.Fatalf("%x, want %x", got, sets)
 	}
 	track := newTestTrack(t, KindVideo)
@@ -277,10 +277,16 @@ func TestF22_ParameterSetsFromFmtp(t *testing.T) {
 	}
 	frame(t, c)
 	for _, bad := range []string{"", "sprop-parameter-sets", "sprop-parameter-sets=", "sprop-parameter-sets=!,,", "sprop-parameter-sets=Z0LAHtkAoD2hAAADAAEAAAMAMg8WLkg=,"} {
-		if got := spropParameterSets(bad); got != nil {
+		if got := spropSets(bad); got != nil {
 			t.Errorf("%q gave %x", bad, got)
 		}
 	}
+}
+
+// spropSets returns the H.264 parameter sets in a=fmtp, in Annex B.
+func spropSets(fmtp string) []byte {
+	s := newParameterSets(fmtp, h264SetKind)
+	return s.complete(nil)
 }
 
 func FuzzVideo(f *testing.F) {
@@ -327,8 +333,11 @@ func FuzzSprop(f *testing.F) {
 	f.Add("sprop-parameter-sets=Z0LAHtkAoD2hAAADAAEAAAMAMg8WLkg=,aMuMsg==")
 	f.Add("sprop-parameter-sets=Z/////8=,AAAA,Z0LAHg==")
 	f.Fuzz(func(t *testing.T, fmtp string) {
-		if got := spropParameterSets(fmtp); len(got) > 4*len(fmtp) {
+		if got := spropSets(fmtp); len(got) > 4*len(fmtp) {
 			t.Fatalf("%d bytes of %d", len(got), len(fmtp))
+		}
+		if d := newH265Depacketizer(fmtp); len(d.sets.complete(nil)) > 4*len(fmtp) {
+			t.Fatalf("%d bytes of %d for H.265", len(d.sets.complete(nil)), len(fmtp))
 		}
 	})
 }

@@ -14,10 +14,12 @@ type extensions struct {
 	hasRotation     bool
 	rotation        int
 	captured        time.Time
+	dependency      frameDependency
 }
 
-// parseExtensions reads the negotiated extensions; malformed ones count as absent.
-func parseExtensions(h *rtp.Header, ids HeaderExtensions) (e extensions) {
+// parseExtensions reads the negotiated extensions; malformed ones count as absent. Dependency descriptors are read in the order of arrival: one
+// that comes before its structure says nothing.
+func parseExtensions(h *rtp.Header, ids HeaderExtensions, dependencies *dependencyReader) (e extensions) {
 	if !h.Extension {
 		return e
 	}
@@ -34,6 +36,11 @@ func parseExtensions(h *rtp.Header, ids HeaderExtensions) (e extensions) {
 	if ids.AbsCaptureTime != 0 {
 		if b := h.GetExtension(ids.AbsCaptureTime); len(b) >= 8 {
 			e.captured = ntpTime(binary.BigEndian.Uint64(b))
+		}
+	}
+	if ids.DependencyDescriptor != 0 {
+		if b := h.GetExtension(ids.DependencyDescriptor); len(b) >= 3 {
+			e.dependency = dependencies.read(b)
 		}
 	}
 	return e

@@ -1,10 +1,6 @@
 package media
 
-import (
-	"encoding/base64"
-	"encoding/binary"
-	"strings"
-)
+import "encoding/binary"
 
 // NAL unit types of ITU-T H.264 table 7-1 and RFC 6184 section 5.2.
 const (
@@ -19,45 +15,40 @@ var annexBStart = []byte{0, 0, 0, 1}
 
 // h264Depacketizer reads RFC 6184, packetization modes 0 and 1, into an Annex B byte stream.
 type h264Depacketizer struct {
-	// sets are the newest parameter sets, in Annex B: those of a=fmtp's sprop-parameter-sets until some come in-band. They go
-	// before a key frame that comes without, so that a decoder may start there.
-	sets   []byte
-	inBand []byte // of the unit under way
+	sets parameterSets
+	size pictureSize // of the newest sequence parameter set
 
 	fragment    bool // a fragmented NAL unit is under way
-	idr, sps    bool
-	slices      bool
+	fragmentAt  int  // where it begins
+	idr, slices bool
 	nonIDRSlice bool
 	headless    bool // the picture's first slice is missing
 	referred    bool // other pictures may refer to it
 }
 
 func newH264Depacketizer(fmtp string) *h264Depacketizer {
-	return &h264Depacketizer{sets: spropParameterSets(fmtp)}
+	d := &h264Depacketizer{sets: newParameterSets(fmtp, h264SetKind)}
+	if sps := d.sets.kept[h264SetKind([]byte{nalSPS})]; len(sps) > len(annexBStart) {
+		d.size = h264Size(sps[len(annexBStart):])
+	}
+	return d
 }
 
-// spropParameterSets returns H.264's sprop-parameter-sets (RFC 6184 section 8.1) in Annex B, or nil.
-func spropParameterSets(fmtp string) []byte {
-	var sets []byte
-	for param := range strings.SplitSeq(fmtp, ";") {
-		name, value, _ := strings.Cut(strings.TrimSpace(param), "=")
-		if !strings.EqualFold(name, "sprop-parameter-sets") {
-			continue
-		}
-		for nal := range strings.SplitSeq(value, ",") {
-			b, err := base64.StdEncoding.DecodeString(strings.TrimSpace(nal))
-			if err != nil || len(b) == 0 {
-				return nil
-			}
-			sets = append(append(sets, annexBStart...), b...)
-		}
+// h264SetKind orders parameter sets: a picture's refers to the sequence's.
+func h264SetKind(nal []byte) int {
+	switch nal[0] & 0x1f {
+	case nalSPS:
+		return 0
+	case nalPPS:
+		return 1
+	default:
+		return -1
 	}
-	return sets
 }
 
 func (d *h264Depacketizer) begin() {
-	d.fragment, d.idr, d.sps, d.slices, d.nonIDRSlice, d.headless, d.referred = false, false, false, false, false, false, false
-	d.inBand = d.inBand[:0]
+	d.fragment, d.idr, d.slices, d.nonIDRSlice, d.headless, d.referred = false, false, false, false, false, false
+	d.sets.begin()
 }
 
 func (d *h264Depacketizer) append(dst, payload []byte) ([]byte, bool) {
@@ -82,29 +73,35 @@ func (d *h264Depacketizer) append(dst, payload []byte) ([]byte, bool) {
 
 // nal appends one NAL unit.
 func (d *h264Depacketizer) nal(dst, nal []byte) []byte {
-	t := nal[0] & 0x1f
 	d.note(nal[0], nal[1:])
-	if t == nalSPS || t == nalPPS {
-		d.inBand = append(append(d.inBand, annexBStart...), nal...)
-	}
+	d.set(nal)
 	return append(append(dst, annexBStart...), nal...)
+}
+
+// set notes a parameter set.
+func (d *h264Depacketizer) set(nal []byte) {
+	d.sets.note(h264SetKind(nal), nal)
+	if nal[0]&0x1f == nalSPS {
+		if size := h264Size(nal); size != (pictureSize{}) {
+			d.size = size
+		}
+	}
 }
 
 // note remembers what the unit holds. The first slice of a picture begins with macroblock 0, which is a single 1 bit
 // (ITU-T H.264 section 7.3.3); when it does not, the picture's beginning is missing.
 func (d *h264Depacketizer) note(header byte, data []byte) {
 	t := header & 0x1f
-	if t >= 1 && t <= nalIDR {
-		d.headless = d.headless || !d.slices && (len(data) == 0 || data[0]&0x80 == 0)
-		d.referred = d.referred || header&0x60 != 0 // nal_ref_idc
+	if t < 1 || t > nalIDR {
+		return
 	}
-	switch {
-	case t == nalIDR:
-		d.idr, d.slices = true, true
-	case t >= 1 && t < nalIDR:
-		d.slices, d.nonIDRSlice = true, true
-	case t == nalSPS:
-		d.sps = true
+	d.headless = d.headless || !d.slices && (len(data) == 0 || data[0]&0x80 == 0)
+	d.referred = d.referred || header&0x60 != 0 // nal_ref_idc
+	d.slices = true
+	if t == nalIDR {
+		d.idr = true
+	} else {
+		d.nonIDRSlice = true
 	}
 }
 
@@ -137,30 +134,29 @@ func (d *h264Depacketizer) fragmentOf(dst, payload []byte) ([]byte, bool) {
 	if start {
 		d.fragment = true
 		d.note(indicator&0xe0|t, data)
-		dst = append(append(dst, annexBStart...), indicator&0xe0|t)
+		dst = append(dst, annexBStart...)
+		d.fragmentAt = len(dst)
+		dst = append(dst, indicator&0xe0|t)
 	}
+	dst = append(dst, data...)
 	if end {
 		d.fragment = false
+		d.set(dst[d.fragmentAt:])
 	}
-	return append(dst, data...), true
+	return dst, true
 }
 
 func (d *h264Depacketizer) finish(dst []byte) ([]byte, traits, bool) {
 	if d.fragment || d.headless {
 		return dst, traits{}, false
 	}
-	if d.sps {
-		d.sets = append(d.sets[:0], d.inBand...)
-	}
+	d.sets.keep()
 	if !d.slices {
 		return dst[:0], traits{}, true // parameter sets or SEI under a timestamp of their own
 	}
-	key := d.idr && !d.nonIDRSlice
-	if key && !d.sps && len(d.sets) > 0 {
-		n := len(dst)
-		dst = append(dst, d.sets...)
-		copy(dst[len(d.sets):], dst[:n])
-		copy(dst, d.sets)
+	is := traits{key: d.idr && !d.nonIDRSlice, discardable: !d.referred, pictureSize: d.size}
+	if is.key {
+		dst = d.sets.complete(dst)
 	}
-	return dst, traits{key: key, discardable: !d.referred}, true
+	return dst, is, true
 }

@@ -51,7 +51,7 @@ func nextNAL(unit []byte, at int) int {
 // spsWithoutReordering returns the set with max_num_reorder_frames 0, or nil when it has a bitstream restriction already.
 func spsWithoutReordering(nal []byte) ([]byte, error) {
 	r := &bitReader{data: unescape(nal[1:])}
-	refs := skipSPS(r)
+	refs, _ := readSPS(r)
 	vui := r.pos
 	hasVUI := r.bit() == 1
 	if hasVUI {
@@ -81,13 +81,23 @@ func spsWithoutReordering(nal []byte) ([]byte, error) {
 	return append([]byte{nal[0]}, escape(w.data)...), nil
 }
 
-// skipSPS reads up to vui_parameters_present_flag (section 7.3.2.1.1), and returns max_num_ref_frames.
-func skipSPS(r *bitReader) (refs uint32) {
+// h264Size reads the shown size from a sequence parameter set; 0 when it cannot be read.
+func h264Size(nal []byte) pictureSize {
+	r := &bitReader{data: unescape(nal[1:])}
+	if _, size := readSPS(r); !r.bad && size.width > 0 && size.height > 0 {
+		return size
+	}
+	return pictureSize{}
+}
+
+// readSPS reads up to vui_parameters_present_flag (section 7.3.2.1.1), and returns max_num_ref_frames and the shown size.
+func readSPS(r *bitReader) (refs uint32, size pictureSize) {
 	profile := r.bits(8)
 	r.skip(16)
 	r.ue()
+	chroma := uint32(1) // 4:2:0
 	if slices.Contains([]uint32{100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135}, profile) {
-		skipHighProfile(r)
+		chroma = skipHighProfile(r)
 	}
 	r.ue() // log2_max_frame_num_minus4
 	switch r.ue() {
@@ -103,23 +113,32 @@ func skipSPS(r *bitReader) (refs uint32) {
 	}
 	refs = r.ue()
 	r.skip(1)
-	r.ue() // width and height
-	r.ue()
+	size = pictureSize{16 * (int(r.ue()) + 1), 16 * (int(r.ue()) + 1)}
+	fields := 1
 	if r.bit() == 0 { // frame_mbs_only_flag
+		fields = 2
 		r.skip(1)
 	}
+	size.height *= fields
 	r.skip(1)
-	if r.bit() == 1 { // cropping
-		for range 4 {
-			r.ue()
+	if r.bit() == 1 { // cropping, in samples of chroma
+		x, y := 1, fields
+		if chroma == 1 || chroma == 2 {
+			x = 2
 		}
+		if chroma == 1 {
+			y *= 2
+		}
+		size.width -= x * (int(r.ue()) + int(r.ue()))
+		size.height -= y * (int(r.ue()) + int(r.ue()))
 	}
-	return refs
+	return refs, size
 }
 
-func skipHighProfile(r *bitReader) {
+// skipHighProfile reads what only the higher profiles have, and returns chroma_format_idc.
+func skipHighProfile(r *bitReader) (chroma uint32) {
 	lists := 8
-	if r.ue() == 3 { // chroma_format_idc
+	if chroma = r.ue(); chroma == 3 {
 		lists = 12
 		r.skip(1)
 	}
@@ -127,7 +146,7 @@ func skipHighProfile(r *bitReader) {
 	r.ue()
 	r.skip(1)
 	if r.bit() == 0 {
-		return
+		return chroma
 	}
 	for i := range lists {
 		if r.bit() == 0 {
@@ -145,6 +164,7 @@ func skipHighProfile(r *bitReader) {
 			}
 		}
 	}
+	return chroma
 }
 
 // skipVUI reads up to bitstream_restriction_flag (Annex E.1.1).

@@ -30,7 +30,7 @@ func withoutVUI(t testing.TB, unit []byte) []byte {
 	for _, nal := range annexBNALs(unit) {
 		if nal[0]&31 == nalSPS {
 			r := &bitReader{data: unescape(nal[1:])}
-			skipSPS(r)
+			readSPS(r)
 			if r.bad {
 				t.Fatal("parameter set ends early")
 			}

@@ -13,15 +13,16 @@ type intake struct {
 	track    *Track
 	replaced func() // another source has taken over, from the next unit on
 
-	header    rtp.Header
-	arrived   packet // here, not on the heap for each
-	packets   uint64
-	seqs      unwrapper
-	ssrc      uint32
-	reorder   *reorderBuffer
-	timer     *time.Timer // for the reorder buffer's deadline
-	armed     bool
-	assembler assembler
+	header       rtp.Header
+	dependencies dependencyReader
+	arrived      packet // here, not on the heap for each
+	packets      uint64
+	seqs         unwrapper
+	ssrc         uint32
+	reorder      *reorderBuffer
+	timer        *time.Timer // for the reorder buffer's deadline
+	armed        bool
+	assembler    assembler
 
 	redundancy redBlocks // of the last redundant packet
 	restored   packet    // out of it
@@ -80,7 +81,7 @@ func (in *intake) parse(raw []byte, received time.Time) (p packet, ok bool) {
 	}
 	p = packet{
 		seq: in.seqs.next(uint32(h.SequenceNumber)), timestamp: h.Timestamp, marker: h.Marker,
-		payload: payload, received: received, ext: parseExtensions(h, t.params.Extensions),
+		payload: payload, received: received, ext: parseExtensions(h, t.params.Extensions, &in.dependencies),
 	}
 	if p.codec = t.codec(h.PayloadType); p.codec == nil {
 		t.stats.Unusable++
@@ -97,6 +98,7 @@ func (in *intake) newSource(ssrc uint32) {
 		in.assembler.gap = true
 	}
 	in.ssrc = ssrc
+	in.dependencies = dependencyReader{}
 	in.seqs = unwrapper{bits: 16}
 	in.reorder.reset()
 }

@@ -39,7 +39,23 @@ type traits struct {
 	switchUp bool
 	// discardable tells that no other unit refers to this one.
 	discardable bool
+	pictureSize
 }
+
+// temporalEntries follows which temporal layers may be entered. It has a bit for each whose next picture refers only to lower ones.
+type temporalEntries uint8
+
+// pass takes the next picture, of a layer, with the layers that may be entered from it on, and tells whether its own was entered with it.
+func (e *temporalEntries) pass(layer, enters uint8) bool {
+	own := temporalEntries(1) << layer
+	*e |= temporalEntries(enters)
+	entered := *e&own != 0 && layer > 0
+	*e &^= own
+	return entered
+}
+
+// pictureSize is what the newest headers say of the largest picture in a unit, in pixels; 0 where nothing was told.
+type pictureSize struct{ width, height int }
 
 var unitPool = sync.Pool{New: func() any { return new(unit) }}
 

@@ -1,6 +1,10 @@
 package media
 
-import "github.com/pion/rtp/codecs"
+import (
+	"encoding/binary"
+
+	"github.com/pion/rtp/codecs"
+)
 
 // vp8Depacketizer reads RFC 7741.
 type vp8Depacketizer struct {
@@ -8,6 +12,7 @@ type vp8Depacketizer struct {
 	is     traits
 	begun  bool // the first packet was the start of the first partition
 	any    bool
+	size   pictureSize // of the newest key frame
 }
 
 func (d *vp8Depacketizer) begin() { d.begun, d.any, d.is = false, false, traits{} }
@@ -33,5 +38,10 @@ func (d *vp8Depacketizer) finish(dst []byte) ([]byte, traits, bool) {
 		return dst, traits{}, false
 	}
 	d.is.key = dst[0]&1 == 0 // RFC 6386 section 9.1: bit 0 is 0 in a key frame
+	if d.is.key && len(dst) >= 10 {
+		const scale = 0xc000 // of which two bits are an upscaling that nobody does
+		d.size = pictureSize{int(binary.LittleEndian.Uint16(dst[6:]) &^ scale), int(binary.LittleEndian.Uint16(dst[8:]) &^ scale)}
+	}
+	d.is.pictureSize = d.size
 	return dst, d.is, true
 }

@@ -37,15 +37,42 @@ h264() { # NAME WIDTH HEIGHT FRAMES FORMAT PROFILE CRF X264PARAMS
 		-x264-params "keyint=100:scenecut=0:bframes=0:repeat-headers=1:$8" -f h264 "$1.h264"
 	sums '' "$1.h264" >"$1.md5"
 }
+vp9() { # NAME WIDTH HEIGHT FRAMES FORMAT OPTIONS...
+	name=$1 size=$2x$3 format=$5
+	camera "$2" "$3" "$4" "$5"
+	shift 5
+	ff -i "camera-$size-$format.y4m" -bitexact -threads 1 -c:v libvpx-vp9 -b:v 150k -g 100 -deadline realtime -cpu-used 5 \
+		-lag-in-frames 0 -auto-alt-ref 0 "$@" "$name.ivf"
+	sums libvpx-vp9 "$name.ivf" >"$name.md5"
+}
+h265() { # NAME WIDTH HEIGHT FRAMES FORMAT X265PARAMS
+	camera "$2" "$3" "$4" "$5"
+	ff -i "camera-$2x$3-$5.y4m" -bitexact -threads 1 -c:v libx265 -crf 32 \
+		-x265-params "log-level=none:info=0:keyint=100:min-keyint=100:scenecut=0:bframes=0:open-gop=0:repeat-headers=1:pools=none:$6" -f hevc "$1.h265"
+	sums '' "$1.h265" >"$1.md5"
+}
+av1() { # NAME WIDTH HEIGHT FRAMES FORMAT AOMPARAMS
+	camera "$2" "$3" "$4" "$5"
+	ff -i "camera-$2x$3-$5.y4m" -bitexact -threads 1 -c:v libaom-av1 -usage realtime -cpu-used 7 -b:v 150k -g 100 -lag-in-frames 0 \
+		-aom-params "$6" "$1.ivf"
+	sums libaom-av1 "$1.ivf" >"$1.md5"
+}
+# resized CODEC EXTENSION: what was made as small and large, one after the other.
+resized() {
+	if [ "$2" = ivf ]; then
+		{ cat small.ivf; tail -c +33 large.ivf; tail -c +33 small.ivf; } >"$1-resize.ivf"
+	else
+		cat "small.$2" "large.$2" "small.$2" >"$1-resize.$2"
+	fi
+	cat small.md5 large.md5 small.md5 >"$1-resize.md5"
+}
 keep() { cp "$@" "$here/"; }
 
 vp8 vp8 640 360 12 300k
 vp8 vp8-odd 321 179 8 200k
 vp8 small 161 91 4 100k
 vp8 large 320 180 4 200k
-# A change of size in mid-stream: the frames of one file after those of another.
-{ cat small.ivf; tail -c +33 large.ivf; tail -c +33 small.ivf; } >vp8-resize.ivf
-cat small.md5 large.md5 small.md5 >vp8-resize.md5
+resized vp8 ivf # a change of size in mid-stream
 keep vp8.ivf vp8.md5 vp8-odd.ivf vp8-odd.md5 vp8-resize.ivf vp8-resize.md5
 
 h264 h264-baseline 640 360 10 yuv420p baseline 32 slices=1
@@ -55,14 +82,35 @@ h264 h264-444 160 90 3 yuv444p high444 30 slices=1
 h264 h264-10bit 160 90 3 yuv420p10le high10 30 slices=1
 h264 small 160 90 4 yuv420p baseline 30 slices=1
 h264 large 322 182 4 yuv420p high 30 slices=2
-cat small.h264 large.h264 small.h264 >h264-resize.h264
-cat small.md5 large.md5 small.md5 >h264-resize.md5
+resized h264 h264
 ff -i large.h264 -c copy -bsf:v h264_metadata=crop_left=6:crop_top=4 -bitexact -f h264 h264-crop.h264
 sums '' h264-crop.h264 >h264-crop.md5
 # Pictures that nothing refers to between those that stay: what an SFU sees as temporal layers.
 h264 h264-layers 160 90 13 yuv420p main 30 bframes=2:b-adapt=0:b-pyramid=0:weightp=0
 keep h264-layers.h264
 for n in baseline high 422 444 10bit resize crop; do keep "h264-$n.h264" "h264-$n.md5"; done
+
+vp9 vp9 320 180 12 yuv420p
+vp9 vp9-odd 161 91 6 yuv420p
+vp9 vp9-10bit 160 90 4 yuv420p10le -profile:v 2
+vp9 small 161 91 4 yuv420p
+vp9 large 320 180 4 yuv420p
+resized vp9 ivf
+h265 h265 320 180 10 yuv420p ref=3
+h265 h265-odd 162 90 6 yuv420p ref=2
+h265 h265-10bit 160 90 4 yuv420p10le ref=1
+h265 small 160 90 4 yuv420p ref=1
+h265 large 320 180 4 yuv420p ref=1
+resized h265 h265
+av1 av1 320 180 12 yuv420p row-mt=0
+av1 av1-odd 161 91 6 yuv420p row-mt=0
+av1 av1-grain 160 90 4 yuv420p film-grain-test=2
+av1 av1-10bit 160 90 4 yuv420p10le row-mt=0
+av1 small 161 91 4 yuv420p row-mt=0
+av1 large 320 180 4 yuv420p row-mt=0
+resized av1 ivf
+for n in '' -odd -10bit -resize; do keep "vp9$n.ivf" "vp9$n.md5" "h265$n.h265" "h265$n.md5" "av1$n.ivf" "av1$n.md5"; done
+keep av1-grain.ivf av1-grain.md5
 
 # One photograph, as a source for conversions, and what swscale makes of it.
 raw() { ff -f rawvideo -pix_fmt yuv420p -s 161x91 -i photo.i420 -vf "$1" -f rawvideo "$2"; }

@@ -63,6 +63,10 @@ int avc_open_video(avc_decoder **out, const char *name, int64_t max_pixels, void
 	if (strcmp(name, "libdav1d") == 0) {
 		// Ignored where the wrapper is too old to know it; one thread holds nothing back.
 		av_opt_set_int(d->ctx->priv_data, "max_frame_delay", 1, 0);
+		// Of spatial layers dav1d would wait for the highest that was announced, whether it is sent or not; the last to come out is the highest
+		// that is there.
+		av_opt_set_int(d->ctx->priv_data, "alllayers", 1, 0);
+		d->ctx->max_pixels = max_pixels; // dav1d allocates by itself, and looks at what is shown
 	}
 	ret = avcodec_open2(d->ctx, NULL, NULL);
 	if (ret < 0) {

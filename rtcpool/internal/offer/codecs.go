@@ -16,6 +16,7 @@ const (
 	extAudioLevel       = "urn:ietf:params:rtp-hdrext:ssrc-audio-level"
 	extVideoOrientation = "urn:3gpp:video-orientation"
 	extAbsCaptureTime   = "http://www.webrtc.org/experiments/rtp-hdrext/abs-capture-time"
+	extDependency       = "https://aomediacodec.github.io/av1-rtp-spec/#dependency-descriptor-rtp-header-extension"
 )
 
 // receivable is a codec that is negotiated.
@@ -28,19 +29,19 @@ type receivable struct {
 
 // receivables returns what the answer accepts. Codecs of the contract that are not here have no decoder yet.
 func receivables() []receivable {
-	var h264 []string
-	for _, mode := range []string{"1", "0"} {
-		for _, profile := range []string{"42e01f", "42001f", "4d001f", "64001f", "640c1f"} {
-			h264 = append(h264, "level-asymmetry-allowed=1;packetization-mode="+mode+";profile-level-id="+profile)
-		}
-	}
 	return []receivable{
 		{codec: media.CodecOpus, clock: 48000, chans: 2, fmtps: []string{""}},
 		{codec: media.CodecPCMU, clock: 8000, fmtps: []string{""}},
 		{codec: media.CodecPCMA, clock: 8000, fmtps: []string{""}},
 		{codec: media.CodecG722, clock: 8000, fmtps: []string{""}}, // it samples at 16 kHz: RFC 3551 section 4.5.2
 		{codec: media.CodecVP8, clock: 90000, fmtps: []string{""}},
-		{codec: media.CodecH264, clock: 90000, fmtps: h264},
+		{codec: media.CodecVP9, clock: 90000, fmtps: []string{"profile-id=0", "profile-id=2"}},
+		{codec: media.CodecH264, clock: 90000, fmtps: h264Formats()},
+		{codec: media.CodecH265, clock: 90000, fmtps: []string{
+			"level-id=180;profile-id=1;tier-flag=0;tx-mode=SRST", "level-id=180;profile-id=1;tier-flag=1;tx-mode=SRST",
+			"level-id=180;profile-id=2;tier-flag=0;tx-mode=SRST", "level-id=180;profile-id=2;tier-flag=1;tx-mode=SRST",
+		}},
+		{codec: media.CodecAV1, clock: 90000, fmtps: []string{"profile=0"}},
 	}
 }
 
@@ -52,22 +53,6 @@ func codecByName(name string) (media.Codec, bool) {
 		}
 	}
 	return media.CodecUnknown, false
-}
-
-// hasKnownCodec tells whether a media description offers a codec of its kind that can be received, in a form that pion
-// takes: it would answer one of which it takes nothing with formats that nobody offered.
-func hasKnownCodec(m *sdp.MediaDescription, kind media.Kind) bool {
-	one := &sdp.SessionDescription{MediaDescriptions: []*sdp.MediaDescription{m}}
-	for _, format := range readableFormats(m) {
-		pt, err := strconv.ParseUint(format, 10, 7)
-		if err != nil {
-			continue
-		}
-		if c, err := one.GetCodecForPayloadType(uint8(pt)); err == nil && takes(kind, c) {
-			return true
-		}
-	}
-	return false
 }
 
 // takes tells whether a codec of an a=rtpmap (RFC 8866 section 6.6) is one of the receivables. Clock and channels, where
@@ -137,6 +122,7 @@ func registerExtensions(engine *webrtc.MediaEngine) error {
 		extAbsCaptureTime:            both,
 		extAudioLevel:                both[:1],
 		extVideoOrientation:          both[1:],
+		extDependency:                both[1:],
 		sdp.SDESRTPStreamIDURI:       both, // of audio too, so that strays are found
 		sdp.SDESRepairRTPStreamIDURI: both[1:],
 	} {

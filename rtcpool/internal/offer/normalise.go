@@ -44,7 +44,8 @@ func normalise(m *sdp.MediaDescription, s *Section) {
 	m.Attributes = withDirection(out, direction)
 }
 
-// readableFormats drops the formats that have no a=rtpmap and no static meaning, and retransmissions of nothing.
+// readableFormats drops the formats that have no a=rtpmap and no static meaning, retransmissions of nothing, and variants of a codec that
+// cannot be received.
 func readableFormats(m *sdp.MediaDescription) []string {
 	one := &sdp.SessionDescription{MediaDescriptions: []*sdp.MediaDescription{m}}
 	var out []string
@@ -55,6 +56,9 @@ func readableFormats(m *sdp.MediaDescription) []string {
 		}
 		c, err := one.GetCodecForPayloadType(uint8(pt))
 		if err != nil || !readableFmtp(c.Fmtp) {
+			continue
+		}
+		if codec, known := codecByName(c.Name); known && unreceivable(codec, c.Fmtp) != "" {
 			continue
 		}
 		out = append(out, format)

@@ -48,9 +48,10 @@ func readSection(m *sdp.MediaDescription, index int, mid string) Section {
 	case m.MediaName.Media == applicationMedia && isDataChannel(m.MediaName):
 	case s.Kind == media.KindUnknown:
 		s.refused = "media of type " + strconv.Quote(m.MediaName.Media) + " are not received"
-	case !hasKnownCodec(m, s.Kind):
-		s.refused = "none of its codecs can be received"
 	default:
+		if s.refused = refusalOf(m, s.Kind); s.refused != "" {
+			break
+		}
 		s.Sending = sends(m)
 		s.StreamID, s.TrackID = readMSID(m)
 		s.SSRCs, s.otherSSRCs = readSSRCs(m)

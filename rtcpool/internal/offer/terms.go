@@ -72,6 +72,8 @@ func (t *Terms) readExtensions(m *sdp.MediaDescription) {
 			t.Receive.Extensions.VideoOrientation = uint8(id)
 		case extAbsCaptureTime:
 			t.Receive.Extensions.AbsCaptureTime = uint8(id)
+		case extDependency:
+			t.Receive.Extensions.DependencyDescriptor = uint8(id)
 		case sdp.TransportCCURI:
 			t.Feedback.TransportCC = uint8(id)
 		case sdp.ABSSendTimeURI:
