@@ -32,7 +32,7 @@ func offerOf(sections ...string) string {
 const (
 	audioSection = "audio 9 UDP/TLS/RTP/SAVPF 111\r\na=rtpmap:111 opus/48000/2\r\na=sendonly\r\na=rtcp-mux\r\n"
 	videoSection = "video 9 UDP/TLS/RTP/SAVPF 96\r\na=rtpmap:96 VP8/90000\r\na=sendonly\r\na=rtcp-mux\r\n"
-	vp9Section   = "video 9 UDP/TLS/RTP/SAVPF 98\r\na=rtpmap:98 VP9/90000\r\na=sendonly\r\na=rtcp-mux\r\n"
+	h261Section  = "video 9 UDP/TLS/RTP/SAVPF 98\r\na=rtpmap:98 H261/90000\r\na=sendonly\r\na=rtcp-mux\r\n"
 	textSection  = "text 9 UDP/TLS/RTP/SAVPF 100\r\na=rtpmap:100 t140/1000\r\na=sendonly\r\n"
 	dataSection  = "application 9 UDP/DTLS/SCTP webrtc-datachannel\r\na=sctp-port:5000\r\n"
 )
@@ -115,7 +115,7 @@ func TestS6_ManyMediaDescriptions(t *testing.T) {
 }
 
 func TestS6_WhatCannotBeReceivedIsRefused(t *testing.T) {
-	res, err := negotiateText(t, offerOf(vp9Section, audioSection, textSection, videoSection, dataSection))
+	res, err := negotiateText(t, offerOf(h261Section, audioSection, textSection, videoSection, dataSection))
 	if err != nil || res.Answer == nil {
 		t.Fatal(res, err)
 	}
@@ -150,7 +150,7 @@ func TestS6_TransportOfARefusedMediaDescription(t *testing.T) {
 	video, audio := text[:i], text[i:]
 	video = regexp.MustCompile(`(?m)^(m=video 9 UDP/TLS/RTP/SAVPF).*\r$`).ReplaceAllString(video, "$1 98\r")
 	video = regexp.MustCompile(`(?m)^a=(rtpmap|fmtp|rtcp-fb):.*\r\n`).ReplaceAllString(video, "")
-	video += "a=rtpmap:98 VP9/90000\r\n"
+	video += "a=rtpmap:98 VP9/90000\r\na=fmtp:98 profile-id=1\r\n"
 	audio = regexp.MustCompile(`(?m)^a=(ice-ufrag|ice-pwd|fingerprint|candidate|end-of).*\r\n`).ReplaceAllString(audio, "")
 	answer := f.exchange(s, 0, video+audio)
 	if len(answer.Rejected) != 1 {
@@ -160,7 +160,7 @@ func TestS6_TransportOfARefusedMediaDescription(t *testing.T) {
 }
 
 func TestAnOfferOfWhichNothingCanBeReceived(t *testing.T) {
-	res, err := negotiateText(t, offerOf(vp9Section, textSection))
+	res, err := negotiateText(t, offerOf(h261Section, textSection))
 	if err != nil || res.Answer == nil || len(res.Answer.Rejected) != 2 || strings.Count(res.Answer.SDP, " 0 UDP/TLS") != 2 {
 		t.Errorf("%+v, %v", res, err)
 	}
