@@ -21,6 +21,7 @@ type Consumer struct {
 	sent     bool // something was delivered
 	tooLarge bool // EventTooLarge was told
 	plans    planCache
+	limited  bool          // under the track's lock: a limit was told
 	waitKey  bool          // encoded video: nothing until a key frame
 	began    bool          // video: before is valid
 	before   time.Duration // video: where the picture before lies on the time line

@@ -89,6 +89,9 @@ type Request struct {
 	// Stalled is called when the consumer has ended with ErrStalled: whoever reads it may be blocked in something else. It may be called more
 	// than once, must not block, and must call nothing of the track. It may be nil.
 	Stalled func()
+	// Limited is called when the pool becomes too slow for what the consumer asks, and when that is over: see EventQualityLimited. Its
+	// size is for whoever asks the sender. It must not block, and must call nothing of the track. It may be nil.
+	Limited func(QualityLimit)
 	// MaxPayloadBytes is the largest payload that the consumer can take; 0 is no limit. A picture beyond it is
 	// not converted; EventTooLarge says so, once until it fits again.
 	MaxPayloadBytes int

@@ -61,13 +61,14 @@ type EventKind uint8
 
 // The kinds of events.
 const (
-	EventPaused        EventKind = iota + 1 // Muted says whether by the publisher
-	EventResumed                            //
-	EventFormatChanged                      // Codec, Width, Height as received
-	EventGap                                // Gap: network loss that nothing could repair
-	EventTooLarge                           // PayloadBytes, of a picture that is not delivered
-	EventUndecodable                        // Codec, Reason
-	EventKey                                // Key, Volume, Length: a telephone key was pressed (RFC 4733)
+	EventPaused         EventKind = iota + 1 // Muted says whether by the publisher
+	EventResumed                             //
+	EventFormatChanged                       // Codec, Width, Height as received
+	EventGap                                 // Gap: network loss that nothing could repair
+	EventTooLarge                            // PayloadBytes, of a picture that is not delivered
+	EventUndecodable                         // Codec, Reason
+	EventQualityLimited                      // Limit, which is zero when it is over
+	EventKey                                 // Key, Volume, Length: a telephone key was pressed (RFC 4733)
 )
 
 // Event tells a consumer what happened, in its place between the frames.
@@ -83,6 +84,7 @@ type Event struct {
 	Key           byte          // 0 to 9, *, #, A to D
 	Volume        uint8         // of a key, 0 to 63, in -dBm0
 	Length        time.Duration // of a key
+	Limit         QualityLimit
 }
 
 // Item is one of a Frame and an Event.

@@ -16,7 +16,9 @@ type DecodePool struct {
 	closed bool
 	done   sync.WaitGroup
 
-	queues queueBudget // of the consumers of all tracks
+	videoWorkers int
+	queues       queueBudget // of the consumers of all tracks
+	load         load
 }
 
 // PoolOption changes how a pool is made.
@@ -54,7 +56,8 @@ func NewDecodePool(workers int, options ...PoolOption) *DecodePool {
 	if workers <= 0 {
 		workers = runtime.GOMAXPROCS(0)
 	}
-	p := &DecodePool{queues: queueBudget{members: make(map[*Consumer]struct{})}}
+	p := &DecodePool{videoWorkers: workers, queues: queueBudget{members: make(map[*Consumer]struct{})}}
+	p.load.pool = p
 	for _, set := range options {
 		set(p)
 	}
@@ -69,6 +72,7 @@ func NewDecodePool(workers int, options ...PoolOption) *DecodePool {
 
 // Close waits for the workers. Every track must have ended: what is scheduled later is not run.
 func (p *DecodePool) Close() {
+	p.load.close()
 	p.mu.Lock()
 	p.closed = true
 	p.mu.Unlock()

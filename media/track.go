@@ -227,15 +227,24 @@ func (t *Track) Subscribe(r Request) (*Consumer, error) {
 	if err != nil {
 		return nil, err
 	}
+	c, limited, err := t.attach(r)
+	if limited != nil {
+		limited()
+	}
+	return c, err
+}
+
+// attach makes a consumer. limited, if it is not nil, is to be called without locks.
+func (t *Track) attach(r Request) (c *Consumer, limited func(), err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.ended != nil {
-		return nil, t.ended
+		return nil, nil, t.ended
 	}
 	if err := t.fits(r); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	c := newConsumer(t, r)
+	c = newConsumer(t, r)
 	c.known.codec = t.lastCodec.Codec
 	c.budget().join(c)
 	t.consumers = append(slices.Clone(t.consumers), c)
@@ -246,11 +255,11 @@ func (t *Track) Subscribe(r Request) (*Consumer, error) {
 		c.tell(*t.paused)
 	}
 	if t.video != nil {
-		t.video.attach(c, time.Now())
+		limited = t.video.attach(c, time.Now())
 	} else {
 		t.audio.attach(c, time.Now())
 	}
-	return c, nil
+	return c, limited, nil
 }
 
 // fits checks a request against what is known of the media by now.
@@ -327,7 +336,11 @@ func (t *Track) detach(c *Consumer) {
 			t.audio.idle()
 		}
 	case t.decoding == 0:
+		t.cfg.Pool.load.remove(t.video)
+		t.video.limits = limits{}
 		t.video.idle()
+	default:
+		t.video.relimit()
 	}
 }
 
@@ -370,6 +383,7 @@ func (t *Track) Stats() TrackStats {
 		s.Width, s.Height = int(v.width.Load()), int(v.height.Load())
 		s.Decoded, s.DecodeErrors, s.Converted = v.decoded.Load(), v.errs.Load(), v.converted.Load()
 		s.UnitsDropped += v.dropped.Load()
+		s.UnitsSkipped = v.skipped.Load()
 		return s
 	}
 	s.Decoded, s.DecodeErrors = t.audio.decoded.Load(), t.audio.errs.Load()
@@ -391,6 +405,7 @@ type TrackStats struct {
 	Unusable                uint64          // packets that could not be parsed, or of unknown payload types
 	Units                   uint64          // access units or audio packets assembled
 	UnitsDropped            uint64          // units not decoded: incomplete, or depending on what was lost
+	UnitsSkipped            uint64          // units not decoded since nobody needed them
 	Decoded, DecodeErrors   uint64          // units that gave a frame, units that gave an error
 	Converted               uint64          // conversions, shared ones counted once
 	KeyFrames, KeyFrameAsks uint64          // key frames received, requests sent

@@ -34,8 +34,11 @@ type videoPath struct {
 	runBytes int
 	queue    []queuedUnit
 	joins    []*Consumer // want the decoder's last picture
-	drop     bool        // nothing is queued until a key frame
-	reset    bool        // what the decoder has is from before nobody consumed
+	thin     thinning
+	share    loadShare
+	limits   limits
+	drop     bool // nothing is queued until a key frame
+	reset    bool // what the decoder has is from before nobody consumed
 
 	// Guarded by mu, which the decode worker holds for the length of one step.
 	mu       sync.Mutex
@@ -47,13 +50,18 @@ type videoPath struct {
 	last     *shown
 	pictures []picture.Picture
 
-	decoded, errs, converted, dropped atomic.Uint64
-	width, height                     atomic.Int32
+	newDecoder func(c Codec, maxPixels int) (videoDecoder, error)
+
+	decoded, errs, converted, dropped, skipped atomic.Uint64
+
+	busy          atomic.Int64 // time that decoding took since it was measured
+	width, height atomic.Int32
 }
 
 type queuedUnit struct {
 	*unit
-	quiet bool // decode, but deliver nothing of it
+	quiet  bool // decode, but deliver nothing of it
+	queued time.Time
 }
 
 // shown is the decoder's last picture.
@@ -70,7 +78,7 @@ func (s *shown) release() {
 }
 
 func newVideoPath(t *Track) *videoPath {
-	v := &videoPath{t: t}
+	v := &videoPath{t: t, thin: newThinning(), newDecoder: newVideoDecoder}
 	v.task = task{kind: KindVideo, step: v.step}
 	return v
 }
@@ -83,10 +91,19 @@ func (v *videoPath) add(u *unit) {
 			v.deliverEncoded(c, u, false)
 		}
 	}
-	if v.t.decoding == 0 {
+	v.thin.observe(u)
+	v.share.arrived++
+	if v.t.decoding == 0 || v.limits.suspended {
 		u.release()
 		return
 	}
+	v.thin.limit = v.layerLimit()
+	if !v.thin.wanted(u) {
+		v.skipped.Add(1)
+		u.release()
+		return
+	}
+	v.share.accepted++
 	if v.drop && !u.key || len(v.queue) >= maxDecodeQueue && !u.key {
 		v.overflow()
 		v.dropped.Add(1)
@@ -97,7 +114,7 @@ func (v *videoPath) add(u *unit) {
 		v.flushQueue() // a key frame supersedes what could not be decoded in time
 		v.drop = false
 	}
-	v.queue = append(v.queue, queuedUnit{unit: u})
+	v.queue = append(v.queue, queuedUnit{unit: u, queued: time.Now()})
 	v.t.cfg.Pool.schedule(&v.task)
 }
 
@@ -141,35 +158,7 @@ func (v *videoPath) flushQueue() {
 	v.queue = v.queue[:0]
 }
 
-// attach starts a consumer: with the run if it is fresh, with the decoder's last picture if one is decoding, else with
-// a key frame. Called with t.mu.
-func (v *videoPath) attach(c *Consumer, now time.Time) {
-	fresh := len(v.run) > 0 && now.Sub(v.run[len(v.run)-1].received) <= maxLiveAge
-	replay := c.req.NotBefore.IsZero()
-	switch {
-	case c.req.Encoded && fresh && replay:
-		for _, u := range v.run {
-			v.deliverEncoded(c, u, true)
-		}
-	case c.req.Encoded:
-		c.waitKey = true
-		v.t.keyFrames.want()
-	case v.t.decoding > 1:
-		v.joins = append(v.joins, c)
-		v.t.cfg.Pool.schedule(&v.task)
-	case fresh:
-		for i, u := range v.run {
-			u.retain()
-			v.queue = append(v.queue, queuedUnit{unit: u, quiet: !replay || i < len(v.run)-1})
-		}
-		v.t.cfg.Pool.schedule(&v.task)
-	default:
-		v.drop = true
-		v.t.keyFrames.want()
-	}
-}
-
-// idle is called with t.mu when the last decoding consumer has gone: the worker frees the decoder.
+// idle is called with t.mu when the last decoding consumer has gone, or nothing is to be decoded for a while: the worker frees the decoder.
 func (v *videoPath) idle() {
 	v.flushQueue()
 	v.joins = nil
@@ -187,7 +176,11 @@ func (v *videoPath) step() bool {
 	}
 	if q.unit != nil {
 		if consumers != nil {
+			begun := time.Now()
 			v.decode(q, consumers)
+			if !q.quiet {
+				v.busy.Add(int64(time.Since(begun)))
+			}
 		}
 		q.release()
 	}
@@ -195,19 +188,6 @@ func (v *videoPath) step() bool {
 		v.join(c)
 	}
 	return more
-}
-
-// join serves a further consumer with the last picture, unless that is too old to be shown as live.
-func (v *videoPath) join(c *Consumer) {
-	switch {
-	case c.sent:
-	case v.last != nil && c.tooOld(v.last.u.received): // The next one comes of itself.
-	case v.last != nil && time.Since(v.last.u.received) <= maxLiveAge:
-		c.pacer.pass(v.last.u.time)
-		v.deliver(c, v.last.pic, v.last.u, nil)
-	default:
-		v.t.keyFrames.want()
-	}
 }
 
 // take gets the next thing to do. consumers is nil when nobody wants pictures.
@@ -226,10 +206,21 @@ func (v *videoPath) take() (q queuedUnit, joins, consumers []*Consumer, more boo
 		return q, joins, consumers, false
 	}
 	q = v.queue[0]
+	if !q.quiet {
+		v.waited(time.Since(q.queued))
+	}
 	n := copy(v.queue, v.queue[1:])
 	v.queue[n] = queuedUnit{}
 	v.queue = v.queue[:n]
 	return q, nil, consumers, n > 0 || len(v.joins) > 0
+}
+
+// waited notes how long a unit waited for a worker. Called with t.mu.
+func (v *videoPath) waited(d time.Duration) {
+	if v.share.units == 0 || d < v.share.waited {
+		v.share.waited = d
+	}
+	v.share.units++
 }
 
 // decode decodes one unit and delivers what comes of it.
@@ -278,7 +269,7 @@ func (v *videoPath) open(u *unit, consumers []*Consumer) bool {
 	if v.dec != nil {
 		return true
 	}
-	dec, err := newVideoDecoder(u.codec.Codec, v.t.cfg.MaxPicturePixels)
+	dec, err := v.newDecoder(u.codec.Codec, v.t.cfg.MaxPicturePixels)
 	if err != nil {
 		for _, c := range consumers {
 			if c.req.Video != nil {
@@ -393,61 +384,6 @@ func (v *videoPath) frame(c *Consumer, pic picture.Picture, u *unit, out convert
 	return f
 }
 
-// deliverEncoded queues a unit as received. Called with t.mu.
-func (v *videoPath) deliverEncoded(c *Consumer, u *unit, replayed bool) {
-	if c.tooOld(u.received) {
-		return
-	}
-	c.addLoss(u.lost)
-	changed := c.known.codec != CodecUnknown && c.known.codec != u.codec.Codec
-	if c.done() || !c.accepts(u.codec.Codec, u.time) {
-		return
-	}
-	if (c.wasCut() || u.gap || changed) && !u.key { // another codec knows nothing of the pictures before
-		c.waitKey = true
-		v.t.keyFrames.want()
-	}
-	if c.waitKey && !u.key {
-		return
-	}
-	c.waitKey = false
-	if limit := c.req.MaxPayloadBytes; limit > 0 && len(u.data) > limit {
-		c.refuse(&SizeError{PayloadBytes: len(u.data), Limit: limit}, u.time)
-		c.waitKey = true
-		return
-	}
-	c.sent, c.tooLarge = true, false
-	overflow := c.push(&Frame{
-		Kind: KindVideo, RTPTimestamp: u.timestamp, Time: u.time, Captured: u.captured, Received: u.received,
-		Rotation: u.rotation, KeyFrame: u.key, Payload: u.payload(), replayed: replayed, span: u.span,
-		Width: int(v.width.Load()), Height: int(v.height.Load()),
-	})
-	switch {
-	case overflow && u.key:
-		c.dropBefore() // nor can what is left before this one
-	case overflow:
-		c.dropFrames() // what is left cannot be decoded without what was dropped
-		c.waitKey = true
-		v.t.keyFrames.want()
-	}
-}
-
-// accepts checks the codec as received against what an encoded consumer can use, and tells when it changes.
-func (c *Consumer) accepts(codec Codec, at time.Duration) bool {
-	if c.known.codec == codec {
-		return true
-	}
-	if err := c.req.acceptsCodec(codec); err != nil {
-		c.fail(err)
-		return false
-	}
-	if c.known.codec != CodecUnknown {
-		c.tell(Event{Kind: EventFormatChanged, Time: at, Codec: codec})
-	}
-	c.known.codec = codec
-	return true
-}
-
 func (v *videoPath) freeDecoder() {
 	v.last.release()
 	v.last = nil
@@ -460,6 +396,7 @@ func (v *videoPath) freeDecoder() {
 
 // close frees everything; it waits for a step that is under way.
 func (v *videoPath) close() {
+	v.t.cfg.Pool.load.remove(v)
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.closed = true

@@ -126,6 +126,7 @@ func (a *attacher) subscribe(ctx context.Context, t resolverstore.Track) (out *a
 	if t.Media.ID == a.served { // Under another publication now: its last picture is not the one's before.
 		req.NotBefore = time.Now()
 	}
+	a.want.limit(0, 0) // That was of the media before.
 	c, err := m.Subscribe(req)
 	if err != nil {
 		return nil, a.explain(fmt.Errorf("subscribing to track %q: %w", t.ID, err))

@@ -32,6 +32,7 @@ type want struct {
 	hub      *hub
 	selector resolverstore.Selector
 	shape    shape
+	capped   shape  // what this process can do of it, for now; 0 is no limit
 	seeking  bool   // it waits for whatever the selector names
 	track    string // the track that serves it, or served it last
 }
@@ -160,8 +161,8 @@ func (d *demand) sum(t resolverstore.Track) asked {
 			if w.shape.any {
 				continue
 			}
-			out.width = larger(out.width, w.shape.width, sized)
-			out.height = larger(out.height, w.shape.height, sized)
+			out.width = larger(out.width, smaller(w.shape.width, w.capped.width), sized)
+			out.height = larger(out.height, smaller(w.shape.height, w.capped.height), sized)
 			out.fps = larger(out.fps, w.shape.fps, sized)
 			sized = true
 		}
@@ -192,6 +193,14 @@ func larger[N int | float64](a, b N, known bool) N {
 		return 0
 	}
 	return max(a, b)
+}
+
+// smaller returns the smaller limit, 0 being none.
+func smaller(a, b int) int {
+	if a == 0 || b == 0 {
+		return max(a, b)
+	}
+	return min(a, b)
 }
 
 // selectorsOf returns every selector that names a track.
@@ -268,6 +277,19 @@ func (w *want) found(track string) {
 	w.hub.mu.Lock()
 	defer w.hub.mu.Unlock()
 	w.hub.demand.change(w, false, track, false)
+}
+
+// limit says what size, in pixels, this process can decode for the consumer at the moment; 0 is no limit.
+func (w *want) limit(width, height int) {
+	w.hub.mu.Lock()
+	defer w.hub.mu.Unlock()
+	if w.capped.width == width && w.capped.height == height {
+		return
+	}
+	w.capped = shape{width: width, height: height}
+	if t := w.hub.demand.tracks[w.track]; t != nil {
+		w.hub.demand.refresh(t)
+	}
 }
 
 // close says that the consumer has left. It is idempotent.

@@ -115,3 +115,42 @@ func TestS21_UnpublishedIsNotTold(t *testing.T) {
 	d.reported([]resolverstore.Event{{Snapshot: &resolverstore.Snapshot{Publications: []resolverstore.Publication{*cameraOf("", "a", "").Publication}}}})
 	d.wantTold(t, "published in a snapshot", "B false 0×0@0")
 }
+
+// TestS21_WhatCanBeDecodedIsWanted limits consumers to what the process can decode: the largest of what is asked within the limit is told, and all of it
+// when there is room again.
+func TestS21_WhatCanBeDecodedIsWanted(t *testing.T) {
+	d := newToldDemand()
+	camera := resolverstore.Selector{ParticipantID: "a", Source: resolverstore.Camera}
+	d.tracksChanged([]resolverstore.Track{cameraOf("A", "a", "u")}, nil)
+	whole, some := d.want(camera, shape{}), d.want(camera, shape{width: 320})
+	whole.found("A")
+	some.found("A")
+	d.told = nil
+	whole.limit(640, 360)
+	d.wantTold(t, "one is limited", "A true 640×0@0")
+	some.limit(640, 360)
+	d.wantTold(t, "who asks for less is too", "A true 640×360@0")
+	whole.limit(640, 360)
+	d.wantTold(t, "said again")
+	whole.limit(0, 0)
+	d.wantTold(t, "room again", "A true 0×0@0")
+	some.limit(0, 0)
+	d.wantTold(t, "for all")
+}
+
+// TestLimitsAreToldInTheContractsWords tells a limit, a suspension, and the end of both.
+func TestLimitsAreToldInTheContractsWords(t *testing.T) {
+	for _, c := range []struct {
+		in   media.QualityLimit
+		want string
+	}{
+		{media.QualityLimit{}, "false false 0 0 0 QUALITY_LIMIT_REASON_UNSPECIFIED"},
+		{media.QualityLimit{MaxFPS: 7.5, Width: 640, Height: 360}, "true false 7.5 640 360 QUALITY_LIMIT_REASON_CPU"},
+		{media.QualityLimit{Suspended: true}, "true true 0 0 0 QUALITY_LIMIT_REASON_CPU"},
+	} {
+		q := protoLimit(c.in)
+		if got := fmt.Sprint(q.GetLimited(), q.GetSuspended(), q.GetMaxFps(), q.GetMaxWidth(), q.GetMaxHeight(), q.GetReason()); got != c.want {
+			t.Errorf("%+v is told as %s", c.in, got)
+		}
+	}
+}

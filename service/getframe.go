@@ -3,6 +3,7 @@ package service
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"google.golang.org/protobuf/proto"
 
@@ -118,6 +119,8 @@ func (g *grab) first(ctx context.Context, a *attachment) (*frameMessage, error) 
 			return nil, g.attach.explain(&media.SizeError{
 				Width: item.Event.Width, Height: item.Event.Height, PayloadBytes: item.Event.PayloadBytes, Limit: g.limit - g.room,
 			})
+		case item.Event.Limit.Suspended:
+			return nil, fmt.Errorf("%w: the track is suspended for lack of processors", errLimit)
 		case item.Event.Kind == media.EventUndecodable:
 			return nil, media.ErrUnsupportedCodec
 		}

@@ -64,14 +64,15 @@ func roomy() *penstockv1.StreamPolicy {
 // TestF6_WhoStopsReadingHarmsNobody opens streams on one HTTP/2 connection. One is not read for a while: it is told what it missed. One is
 // not read at all: it is ended with a reason. The others miss nothing, and what waits for all stays bounded.
 func TestF6_WhoStopsReadingHarmsNobody(t *testing.T) {
-	const bound = 96 << 20
+	const bound = 64 << 20
 	g := startGatewayWith(t, media.NewDecodePool(2, media.WithQueueBytes(bound)), func(c *Config) { c.StallTimeout = 3 * time.Second })
 	g.create("call")
 	sfu := g.sfu("call", sfutest.MSIDStream)
 	must(t, sfu.Publish(g.ctx, newTrack(t, sfu, "bob", camera, clips.BobCamera())))
 	client := g.narrow()
 	request := func(p *penstockv1.StreamPolicy) *penstockv1.StreamTrackRequest {
-		return &penstockv1.StreamTrackRequest{SessionId: "call", Selector: byParticipant("bob", camera), Policy: p}
+		return &penstockv1.StreamTrackRequest{SessionId: "call", Selector: byParticipant("bob", camera), Policy: p,
+			Format: videoOf(&penstockv1.VideoFormat{Width: 320})}
 	}
 	small := &penstockv1.StreamPolicy{MaxQueueBytes: 2 << 20}
 	never, rests := g.openBy(client, request(small)), g.openBy(client, request(small))

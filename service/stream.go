@@ -115,6 +115,7 @@ func (s *trackServer) newStream(r *penstockv1.StreamTrackRequest, out grpc.Serve
 		req.Queue = queue(r.GetPolicy(), s.cfg.Limits.QueueBytes)
 		req.StallAfter = s.cfg.StallTimeout
 		req.Stalled = func() { st.abort(media.ErrStalled) }
+		req.Limited = func(q media.QualityLimit) { st.attach.want.limit(q.Width, q.Height) }
 		req.MaxPayloadBytes = max(st.attach.limit-headerRoom, 1)
 		return req, err
 	}

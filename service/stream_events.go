@@ -78,6 +78,8 @@ func (s *stream) mediaEvent(a *attachment, e *media.Event) error {
 		out.Event = &penstockv1.StreamEvent_Undecodable{Undecodable: &penstockv1.Undecodable{
 			Codec: protoCodec(e.Codec), Reason: e.Reason,
 		}}
+	case media.EventQualityLimited:
+		out.Event = &penstockv1.StreamEvent_QualityLimited{QualityLimited: protoLimit(e.Limit)}
 	default:
 		return nil
 	}
@@ -85,6 +87,17 @@ func (s *stream) mediaEvent(a *attachment, e *media.Event) error {
 		return err
 	}
 	return s.correctHeader(a)
+}
+
+// protoLimit returns a limit, or that there is none any longer.
+func protoLimit(q media.QualityLimit) *penstockv1.QualityLimited {
+	if q == (media.QualityLimit{}) {
+		return &penstockv1.QualityLimited{}
+	}
+	return &penstockv1.QualityLimited{
+		Limited: true, Suspended: q.Suspended, MaxFps: q.MaxFPS, MaxWidth: uint32(q.Width), MaxHeight: uint32(q.Height),
+		Reason: penstockv1.QualityLimitReason_QUALITY_LIMIT_REASON_CPU,
+	}
 }
 
 // finish turns the end of a track that was streamed into the ended event and OK. Anything else is an error, as is

@@ -136,6 +136,55 @@ func (GapCause) EnumDescriptor() ([]byte, []int) {
 	return file_penstock_v1_track_service_proto_rawDescGZIP(), []int{1}
 }
 
+// QualityLimitReason says what limits the quality.
+type QualityLimitReason int32
+
+const (
+	// Nothing does, any longer.
+	QualityLimitReason_QUALITY_LIMIT_REASON_UNSPECIFIED QualityLimitReason = 0
+	// The pod decodes more than its processors can.
+	QualityLimitReason_QUALITY_LIMIT_REASON_CPU QualityLimitReason = 1
+)
+
+// Enum value maps for QualityLimitReason.
+var (
+	QualityLimitReason_name = map[int32]string{
+		0: "QUALITY_LIMIT_REASON_UNSPECIFIED",
+		1: "QUALITY_LIMIT_REASON_CPU",
+	}
+	QualityLimitReason_value = map[string]int32{
+		"QUALITY_LIMIT_REASON_UNSPECIFIED": 0,
+		"QUALITY_LIMIT_REASON_CPU":         1,
+	}
+)
+
+func (x QualityLimitReason) Enum() *QualityLimitReason {
+	p := new(QualityLimitReason)
+	*p = x
+	return p
+}
+
+func (x QualityLimitReason) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (QualityLimitReason) Descriptor() protoreflect.EnumDescriptor {
+	return file_penstock_v1_track_service_proto_enumTypes[2].Descriptor()
+}
+
+func (QualityLimitReason) Type() protoreflect.EnumType {
+	return &file_penstock_v1_track_service_proto_enumTypes[2]
+}
+
+func (x QualityLimitReason) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use QualityLimitReason.Descriptor instead.
+func (QualityLimitReason) EnumDescriptor() ([]byte, []int) {
+	return file_penstock_v1_track_service_proto_rawDescGZIP(), []int{2}
+}
+
 // ResolveTrackRequest names a track.
 type ResolveTrackRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1587,15 +1636,21 @@ func (x *Undecodable) GetReason() string {
 	return ""
 }
 
-// QualityLimited: the pod is short of CPU, or no longer.
+// QualityLimited: the pod is short of CPU, or no longer. Sent on change; the last one counts.
 type QualityLimited struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Whether it is limited now.
 	Limited bool `protobuf:"varint,1,opt,name=limited,proto3" json:"limited,omitempty"`
-	// Whether the track is suspended altogether.
+	// Whether the track is suspended altogether: it was the least important. It comes back by itself.
 	Suspended bool `protobuf:"varint,2,opt,name=suspended,proto3" json:"suspended,omitempty"`
-	// The most pictures a second for now; 0 when that is not the limit.
-	MaxFps        float64 `protobuf:"fixed64,3,opt,name=max_fps,json=maxFps,proto3" json:"max_fps,omitempty"`
+	// The most pictures a second for now, as measured; 0 when that is not the limit.
+	MaxFps float64 `protobuf:"fixed64,3,opt,name=max_fps,json=maxFps,proto3" json:"max_fps,omitempty"`
+	// The width in pixels that the sender is asked for at the most; 0 when that is not the limit.
+	MaxWidth uint32 `protobuf:"varint,4,opt,name=max_width,json=maxWidth,proto3" json:"max_width,omitempty"`
+	// The same for the height.
+	MaxHeight uint32 `protobuf:"varint,5,opt,name=max_height,json=maxHeight,proto3" json:"max_height,omitempty"`
+	// Why.
+	Reason        QualityLimitReason `protobuf:"varint,6,opt,name=reason,proto3,enum=penstock.v1.QualityLimitReason" json:"reason,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1649,6 +1704,27 @@ func (x *QualityLimited) GetMaxFps() float64 {
 		return x.MaxFps
 	}
 	return 0
+}
+
+func (x *QualityLimited) GetMaxWidth() uint32 {
+	if x != nil {
+		return x.MaxWidth
+	}
+	return 0
+}
+
+func (x *QualityLimited) GetMaxHeight() uint32 {
+	if x != nil {
+		return x.MaxHeight
+	}
+	return 0
+}
+
+func (x *QualityLimited) GetReason() QualityLimitReason {
+	if x != nil {
+		return x.Reason
+	}
+	return QualityLimitReason_QUALITY_LIMIT_REASON_UNSPECIFIED
 }
 
 // Dtmf: a telephone key was pressed.
@@ -1986,11 +2062,15 @@ const file_penstock_v1_track_service_proto_rawDesc = "" +
 	"\x19max_receive_message_bytes\x18\x02 \x01(\x04R\x16maxReceiveMessageBytes\"O\n" +
 	"\vUndecodable\x12(\n" +
 	"\x05codec\x18\x01 \x01(\x0e2\x12.penstock.v1.CodecR\x05codec\x12\x16\n" +
-	"\x06reason\x18\x02 \x01(\tR\x06reason\"a\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\"\xd6\x01\n" +
 	"\x0eQualityLimited\x12\x18\n" +
 	"\alimited\x18\x01 \x01(\bR\alimited\x12\x1c\n" +
 	"\tsuspended\x18\x02 \x01(\bR\tsuspended\x12\x17\n" +
-	"\amax_fps\x18\x03 \x01(\x01R\x06maxFps\"9\n" +
+	"\amax_fps\x18\x03 \x01(\x01R\x06maxFps\x12\x1b\n" +
+	"\tmax_width\x18\x04 \x01(\rR\bmaxWidth\x12\x1d\n" +
+	"\n" +
+	"max_height\x18\x05 \x01(\rR\tmaxHeight\x127\n" +
+	"\x06reason\x18\x06 \x01(\x0e2\x1f.penstock.v1.QualityLimitReasonR\x06reason\"9\n" +
 	"\x04Dtmf\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x1f\n" +
 	"\vduration_ms\x18\x02 \x01(\rR\n" +
@@ -2016,7 +2096,10 @@ const file_penstock_v1_track_service_proto_rawDesc = "" +
 	"\x16GAP_CAUSE_NETWORK_LOSS\x10\x01\x12\x1b\n" +
 	"\x17GAP_CAUSE_SLOW_CONSUMER\x10\x02\x12\x1b\n" +
 	"\x17GAP_CAUSE_OWNER_CHANGED\x10\x03\x12\x1c\n" +
-	"\x18GAP_CAUSE_MEDIA_REPLACED\x10\x042\xa3\x03\n" +
+	"\x18GAP_CAUSE_MEDIA_REPLACED\x10\x04*X\n" +
+	"\x12QualityLimitReason\x12$\n" +
+	" QUALITY_LIMIT_REASON_UNSPECIFIED\x10\x00\x12\x1c\n" +
+	"\x18QUALITY_LIMIT_REASON_CPU\x10\x012\xa3\x03\n" +
 	"\fTrackService\x12S\n" +
 	"\fResolveTrack\x12 .penstock.v1.ResolveTrackRequest\x1a!.penstock.v1.ResolveTrackResponse\x12M\n" +
 	"\n" +
@@ -2037,101 +2120,103 @@ func file_penstock_v1_track_service_proto_rawDescGZIP() []byte {
 	return file_penstock_v1_track_service_proto_rawDescData
 }
 
-var file_penstock_v1_track_service_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
+var file_penstock_v1_track_service_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
 var file_penstock_v1_track_service_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
 var file_penstock_v1_track_service_proto_goTypes = []any{
 	(OverflowAction)(0),          // 0: penstock.v1.OverflowAction
 	(GapCause)(0),                // 1: penstock.v1.GapCause
-	(*ResolveTrackRequest)(nil),  // 2: penstock.v1.ResolveTrackRequest
-	(*ResolveTrackResponse)(nil), // 3: penstock.v1.ResolveTrackResponse
-	(*ListTracksRequest)(nil),    // 4: penstock.v1.ListTracksRequest
-	(*ListTracksResponse)(nil),   // 5: penstock.v1.ListTracksResponse
-	(*WatchTracksRequest)(nil),   // 6: penstock.v1.WatchTracksRequest
-	(*RemovedTrack)(nil),         // 7: penstock.v1.RemovedTrack
-	(*WatchTracksResponse)(nil),  // 8: penstock.v1.WatchTracksResponse
-	(*StreamPolicy)(nil),         // 9: penstock.v1.StreamPolicy
-	(*StreamTrackRequest)(nil),   // 10: penstock.v1.StreamTrackRequest
-	(*StreamTrackResponse)(nil),  // 11: penstock.v1.StreamTrackResponse
-	(*StreamHeader)(nil),         // 12: penstock.v1.StreamHeader
-	(*StreamEvent)(nil),          // 13: penstock.v1.StreamEvent
-	(*TrackPaused)(nil),          // 14: penstock.v1.TrackPaused
-	(*TrackResumed)(nil),         // 15: penstock.v1.TrackResumed
-	(*FormatChanged)(nil),        // 16: penstock.v1.FormatChanged
-	(*Gap)(nil),                  // 17: penstock.v1.Gap
-	(*GoingAway)(nil),            // 18: penstock.v1.GoingAway
-	(*TrackEnded)(nil),           // 19: penstock.v1.TrackEnded
-	(*FrameTooLarge)(nil),        // 20: penstock.v1.FrameTooLarge
-	(*Undecodable)(nil),          // 21: penstock.v1.Undecodable
-	(*QualityLimited)(nil),       // 22: penstock.v1.QualityLimited
-	(*Dtmf)(nil),                 // 23: penstock.v1.Dtmf
-	(*CredentialsExpiring)(nil),  // 24: penstock.v1.CredentialsExpiring
-	(*GetFrameRequest)(nil),      // 25: penstock.v1.GetFrameRequest
-	(*GetFrameResponse)(nil),     // 26: penstock.v1.GetFrameResponse
-	(*TrackSelector)(nil),        // 27: penstock.v1.TrackSelector
-	(*Track)(nil),                // 28: penstock.v1.Track
-	(TrackEndReason)(0),          // 29: penstock.v1.TrackEndReason
-	(*StreamFormat)(nil),         // 30: penstock.v1.StreamFormat
-	(*AudioFrame)(nil),           // 31: penstock.v1.AudioFrame
-	(*VideoFrame)(nil),           // 32: penstock.v1.VideoFrame
-	(Codec)(0),                   // 33: penstock.v1.Codec
-	(*durationpb.Duration)(nil),  // 34: google.protobuf.Duration
-	(*VideoFormat)(nil),          // 35: penstock.v1.VideoFormat
+	(QualityLimitReason)(0),      // 2: penstock.v1.QualityLimitReason
+	(*ResolveTrackRequest)(nil),  // 3: penstock.v1.ResolveTrackRequest
+	(*ResolveTrackResponse)(nil), // 4: penstock.v1.ResolveTrackResponse
+	(*ListTracksRequest)(nil),    // 5: penstock.v1.ListTracksRequest
+	(*ListTracksResponse)(nil),   // 6: penstock.v1.ListTracksResponse
+	(*WatchTracksRequest)(nil),   // 7: penstock.v1.WatchTracksRequest
+	(*RemovedTrack)(nil),         // 8: penstock.v1.RemovedTrack
+	(*WatchTracksResponse)(nil),  // 9: penstock.v1.WatchTracksResponse
+	(*StreamPolicy)(nil),         // 10: penstock.v1.StreamPolicy
+	(*StreamTrackRequest)(nil),   // 11: penstock.v1.StreamTrackRequest
+	(*StreamTrackResponse)(nil),  // 12: penstock.v1.StreamTrackResponse
+	(*StreamHeader)(nil),         // 13: penstock.v1.StreamHeader
+	(*StreamEvent)(nil),          // 14: penstock.v1.StreamEvent
+	(*TrackPaused)(nil),          // 15: penstock.v1.TrackPaused
+	(*TrackResumed)(nil),         // 16: penstock.v1.TrackResumed
+	(*FormatChanged)(nil),        // 17: penstock.v1.FormatChanged
+	(*Gap)(nil),                  // 18: penstock.v1.Gap
+	(*GoingAway)(nil),            // 19: penstock.v1.GoingAway
+	(*TrackEnded)(nil),           // 20: penstock.v1.TrackEnded
+	(*FrameTooLarge)(nil),        // 21: penstock.v1.FrameTooLarge
+	(*Undecodable)(nil),          // 22: penstock.v1.Undecodable
+	(*QualityLimited)(nil),       // 23: penstock.v1.QualityLimited
+	(*Dtmf)(nil),                 // 24: penstock.v1.Dtmf
+	(*CredentialsExpiring)(nil),  // 25: penstock.v1.CredentialsExpiring
+	(*GetFrameRequest)(nil),      // 26: penstock.v1.GetFrameRequest
+	(*GetFrameResponse)(nil),     // 27: penstock.v1.GetFrameResponse
+	(*TrackSelector)(nil),        // 28: penstock.v1.TrackSelector
+	(*Track)(nil),                // 29: penstock.v1.Track
+	(TrackEndReason)(0),          // 30: penstock.v1.TrackEndReason
+	(*StreamFormat)(nil),         // 31: penstock.v1.StreamFormat
+	(*AudioFrame)(nil),           // 32: penstock.v1.AudioFrame
+	(*VideoFrame)(nil),           // 33: penstock.v1.VideoFrame
+	(Codec)(0),                   // 34: penstock.v1.Codec
+	(*durationpb.Duration)(nil),  // 35: google.protobuf.Duration
+	(*VideoFormat)(nil),          // 36: penstock.v1.VideoFormat
 }
 var file_penstock_v1_track_service_proto_depIdxs = []int32{
-	27, // 0: penstock.v1.ResolveTrackRequest.selector:type_name -> penstock.v1.TrackSelector
-	28, // 1: penstock.v1.ResolveTrackResponse.track:type_name -> penstock.v1.Track
-	28, // 2: penstock.v1.ListTracksResponse.tracks:type_name -> penstock.v1.Track
-	29, // 3: penstock.v1.RemovedTrack.reason:type_name -> penstock.v1.TrackEndReason
-	28, // 4: penstock.v1.WatchTracksResponse.tracks:type_name -> penstock.v1.Track
-	7,  // 5: penstock.v1.WatchTracksResponse.removed:type_name -> penstock.v1.RemovedTrack
+	28, // 0: penstock.v1.ResolveTrackRequest.selector:type_name -> penstock.v1.TrackSelector
+	29, // 1: penstock.v1.ResolveTrackResponse.track:type_name -> penstock.v1.Track
+	29, // 2: penstock.v1.ListTracksResponse.tracks:type_name -> penstock.v1.Track
+	30, // 3: penstock.v1.RemovedTrack.reason:type_name -> penstock.v1.TrackEndReason
+	29, // 4: penstock.v1.WatchTracksResponse.tracks:type_name -> penstock.v1.Track
+	8,  // 5: penstock.v1.WatchTracksResponse.removed:type_name -> penstock.v1.RemovedTrack
 	0,  // 6: penstock.v1.StreamPolicy.overflow:type_name -> penstock.v1.OverflowAction
-	27, // 7: penstock.v1.StreamTrackRequest.selector:type_name -> penstock.v1.TrackSelector
-	30, // 8: penstock.v1.StreamTrackRequest.format:type_name -> penstock.v1.StreamFormat
-	9,  // 9: penstock.v1.StreamTrackRequest.policy:type_name -> penstock.v1.StreamPolicy
-	12, // 10: penstock.v1.StreamTrackResponse.header:type_name -> penstock.v1.StreamHeader
-	31, // 11: penstock.v1.StreamTrackResponse.audio:type_name -> penstock.v1.AudioFrame
-	32, // 12: penstock.v1.StreamTrackResponse.video:type_name -> penstock.v1.VideoFrame
-	13, // 13: penstock.v1.StreamTrackResponse.event:type_name -> penstock.v1.StreamEvent
-	28, // 14: penstock.v1.StreamHeader.track:type_name -> penstock.v1.Track
-	30, // 15: penstock.v1.StreamHeader.format:type_name -> penstock.v1.StreamFormat
-	33, // 16: penstock.v1.StreamHeader.codec:type_name -> penstock.v1.Codec
-	14, // 17: penstock.v1.StreamEvent.paused:type_name -> penstock.v1.TrackPaused
-	15, // 18: penstock.v1.StreamEvent.resumed:type_name -> penstock.v1.TrackResumed
-	16, // 19: penstock.v1.StreamEvent.format_changed:type_name -> penstock.v1.FormatChanged
-	17, // 20: penstock.v1.StreamEvent.gap:type_name -> penstock.v1.Gap
-	18, // 21: penstock.v1.StreamEvent.going_away:type_name -> penstock.v1.GoingAway
-	19, // 22: penstock.v1.StreamEvent.ended:type_name -> penstock.v1.TrackEnded
-	20, // 23: penstock.v1.StreamEvent.frame_too_large:type_name -> penstock.v1.FrameTooLarge
-	21, // 24: penstock.v1.StreamEvent.undecodable:type_name -> penstock.v1.Undecodable
-	22, // 25: penstock.v1.StreamEvent.quality_limited:type_name -> penstock.v1.QualityLimited
-	23, // 26: penstock.v1.StreamEvent.dtmf:type_name -> penstock.v1.Dtmf
-	24, // 27: penstock.v1.StreamEvent.credentials_expiring:type_name -> penstock.v1.CredentialsExpiring
-	33, // 28: penstock.v1.FormatChanged.codec:type_name -> penstock.v1.Codec
+	28, // 7: penstock.v1.StreamTrackRequest.selector:type_name -> penstock.v1.TrackSelector
+	31, // 8: penstock.v1.StreamTrackRequest.format:type_name -> penstock.v1.StreamFormat
+	10, // 9: penstock.v1.StreamTrackRequest.policy:type_name -> penstock.v1.StreamPolicy
+	13, // 10: penstock.v1.StreamTrackResponse.header:type_name -> penstock.v1.StreamHeader
+	32, // 11: penstock.v1.StreamTrackResponse.audio:type_name -> penstock.v1.AudioFrame
+	33, // 12: penstock.v1.StreamTrackResponse.video:type_name -> penstock.v1.VideoFrame
+	14, // 13: penstock.v1.StreamTrackResponse.event:type_name -> penstock.v1.StreamEvent
+	29, // 14: penstock.v1.StreamHeader.track:type_name -> penstock.v1.Track
+	31, // 15: penstock.v1.StreamHeader.format:type_name -> penstock.v1.StreamFormat
+	34, // 16: penstock.v1.StreamHeader.codec:type_name -> penstock.v1.Codec
+	15, // 17: penstock.v1.StreamEvent.paused:type_name -> penstock.v1.TrackPaused
+	16, // 18: penstock.v1.StreamEvent.resumed:type_name -> penstock.v1.TrackResumed
+	17, // 19: penstock.v1.StreamEvent.format_changed:type_name -> penstock.v1.FormatChanged
+	18, // 20: penstock.v1.StreamEvent.gap:type_name -> penstock.v1.Gap
+	19, // 21: penstock.v1.StreamEvent.going_away:type_name -> penstock.v1.GoingAway
+	20, // 22: penstock.v1.StreamEvent.ended:type_name -> penstock.v1.TrackEnded
+	21, // 23: penstock.v1.StreamEvent.frame_too_large:type_name -> penstock.v1.FrameTooLarge
+	22, // 24: penstock.v1.StreamEvent.undecodable:type_name -> penstock.v1.Undecodable
+	23, // 25: penstock.v1.StreamEvent.quality_limited:type_name -> penstock.v1.QualityLimited
+	24, // 26: penstock.v1.StreamEvent.dtmf:type_name -> penstock.v1.Dtmf
+	25, // 27: penstock.v1.StreamEvent.credentials_expiring:type_name -> penstock.v1.CredentialsExpiring
+	34, // 28: penstock.v1.FormatChanged.codec:type_name -> penstock.v1.Codec
 	1,  // 29: penstock.v1.Gap.cause:type_name -> penstock.v1.GapCause
-	34, // 30: penstock.v1.GoingAway.grace:type_name -> google.protobuf.Duration
-	29, // 31: penstock.v1.TrackEnded.reason:type_name -> penstock.v1.TrackEndReason
-	33, // 32: penstock.v1.Undecodable.codec:type_name -> penstock.v1.Codec
-	34, // 33: penstock.v1.CredentialsExpiring.in:type_name -> google.protobuf.Duration
-	27, // 34: penstock.v1.GetFrameRequest.selector:type_name -> penstock.v1.TrackSelector
-	35, // 35: penstock.v1.GetFrameRequest.format:type_name -> penstock.v1.VideoFormat
-	28, // 36: penstock.v1.GetFrameResponse.track:type_name -> penstock.v1.Track
-	35, // 37: penstock.v1.GetFrameResponse.format:type_name -> penstock.v1.VideoFormat
-	32, // 38: penstock.v1.GetFrameResponse.frame:type_name -> penstock.v1.VideoFrame
-	2,  // 39: penstock.v1.TrackService.ResolveTrack:input_type -> penstock.v1.ResolveTrackRequest
-	4,  // 40: penstock.v1.TrackService.ListTracks:input_type -> penstock.v1.ListTracksRequest
-	6,  // 41: penstock.v1.TrackService.WatchTracks:input_type -> penstock.v1.WatchTracksRequest
-	10, // 42: penstock.v1.TrackService.StreamTrack:input_type -> penstock.v1.StreamTrackRequest
-	25, // 43: penstock.v1.TrackService.GetFrame:input_type -> penstock.v1.GetFrameRequest
-	3,  // 44: penstock.v1.TrackService.ResolveTrack:output_type -> penstock.v1.ResolveTrackResponse
-	5,  // 45: penstock.v1.TrackService.ListTracks:output_type -> penstock.v1.ListTracksResponse
-	8,  // 46: penstock.v1.TrackService.WatchTracks:output_type -> penstock.v1.WatchTracksResponse
-	11, // 47: penstock.v1.TrackService.StreamTrack:output_type -> penstock.v1.StreamTrackResponse
-	26, // 48: penstock.v1.TrackService.GetFrame:output_type -> penstock.v1.GetFrameResponse
-	44, // [44:49] is the sub-list for method output_type
-	39, // [39:44] is the sub-list for method input_type
-	39, // [39:39] is the sub-list for extension type_name
-	39, // [39:39] is the sub-list for extension extendee
-	0,  // [0:39] is the sub-list for field type_name
+	35, // 30: penstock.v1.GoingAway.grace:type_name -> google.protobuf.Duration
+	30, // 31: penstock.v1.TrackEnded.reason:type_name -> penstock.v1.TrackEndReason
+	34, // 32: penstock.v1.Undecodable.codec:type_name -> penstock.v1.Codec
+	2,  // 33: penstock.v1.QualityLimited.reason:type_name -> penstock.v1.QualityLimitReason
+	35, // 34: penstock.v1.CredentialsExpiring.in:type_name -> google.protobuf.Duration
+	28, // 35: penstock.v1.GetFrameRequest.selector:type_name -> penstock.v1.TrackSelector
+	36, // 36: penstock.v1.GetFrameRequest.format:type_name -> penstock.v1.VideoFormat
+	29, // 37: penstock.v1.GetFrameResponse.track:type_name -> penstock.v1.Track
+	36, // 38: penstock.v1.GetFrameResponse.format:type_name -> penstock.v1.VideoFormat
+	33, // 39: penstock.v1.GetFrameResponse.frame:type_name -> penstock.v1.VideoFrame
+	3,  // 40: penstock.v1.TrackService.ResolveTrack:input_type -> penstock.v1.ResolveTrackRequest
+	5,  // 41: penstock.v1.TrackService.ListTracks:input_type -> penstock.v1.ListTracksRequest
+	7,  // 42: penstock.v1.TrackService.WatchTracks:input_type -> penstock.v1.WatchTracksRequest
+	11, // 43: penstock.v1.TrackService.StreamTrack:input_type -> penstock.v1.StreamTrackRequest
+	26, // 44: penstock.v1.TrackService.GetFrame:input_type -> penstock.v1.GetFrameRequest
+	4,  // 45: penstock.v1.TrackService.ResolveTrack:output_type -> penstock.v1.ResolveTrackResponse
+	6,  // 46: penstock.v1.TrackService.ListTracks:output_type -> penstock.v1.ListTracksResponse
+	9,  // 47: penstock.v1.TrackService.WatchTracks:output_type -> penstock.v1.WatchTracksResponse
+	12, // 48: penstock.v1.TrackService.StreamTrack:output_type -> penstock.v1.StreamTrackResponse
+	27, // 49: penstock.v1.TrackService.GetFrame:output_type -> penstock.v1.GetFrameResponse
+	45, // [45:50] is the sub-list for method output_type
+	40, // [40:45] is the sub-list for method input_type
+	40, // [40:40] is the sub-list for extension type_name
+	40, // [40:40] is the sub-list for extension extendee
+	0,  // [0:40] is the sub-list for field type_name
 }
 
 func init() { file_penstock_v1_track_service_proto_init() }
@@ -2165,7 +2250,7 @@ func file_penstock_v1_track_service_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_penstock_v1_track_service_proto_rawDesc), len(file_penstock_v1_track_service_proto_rawDesc)),
-			NumEnums:      2,
+			NumEnums:      3,
 			NumMessages:   25,
 			NumExtensions: 0,
 			NumServices:   1,
