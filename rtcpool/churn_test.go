@@ -55,12 +55,13 @@ func TestS7_RunningStreamsGoOnWhileTracksAreAdded(t *testing.T) {
 	video.whole(0)
 }
 
-// TestS8_RunningStreamsGoOnAcrossICERestarts restarts ICE in each of 50 negotiations, while other tracks are added and removed.
-func TestS8_RunningStreamsGoOnAcrossICERestarts(t *testing.T) { // alone: packets of two paths must not overtake each other by much
+// TestS8_RunningStreamsGoOnAcrossICERestarts restarts ICE in each of 50 negotiations, while other tracks are added and removed: no sequence
+// number is lost.
+func TestS8_RunningStreamsGoOnAcrossICERestarts(t *testing.T) {
+	t.Parallel()
 	c := newLab(t).call("call")
 	mic, cam := c.track("alice", microphone, clips.AliceMicrophone()), c.track("bob", camera, clips.BobCamera())
 	first := c.add(mic, cam)
-	unhurried(first...)
 	audio, video := encoded(t, first[0].Track), encoded(t, first[1].Track)
 	var guest *sfutest.Track
 	for i := range 50 {
@@ -90,6 +91,20 @@ func TestS8_RunningStreamsGoOnAcrossICERestarts(t *testing.T) { // alone: packet
 	}
 }
 
+// TestS8_EveryPacketArrivesOverSeveralPaths restarts ICE where the SFU can send to each of several sockets, and does until it has chosen.
+func TestS8_EveryPacketArrivesOverSeveralPaths(t *testing.T) {
+	t.Parallel()
+	c := newLab(t, severalPaths).call("call")
+	mic, cam := c.track("alice", microphone, clips.AliceMicrophone()), c.track("bob", camera, clips.BobCamera())
+	first := c.add(mic, cam)
+	audio := encoded(t, first[0].Track)
+	for range 20 {
+		must(t, c.sfu.Renegotiate(c.lab.ctx, true))
+		audio.more(1)
+	}
+	c.arrived(mic, cam)
+}
+
 // TestS8_MeshOfPublishersThatJoinAndLeave lets publishers join and leave by chance for 50 rounds, four at least at most times, and ICE
 // restart between: two streams go on throughout without a loss, every publisher's own media arrive and nobody else's.
 func TestS8_MeshOfPublishersThatJoinAndLeave(t *testing.T) {
@@ -99,7 +114,7 @@ func TestS8_MeshOfPublishersThatJoinAndLeave(t *testing.T) {
 }
 
 // TestS8_Soak is the same for as long as PENSTOCK_SOAK says (a Go duration), on two sessions at a time, with a pause and a new
-// source now and then.
+// source now and then, over several paths.
 func TestS8_Soak(t *testing.T) {
 	length := 5 * time.Second
 	if text := os.Getenv("PENSTOCK_SOAK"); text != "" {
@@ -107,7 +122,7 @@ func TestS8_Soak(t *testing.T) {
 		length, err = time.ParseDuration(text)
 		must(t, err)
 	}
-	l := newLab(t)
+	l := newLab(t, severalPaths)
 	for i := range 2 {
 		t.Run(fmt.Sprint(i), func(t *testing.T) {
 			t.Parallel()
@@ -128,8 +143,6 @@ type mesh struct {
 	wild    bool // pauses and new sources too
 	present []*guest
 	joined  int
-	// restarts of ICE so far
-	restarts uint64
 }
 
 // guest is a publisher with a microphone and a camera.
@@ -150,7 +163,6 @@ func (m *mesh) churn(goOn func(round int) bool) {
 	t.Helper()
 	mic, cam := m.track("host", microphone, clips.AliceMicrophone()), m.track("host", camera, clips.BobCamera())
 	first := m.add(mic, cam)
-	unhurried(first...)
 	audio, video := encoded(t, first[0].Track), encoded(t, first[1].Track)
 	for round := 0; goOn(round); round++ {
 		m.step()
@@ -167,23 +179,12 @@ func (m *mesh) churn(goOn func(round int) bool) {
 		}
 	}
 	if m.wild {
-		m.bearable(first)
+		m.arrived(mic, cam)
 		return
 	}
 	m.account(mic, cam)
 	audio.whole(960)
 	video.whole(0)
-}
-
-// bearable is what a soak asks of streams that never stopped: a busy machine may bring a packet too late in the moment in which ICE
-// restarts and pion's candidates are exchanged, but no more.
-func (m *mesh) bearable(media []rtcpool.Media) {
-	m.lab.t.Helper()
-	for _, one := range media {
-		if s := one.Track.Stats(); s.Lost > m.restarts || s.Unusable != 0 {
-			m.lab.t.Errorf("%s after %d restarts: %+v", one.StreamID, m.restarts, s)
-		}
-	}
 }
 
 // step lets one thing happen.
@@ -196,7 +197,6 @@ func (m *mesh) step() {
 	case roll < 75:
 		m.leave(m.random.IntN(len(m.present)))
 	case roll < 85 || !m.wild:
-		m.restarts++
 		must(m.lab.t, m.sfu.Renegotiate(m.lab.ctx, true))
 	default:
 		m.toggle(m.present[m.random.IntN(len(m.present))])

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"net/netip"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -30,7 +31,8 @@ const (
 	screen     = penstockv1.Source_SOURCE_SCREEN_SHARE
 )
 
-// lab is a pool whose sessions are offered to by SFUs of sfutest, over real sockets.
+// lab is a pool whose sessions are offered to by SFUs of sfutest, over real sockets of one address: packets come in the order in which
+// they were sent, however busy the machine is, so that each one must come in its turn. See severalPaths.
 type lab struct {
 	t    *testing.T
 	ctx  context.Context
@@ -44,7 +46,8 @@ func newLab(t *testing.T, changes ...func(*rtcpool.Config)) *lab {
 	log := &logBook{}
 	cfg := rtcpool.Config{
 		Decoders: decoders, Tracer: noop.NewTracerProvider().Tracer("test"), Loopback: true,
-		Logger: slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+		Logger:  slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+		Network: rtcpool.NetworkConfig{AllowNetworks: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}},
 	}
 	for _, change := range changes {
 		change(&cfg)
@@ -59,6 +62,10 @@ func newLab(t *testing.T, changes ...func(*rtcpool.Config)) *lab {
 	})
 	return &lab{t: t, ctx: ctx, pool: pool, log: log}
 }
+
+// severalPaths gives candidates on all addresses of the machine. Before ICE has chosen a pair, and after each restart, an SFU may send on
+// several, and packets of two sockets overtake each other as the machine is busy: see arrived.
+func severalPaths(cfg *rtcpool.Config) { cfg.Network.AllowNetworks = nil }
 
 // call is a session, the SFU that offers to it, and what is told of it.
 type call struct {
@@ -114,14 +121,6 @@ func (c *call) flowing(track *sfutest.Track) rtcpool.Media {
 	})
 }
 
-// unhurried makes media wait for packets that come out of order for as long as a busy machine may need to bring them: a packet that
-// went by another pair, or was kept, may be overtaken.
-func unhurried(media ...rtcpool.Media) {
-	for _, m := range media {
-		m.Track.SetPatience(limit / 4)
-	}
-}
-
 // account holds tracks and checks that every packet which was sent has come, once: no sequence number is missing. Then the
 // tracks go on.
 func (c *call) account(tracks ...*sfutest.Track) {
@@ -142,6 +141,25 @@ func (c *call) account(tracks ...*sfutest.Track) {
 		if s := m.Track.Stats(); s.Packets-s.Duplicate-s.Late != sent || s.Lost+s.Unusable != 0 {
 			c.lab.t.Errorf("%v: %d packets sent, got %+v", track, sent, s)
 		}
+		track.Hold(false)
+	}
+}
+
+// arrived is account for several paths: every packet comes, and none is given up but for coming too late.
+func (c *call) arrived(tracks ...*sfutest.Track) {
+	c.lab.t.Helper()
+	for _, track := range tracks {
+		track.Hold(true)
+	}
+	for _, track := range tracks {
+		m := c.flowing(track)
+		sent := track.Packets()
+		poll(c.lab.t, fmt.Sprintf("%d packets of %v", sent, track), func() string {
+			if s := m.Track.Stats(); s.Packets-s.Duplicate < sent || s.Lost > s.Late {
+				return fmt.Sprintf("%+v", s)
+			}
+			return ""
+		})
 		track.Hold(false)
 	}
 }

@@ -14,7 +14,6 @@ func TestS8_PacketsUnderWayAcrossAnICERestartArrive(t *testing.T) {
 	c := newLab(t).call("call")
 	mic, cam := c.track("alice", microphone, clips.AliceMicrophone()), c.track("bob", camera, clips.BobCamera())
 	media := c.add(mic, cam)
-	unhurried(media...)
 	audio, video := encoded(t, media[0].Track), encoded(t, media[1].Track)
 	c.sfu.Network().SetOut(sfutest.Link{Match: sfutest.IsRTP, Delay: 200 * time.Millisecond, InOrder: true})
 	for range 8 {

@@ -188,6 +188,15 @@ func (d *direction) arrived(size int) bool {
 	return true
 }
 
+// missed takes back what arrived counted: the datagram found no socket, or no room.
+func (d *direction) missed(size int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.stats.Delivered--
+	d.stats.Lost++
+	d.stats.Bytes -= uint64(size) //nolint:gosec // a length
+}
+
 // listen opens a socket of the network.
 func (n *Network) listen() (*socket, error) {
 	conn, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})

@@ -6,6 +6,7 @@ import (
 	"net"
 	"runtime"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 )
@@ -231,6 +232,31 @@ func TestCutIsSilentUntilRestored(t *testing.T) {
 	size, from, err := e.near.ReadFrom(buf)
 	if err != nil || string(buf[:size]) != "heard" || from.String() != e.far.LocalAddr().String() {
 		t.Errorf("%q from %v, %v", buf[:size], from, err)
+	}
+}
+
+// TestSocketHasNoDeadline sets deadlines as pion's mux does when a candidate is closed while another one writes (an ICE restart).
+func TestSocketHasNoDeadline(t *testing.T) {
+	n := NewNetwork(1)
+	e := newEnds(t, n)
+	for _, set := range []func(time.Time) error{e.near.SetDeadline, e.near.SetReadDeadline, e.near.SetWriteDeadline} {
+		if err := set(time.Now()); err != nil {
+			t.Fatal(err)
+		}
+		e.send(1)
+		if got := e.received(); len(got) != 1 {
+			t.Fatalf("%q", got)
+		}
+	}
+}
+
+// TestWhatTheSystemRefusesIsLost sends more than a datagram can hold.
+func TestWhatTheSystemRefusesIsLost(t *testing.T) {
+	n := NewNetwork(1)
+	e := newEnds(t, n)
+	e.write(strings.Repeat("x", 1<<16))
+	if s := n.Out(); s.Lost != 1 || s.Delivered != 0 || s.Bytes != 0 {
+		t.Errorf("%+v", s)
 	}
 }
 

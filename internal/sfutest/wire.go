@@ -46,7 +46,7 @@ func (f *flights) Pop() any {
 // wire brings datagrams of one socket in one direction to their end, each at its time.
 type wire struct {
 	direction *direction
-	deliver   func(data []byte, addr net.Addr)
+	deliver   func(data []byte, addr net.Addr) bool // false: it is lost after all
 	wake      chan struct{}
 
 	mu    sync.Mutex
@@ -54,7 +54,7 @@ type wire struct {
 	count uint64
 }
 
-func newWire(d *direction, deliver func([]byte, net.Addr)) *wire {
+func newWire(d *direction, deliver func([]byte, net.Addr) bool) *wire {
 	return &wire{direction: d, deliver: deliver, wake: make(chan struct{}, 1)}
 }
 
@@ -96,8 +96,8 @@ func (w *wire) queueUp(at time.Time, data []byte, addr net.Addr) {
 }
 
 func (w *wire) arrive(data []byte, addr net.Addr) {
-	if w.direction.arrived(len(data)) {
-		w.deliver(data, addr)
+	if w.direction.arrived(len(data)) && !w.deliver(data, addr) {
+		w.direction.missed(len(data))
 	}
 }
 
@@ -147,7 +147,9 @@ func (w *wire) flush() {
 	}
 }
 
-// socket is a net.PacketConn whose datagrams go through a Network.
+// socket is a net.PacketConn whose datagrams go through a Network. It has no deadlines: pion's mux sets one on the socket that all
+// candidates share when one of them is closed while another writes (an ICE restart), and what is written then would be lost. Nothing
+// blocks here for long.
 type socket struct {
 	*net.UDPConn
 	out, in *wire
@@ -163,13 +165,16 @@ func newSocket(conn *net.UDPConn, n *Network) *socket {
 	_ = conn.SetReadBuffer(socketBuffer)
 	_ = conn.SetWriteBuffer(socketBuffer)
 	s := &socket{UDPConn: conn, unread: make(chan flight, maxUnread), closed: make(chan struct{})}
-	s.out = newWire(&n.out, func(data []byte, addr net.Addr) {
-		_, _ = conn.WriteTo(data, addr) // lost, as on a network
+	s.out = newWire(&n.out, func(data []byte, addr net.Addr) bool {
+		_, err := conn.WriteTo(data, addr)
+		return err == nil
 	})
-	s.in = newWire(&n.in, func(data []byte, addr net.Addr) {
+	s.in = newWire(&n.in, func(data []byte, addr net.Addr) bool {
 		select {
 		case s.unread <- flight{data: append([]byte(nil), data...), addr: addr}:
+			return true
 		default:
+			return false
 		}
 	})
 	s.sending.Go(func() { s.out.run(s.closed) })
@@ -216,6 +221,15 @@ func (s *socket) WriteTo(p []byte, addr net.Addr) (int, error) {
 	s.out.send(p, addr)
 	return len(p), nil
 }
+
+// SetDeadline implements net.PacketConn. It does nothing.
+func (s *socket) SetDeadline(time.Time) error { return nil }
+
+// SetReadDeadline implements net.PacketConn. It does nothing.
+func (s *socket) SetReadDeadline(time.Time) error { return nil }
+
+// SetWriteDeadline implements net.PacketConn. It does nothing.
+func (s *socket) SetWriteDeadline(time.Time) error { return nil }
 
 // Close implements net.PacketConn. It waits for all goroutines. What is under way to the gateway is sent first, or the
 // other side would not hear that the connection was closed.

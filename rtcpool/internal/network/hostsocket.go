@@ -152,6 +152,9 @@ func (s *hostSocket) ReadFromAddrPort(b []byte) (int, netip.AddrPort, error) {
 			return 0, from, net.ErrClosed
 		case errors.Is(err, os.ErrDeadlineExceeded) && s.woken.Swap(false) && s.goOn():
 			continue
+		case errors.Is(err, os.ErrDeadlineExceeded): // pion begins to close a socket so, and Close has not been called yet
+			s.holdLast(b)
+			return 0, from, err
 		case !media:
 			s.buffer = nil
 			return n, from, err

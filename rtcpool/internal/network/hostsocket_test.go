@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"os"
 	"testing"
 	"time"
 )
@@ -172,8 +173,37 @@ func TestHeldPacketsAreBounded(t *testing.T) {
 	}
 }
 
-// TestHostSocketReadsAgainWhatItsEndMayHaveLost reads a packet, closes, and reads once more into the same buffer, as pion's loop does.
+// TestHostSocketReadsAgainWhatItsEndMayHaveLost reads a packet, closes, and reads once more into the same buffer, as pion's loop does: after
+// the deadline that pion sets first, or after the end.
 func TestHostSocketReadsAgainWhatItsEndMayHaveLost(t *testing.T) {
+	end := func(t *testing.T, s *hostSocket) {
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	again := func(t *testing.T, s *hostSocket, b []byte, want error) {
+		if _, _, err := s.ReadFromAddrPort(b); !errors.Is(err, want) {
+			t.Fatal(err)
+		}
+	}
+	for name, stop := range map[string]func(*testing.T, *hostSocket, []byte){
+		"AfterTheEnd": func(t *testing.T, s *hostSocket, b []byte) {
+			end(t, s)
+			again(t, s, b, net.ErrClosed)
+		},
+		"AfterTheDeadline": func(t *testing.T, s *hostSocket, b []byte) {
+			if err := s.SetDeadline(time.Now()); err != nil {
+				t.Fatal(err)
+			}
+			again(t, s, b, os.ErrDeadlineExceeded)
+			end(t, s)
+		},
+	} {
+		t.Run(name, func(t *testing.T) { readsLastAgain(t, stop) })
+	}
+}
+
+func readsLastAgain(t *testing.T, stop func(*testing.T, *hostSocket, []byte)) {
 	n := testNetwork(t, Config{}).NewPeer(t.Context(), nil)
 	defer n.Leave()
 	old, oldAt := stranger(t)
@@ -183,12 +213,7 @@ func TestHostSocketReadsAgainWhatItsEndMayHaveLost(t *testing.T) {
 	if _, from, err := s.ReadFromAddrPort(buffer); err != nil || from != oldAt {
 		t.Fatal(from, err)
 	}
-	if err := s.Close(); err != nil {
-		t.Fatal(err)
-	}
-	if _, _, err := s.ReadFromAddrPort(buffer); !errors.Is(err, net.ErrClosed) {
-		t.Fatal(err)
-	}
+	stop(t, s, buffer)
 	s = hostAt(t, n)
 	if _, err := s.WriteToAddrPort([]byte("check"), oldAt); err != nil {
 		t.Fatal(err)

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"time"
 
 	"github.com/pion/ice/v4"
 )
@@ -37,7 +38,7 @@ func (w *Network) openSharedPort(port uint16, addrs []netip.Addr) (*sharedPort, 
 		if err != nil {
 			return fail(fmt.Errorf("Network.UDPMuxPort: %w; choose a port that nothing else uses", err))
 		}
-		s := newUDPSocket(conn, w.cfg.MuxReceiveBuffer, w.overflow, nil)
+		s := sharedSocket{newUDPSocket(conn, w.cfg.MuxReceiveBuffer, w.overflow, nil)}
 		w.log.Info("shared UDP port", "address", at.String(), "receive_buffer", receiveBufferOf(conn), "asked", w.cfg.MuxReceiveBuffer)
 		muxes = append(muxes, ice.NewUDPMuxDefault(ice.UDPMuxParams{Logger: w.logs.NewLogger("udpmux"), UDPConn: s}))
 		w.policy.protect(at)
@@ -49,6 +50,19 @@ func (w *Network) openSharedPort(port uint16, addrs []netip.Addr) (*sharedPort, 
 		mux: ice.NewMultiUDPMuxDefault(muxes...), claims: make(map[netip.AddrPort]*Peer), users: make(map[*Peer]int),
 	}, nil
 }
+
+// sharedSocket is a socket of a shared port. It has no deadlines: when a candidate is closed while another one writes, pion's mux sets
+// one on the socket that all of them share, and what other sessions write at that moment would be lost.
+type sharedSocket struct{ *udpSocket }
+
+// SetDeadline implements net.PacketConn. It does nothing.
+func (sharedSocket) SetDeadline(time.Time) error { return nil }
+
+// SetReadDeadline implements net.PacketConn. It does nothing.
+func (sharedSocket) SetReadDeadline(time.Time) error { return nil }
+
+// SetWriteDeadline implements net.PacketConn. It does nothing.
+func (sharedSocket) SetWriteDeadline(time.Time) error { return nil }
 
 func udpNetwork(ip netip.Addr) string {
 	if ip.Is4() {
