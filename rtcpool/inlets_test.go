@@ -99,8 +99,9 @@ func TestS19_SourceThatBeginsWithAnUnknownPayloadType(t *testing.T) {
 		from.send(t, 7, 0, 20+seq)
 	}
 	waitFor(t, "sound", func() bool { return mic.Track.Stats().Packets == 30 })
-	if now, _ := s.Media(mic.ID); now.SSRC != 7 || mic.Track.Stats().Lost != 0 {
-		t.Errorf("%+v, %+v", now, mic.Track.Stats())
+	r.until(t, "the source is told", func() bool { return r.media[mic.ID].SSRC == 7 })
+	if st := mic.Track.Stats(); st.Lost != 0 || st.Packets != 30 {
+		t.Errorf("%+v", st)
 	}
 }
 
