@@ -175,31 +175,6 @@ func TestTrackF1DecodesEveryPictureInOrder(t *testing.T) {
 	}
 }
 
-func TestTrackF3DecodesOnceForAllConsumers(t *testing.T) {
-	noCMemory(t)
-	track := newTestTrack(t, KindVideo)
-	full := subscribe(t, track, Request{})
-	small := subscribe(t, track, Request{Video: &VideoFormat{Pixel: RGB24, Width: 320, Height: 180}})
-	same := subscribe(t, track, Request{Video: &VideoFormat{Pixel: RGB24, Width: 320, Height: 180}})
-	slow := subscribe(t, track, Request{Video: &VideoFormat{Pixel: JPEG, MaxFPS: 10}, Queue: patient})
-	f := newFeeder(t, track, clips.AliceCamera(), 7)
-	const n = 30
-	for range n {
-		f.feed()
-		frame(t, full)
-		a, b := frame(t, small), frame(t, same)
-		if a.Payload.Len() != 320*180*3 || &a.Payload.Parts()[0][0] != &b.Payload.Parts()[0][0] {
-			t.Fatal("two consumers of one format must share one conversion")
-		}
-	}
-	for range n / 3 {
-		frame(t, slow)
-	}
-	if s := track.Stats(); s.Decoded != n || s.Converted != n+n+n/3 {
-		t.Fatalf("%d decodes and %d conversions, want %d and %d", s.Decoded, s.Converted, n, n+n+n/3)
-	}
-}
-
 func TestTrackF4DecodesNothingUnlessSomebodyConsumes(t *testing.T) {
 	noCMemory(t)
 	asked := 0
@@ -430,26 +405,6 @@ func TestTrackF2RotationIsAppliedOrReported(t *testing.T) {
 		if got := frame(t, reported); got.Width != 640 || got.Height != 360 || got.Rotation != 90 {
 			t.Fatalf("reported: %d×%d, %d degrees", got.Width, got.Height, got.Rotation)
 		}
-	}
-}
-
-func TestTrackF5AttachAndDetachLeaveNothing(t *testing.T) {
-	noCMemory(t)
-	track := newTestTrack(t, KindVideo)
-	f := newFeeder(t, track, clips.BobCamera(), 7)
-	for i := range 300 {
-		f.feed()
-		c := subscribe(t, track, Request{})
-		if i%10 == 0 {
-			f.next = 0
-			f.feed()
-			item, err := next(t, c)
-			if err != nil {
-				t.Fatal(err)
-			}
-			item.Frame.Payload.Release()
-		}
-		c.Close()
 	}
 }
 

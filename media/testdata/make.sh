@@ -73,7 +73,8 @@ vp8 vp8-odd 321 179 8 200k
 vp8 small 161 91 4 100k
 vp8 large 320 180 4 200k
 resized vp8 ivf # a change of size in mid-stream
-keep vp8.ivf vp8.md5 vp8-odd.ivf vp8-odd.md5 vp8-resize.ivf vp8-resize.md5
+vp8 vp8-1080p 1920 1080 10 300k
+keep vp8-1080p.ivf vp8.ivf vp8.md5 vp8-odd.ivf vp8-odd.md5 vp8-resize.ivf vp8-resize.md5
 
 h264 h264-baseline 640 360 10 yuv420p baseline 32 slices=1
 h264 h264-high 640 360 10 yuv420p high 32 slices=4:cabac=1:ref=3:colormatrix=bt709:colorprim=bt709:transfer=bt709
