@@ -54,7 +54,7 @@ soak: deps-test ## Let publishers join, leave, pause and restart for SOAK, under
 	PENSTOCK_SOAK=$(SOAK) go test -race -count=1 -run S8_Soak -timeout 0 -v ./rtcpool
 
 .PHONY: bench
-bench: deps-bench ## Measure, and print one table; it is left in bench/out.
+bench: deps-bench ## Measure, and print one table; it is left in bench/out. One row alone: go run ./bench -run X3
 	go run ./bench
 
 .PHONY: lint

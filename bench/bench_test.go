@@ -226,6 +226,7 @@ func TestServeCounts(t *testing.T) {
 func TestCommandLine(t *testing.T) {
 	for _, line := range []string{
 		"nonsense", "run -window 0s", "generate", "generate -gateway a -receiver b", "generate -gateway a -kind smell", "work -tracks 0",
+		"work -format gif", "work -file any", "run -run (", "compare -rounds 0 a b",
 	} {
 		if err := dispatch(testContext(t), strings.Fields(line), strings.NewReader(""), io.Discard); !errors.Is(err, errUsage) {
 			t.Errorf("%q: %v", line, err)

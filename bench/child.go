@@ -80,12 +80,17 @@ func (c *child) await(ctx context.Context, prefix string) (string, error) {
 	}
 }
 
+// ask writes a word and returns what the child answers to it.
+func (c *child) ask(ctx context.Context, word string) (string, error) {
+	if _, err := io.WriteString(c.in, word+"\n"); err != nil {
+		return "", fmt.Errorf("%w: %s: %w", errChild, c.name, err)
+	}
+	return c.await(ctx, word+" ")
+}
+
 // count asks for the number of frames so far.
 func (c *child) count(ctx context.Context) (int64, error) {
-	if _, err := io.WriteString(c.in, "count\n"); err != nil {
-		return 0, fmt.Errorf("%w: %s: %w", errChild, c.name, err)
-	}
-	n, err := c.await(ctx, "count ")
+	n, err := c.ask(ctx, "count")
 	if err != nil {
 		return 0, err
 	}
@@ -108,12 +113,17 @@ func (c *child) stop() {
 
 // serveCounts is the child's side: it answers each line with a count until its input ends or ctx does.
 func serveCounts(ctx context.Context, in io.Reader, out io.Writer, count func() int64) {
-	asked := make(chan struct{})
+	serveWords(ctx, in, out, func(string) string { return fmt.Sprint("count ", count()) })
+}
+
+// serveWords answers each line with another until its input ends or ctx does.
+func serveWords(ctx context.Context, in io.Reader, out io.Writer, answer func(word string) string) {
+	asked := make(chan string)
 	go func() { // ends with the input, which the parent closes
 		defer close(asked)
 		for s := bufio.NewScanner(in); s.Scan(); {
 			select {
-			case asked <- struct{}{}:
+			case asked <- s.Text():
 			case <-ctx.Done():
 				return
 			}
@@ -121,11 +131,11 @@ func serveCounts(ctx context.Context, in io.Reader, out io.Writer, count func() 
 	}()
 	for {
 		select {
-		case _, ok := <-asked:
+		case word, ok := <-asked:
 			if !ok {
 				return
 			}
-			fmt.Fprintln(out, "count", count())
+			fmt.Fprintln(out, answer(word))
 		case <-ctx.Done():
 			return
 		}

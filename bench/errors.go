@@ -12,5 +12,5 @@ var (
 	// errChild says that a process did not do its part.
 	errChild = errors.New("a process failed")
 	// errProc says that /proc holds what is not understood.
-	errProc = errors.New("cannot read the process's CPU time")
+	errProc = errors.New("cannot read what a process has used")
 )

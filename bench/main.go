@@ -1,8 +1,9 @@
 // Command bench measures the gateway's CPU time per delivered frame against references taken in the same run.
 //
 // `bench run` starts everything: the built gateway, a generator that acts as an SFU and a worker, each a process of its own, so
-// that only the gateway is counted; then the references, a paced bare decode with ffmpeg and aiortc's receiver. It prints one
-// table and leaves it as a file. `bench generate` and `bench work` are the processes that it starts.
+// that only the gateway is counted; then the references, such as a paced bare decode with ffmpeg and aiortc's receiver. It prints
+// one table and leaves it as a file; -run picks rows by their id. `bench compare OLD NEW` measures two gateways in turns, to
+// tell whether a change was worth it. `bench generate`, `bench work` and `bench receive` are the processes that these start.
 package main
 
 import (
@@ -39,7 +40,11 @@ func dispatch(ctx context.Context, args []string, in io.Reader, out io.Writer) e
 		return generateMain(ctx, args, in, out)
 	case "work":
 		return workMain(ctx, args, in, out)
+	case "receive":
+		return receiveMain(ctx, args, in, out)
+	case "compare":
+		return compareMain(ctx, args, out)
 	default:
-		return fmt.Errorf("%w: %q; there are run, generate and work", errUsage, name)
+		return fmt.Errorf("%w: %q; there are run, compare, generate, work and receive", errUsage, name)
 	}
 }

@@ -9,7 +9,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 )
@@ -20,6 +22,7 @@ type bench struct {
 	self    string // this program
 	gateway string // the built gateway
 	clip    string // the video clip as a file, for ffmpeg
+	cache   string // for clips that are made
 	python  string // with aiortc
 	script  string // aiortc_receiver.py
 	padding bool
@@ -32,27 +35,39 @@ type options struct {
 	window          window
 	gateway, outDir string
 	python, script  string
-	only            string
+	cache           string
+	rows            *regexp.Regexp
 	rounds          int
 	padding         bool
 }
 
 func (o *options) parse(args []string) error {
 	flags := flag.NewFlagSet("run", flag.ContinueOnError)
+	rows := flags.String("run", "", "a regular expression of the rows to measure, such as X3; empty is all")
 	flags.DurationVar(&o.window.warmUp, "warm-up", 5*time.Second, "time before each measured window")
 	flags.DurationVar(&o.window.measured, "window", 20*time.Second, "length of each measured window")
 	flags.StringVar(&o.gateway, "gateway", "", "the built gateway; empty builds it")
 	flags.StringVar(&o.outDir, "out", filepath.Join("bench", "out"), "directory for the result")
 	flags.StringVar(&o.python, "python", "/usr/bin/python3", "a Python with aiortc and aiohttp")
 	flags.StringVar(&o.script, "receiver", filepath.Join("bench", "aiortc_receiver.py"), "the aiortc receiver")
-	flags.StringVar(&o.only, "only", "", "video or audio; empty is both")
+	flags.StringVar(&o.cache, "cache", "", "directory for clips that are made; empty is one in the user's cache")
 	flags.IntVar(&o.rounds, "rounds", 1, "how often each thing is measured, in turn")
 	flags.BoolVar(&o.padding, "row-padding", true, "the worker takes rows of pictures with padding")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
-	if o.window.measured <= 0 || o.window.warmUp < 0 || o.rounds < 1 {
-		return fmt.Errorf("%w: -window and -rounds must be above 0 and -warm-up not below", errUsage)
+	if o.window.measured <= 0 || o.window.warmUp < 0 || o.rounds < 1 || flags.NArg() > 0 {
+		return fmt.Errorf("%w: -window and -rounds must be above 0, -warm-up not below, and nothing follows", errUsage)
+	}
+	var err error
+	if o.rows, err = regexp.Compile("^(?:" + *rows + ")"); err != nil {
+		return fmt.Errorf("%w: -run: %w", errUsage, err)
+	}
+	if o.cache == "" {
+		if o.cache, err = os.UserCacheDir(); err != nil {
+			o.cache = os.TempDir()
+		}
+		o.cache = filepath.Join(o.cache, "penstock-bench")
 	}
 	return nil
 }
@@ -68,21 +83,23 @@ func runMain(ctx context.Context, args []string, out io.Writer) (err error) {
 		return fmt.Errorf("make a working directory: %w", err)
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(work)) }()
-	b := &bench{window: o.window, gateway: o.gateway, python: o.python, script: o.script, padding: o.padding, rounds: o.rounds, log: os.Stderr}
+	b := &bench{
+		window: o.window, gateway: o.gateway, python: o.python, script: o.script, cache: o.cache, padding: o.padding, rounds: o.rounds, log: os.Stderr,
+	}
 	if err := b.prepare(ctx, work); err != nil {
 		return err
 	}
+	begin := time.Now()
 	r := report{Machine: machine(), Windows: fmt.Sprintf("%d windows of %v, each after %v", o.rounds, o.window.measured, o.window.warmUp)}
-	if o.only != "audio" {
-		r.Rows = append(r.Rows, b.video(ctx)...)
-	}
-	if o.only != "video" {
-		r.Rows = append(r.Rows, b.audio(ctx)...)
+	for _, g := range b.groups() {
+		if slices.ContainsFunc(g.ids, o.rows.MatchString) && ctx.Err() == nil {
+			r.Rows = append(r.Rows, g.measure(ctx)...)
+		}
 	}
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	r.Notes = b.notes()
+	r.Notes = append(b.notes(), fmt.Sprintf("all of it took %v", time.Since(begin).Round(time.Second)))
 	return errors.Join(r.write(out), save(o.outDir, r))
 }
 
@@ -107,37 +124,6 @@ func (b *bench) prepare(ctx context.Context, work string) (err error) {
 	return os.WriteFile(b.clip, media, 0o600)
 }
 
-// video measures X1 and X2.
-func (b *bench) video(ctx context.Context) []row {
-	four := load{kind: "video", sessions: 1, tracks: 4}
-	o := b.inTurn([]measurement{
-		{"paced bare decode", func() (sample, error) { return b.pacedDecode(ctx, four) }},
-		{"the gateway, video", func() (sample, error) { return b.throughGateway(ctx, four) }},
-		{"aiortc, video", func() (sample, error) { return b.throughAiortc(ctx, four) }},
-	})
-	decode, gateway, aiortc := o[0], o[1], o[2]
-	return []row{
-		compare("X1", "4 x 720p30 VP8 to I420 / paced bare decode", 1.15, gateway, decode),
-		compare("X2", "4 x 720p30 VP8 to I420 / aiortc, nothing delivered", 0.65, gateway, aiortc),
-		plain("aiortc, 4 x 720p30 VP8: its value alone", aiortc),
-	}
-}
-
-// audio measures X3.
-func (b *bench) audio(ctx context.Context) []row {
-	hundred := load{kind: "audio", sessions: 10, tracks: 10}
-	ten := load{kind: "audio", sessions: 1, tracks: 10}
-	o := b.inTurn([]measurement{
-		{"the gateway, audio", func() (sample, error) { return b.throughGateway(ctx, hundred) }},
-		{"aiortc, audio", func() (sample, error) { return b.throughAiortc(ctx, ten) }},
-	})
-	gateway, aiortc := o[0], o[1]
-	return []row{
-		compare("X3", "100 x Opus to 16 kHz mono / aiortc with 10", 0.17, gateway, aiortc),
-		plain("aiortc, 10 x Opus: its value alone", aiortc),
-	}
-}
-
 // measurement is one thing to be measured.
 type measurement struct {
 	what string
@@ -153,7 +139,7 @@ func (b *bench) inTurn(all []measurement) []outcome {
 			if out[i].err != nil {
 				continue
 			}
-			fmt.Fprintf(b.log, "measuring %s\n", m.what)
+			fmt.Fprintf(b.log, "measuring %s for %v\n", m.what, b.window.warmUp+b.window.measured)
 			s, err := m.run()
 			if err != nil {
 				fmt.Fprintf(b.log, "  %v\n", err)
@@ -183,7 +169,7 @@ func (b *bench) notes() []string {
 
 // bitrate is that of the encoded media, without its container and RTP.
 func bitrate(l load) string {
-	units, err := l.clip().Units()
+	units, err := l.units()
 	if err != nil {
 		return err.Error()
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math"
 	"os/exec"
 	"strconv"
 	"strings"
@@ -13,40 +14,148 @@ import (
 // startTimeout bounds how long processes may take to get ready.
 const startTimeout = 90 * time.Second
 
-// throughGateway measures the gateway under a load that a worker takes in whole.
-func (b *bench) throughGateway(ctx context.Context, l load) (sample, error) {
+// setting is a gateway under a load, and a worker that takes the frames; without a worker nobody does.
+type setting struct {
+	gateway, generator, worker *child
+}
+
+func (s *setting) stop() {
+	for _, c := range []*child{s.worker, s.generator, s.gateway} {
+		if c != nil {
+			c.stop()
+		}
+	}
+}
+
+// set starts gateway and generator, and a worker if there is one, and waits until all frames flow. The caller must stop it.
+func (b *bench) set(ctx context.Context, program string, l load, work bool) (out *setting, err error) {
 	starting, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
-	gateway, err := start("the gateway", b.gateway, "serve",
-		"--grpc-addr", "127.0.0.1:0", "--http-addr", "127.0.0.1:0", "--log-level", "warn")
-	if err != nil {
-		return sample{}, err
+	s := &setting{}
+	defer func() {
+		if err != nil {
+			s.stop()
+		}
+	}()
+	if s.gateway, err = start("the gateway", program, "serve",
+		"--grpc-addr", "127.0.0.1:0", "--http-addr", "127.0.0.1:0", "--log-level", "warn"); err != nil {
+		return nil, err
 	}
-	defer gateway.stop()
-	where, err := gateway.await(starting, "gateway serves gRPC on ")
+	where, err := s.gateway.await(starting, "gateway serves gRPC on ")
 	if err != nil {
-		return sample{}, err
+		return nil, err
 	}
 	address, _, _ := strings.Cut(where, " ")
-	generator, err := b.generator(starting, l, "-gateway", address)
+	if s.generator, err = b.generator(starting, l, "-gateway", address); err != nil || !work {
+		return s, err
+	}
+	if s.worker, err = start("the worker", b.self, append([]string{
+		"work", "-gateway", address, "-row-padding=" + strconv.FormatBool(b.padding),
+	}, l.args()...)...); err != nil {
+		return nil, err
+	}
+	_, err = s.worker.await(starting, "ready")
+	return s, err
+}
+
+// throughGateway measures the gateway under a load that a worker takes in whole.
+func (b *bench) throughGateway(ctx context.Context, program string, l load) (sample, error) {
+	s, err := b.set(ctx, program, l, true)
+	if err != nil {
+		return sample{}, err
+	}
+	defer s.stop()
+	return measure(ctx, b.window, probe{
+		cpu:    s.gateway.cpu,
+		frames: func() (int64, error) { return s.worker.count(ctx) },
+	}, l.delivery())
+}
+
+// received measures the gateway by the frames that it is sent, of which few or none are delivered.
+func (b *bench) received(ctx context.Context, l load, work bool) (sample, error) {
+	s, err := b.set(ctx, b.gateway, l, work)
+	if err != nil {
+		return sample{}, err
+	}
+	defer s.stop()
+	begin := time.Now()
+	out, err := measure(ctx, b.window, probe{cpu: s.gateway.cpu, frames: func() (int64, error) { return paced(begin, l), nil }}, l.rate())
+	if err != nil || !work {
+		return out, err
+	}
+	n, err := s.worker.count(ctx)
+	if want := l.delivery() * time.Since(begin).Seconds(); err == nil && math.Abs(float64(n)-want) > 0.1*want+l.delivery() {
+		err = fmt.Errorf("%w: the worker got %d frames, not about %.0f", errUnreliable, n, want)
+	}
+	return out, err
+}
+
+// paced is how many frames a load has sent by now: what cannot be asked is what the pace says.
+func paced(begin time.Time, l load) int64 { return int64(time.Since(begin).Seconds() * l.rate()) }
+
+// delays measures how long after its last packet a picture reaches the worker: median and 99th percentile.
+func (b *bench) delays(ctx context.Context, l load) (median, late time.Duration, err error) {
+	s, err := b.set(ctx, b.gateway, l, true)
+	if err != nil {
+		return 0, 0, err
+	}
+	defer s.stop()
+	if err := wait(ctx, b.window.warmUp); err != nil {
+		return 0, 0, err
+	}
+	if _, err := s.worker.ask(ctx, "reset"); err != nil {
+		return 0, 0, err
+	}
+	if err := wait(ctx, b.window.measured); err != nil {
+		return 0, 0, err
+	}
+	answer, err := s.worker.ask(ctx, "delay")
+	if err != nil {
+		return 0, 0, err
+	}
+	if _, err := fmt.Sscan(answer, (*int64)(&median), (*int64)(&late)); err != nil || median == 0 {
+		return 0, 0, fmt.Errorf("%w: the worker answered %q", errChild, answer)
+	}
+	return median, late, nil
+}
+
+// resident measures the gateway's memory under a load that nobody takes, in bytes.
+func (b *bench) resident(ctx context.Context, l load) (int64, error) {
+	s, err := b.set(ctx, b.gateway, l, false)
+	if err != nil {
+		return 0, err
+	}
+	defer s.stop()
+	if err := wait(ctx, b.window.warmUp+b.window.measured/2); err != nil {
+		return 0, err
+	}
+	return residentBytes(s.gateway.cmd.Process.Pid)
+}
+
+// throughPion measures pion alone, which receives the load and throws it away.
+func (b *bench) throughPion(ctx context.Context, l load) (sample, error) {
+	starting, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	receiver, err := start("the pion receiver", b.self, "receive")
+	if err != nil {
+		return sample{}, err
+	}
+	defer receiver.stop()
+	url, err := receiver.await(starting, "listening ")
+	if err != nil {
+		return sample{}, err
+	}
+	generator, err := b.generator(starting, l, "-receiver", url)
 	if err != nil {
 		return sample{}, err
 	}
 	defer generator.stop()
-	worker, err := start("the worker", b.self, append([]string{
-		"work", "-gateway", address, "-row-padding=" + strconv.FormatBool(b.padding),
-	}, l.args()...)...)
-	if err != nil {
-		return sample{}, err
+	begin := time.Now()
+	s, err := measure(ctx, b.window, probe{cpu: receiver.cpu, frames: func() (int64, error) { return paced(begin, l), nil }}, l.rate())
+	if n, countErr := receiver.count(ctx); err == nil && countErr == nil && n == 0 {
+		err = fmt.Errorf("%w: the pion receiver got nothing", errUnreliable)
 	}
-	defer worker.stop()
-	if _, err := worker.await(starting, "ready"); err != nil {
-		return sample{}, err
-	}
-	return measure(ctx, b.window, probe{
-		cpu:    gateway.cpu,
-		frames: func() (int64, error) { return worker.count(ctx) },
-	}, l.rate())
+	return s, err
 }
 
 // generator starts the generator and waits until it sends.
@@ -100,6 +209,10 @@ func (b *bench) pacedDecode(ctx context.Context, l load) (sample, error) {
 	if err != nil {
 		return sample{}, fmt.Errorf("%w: there is no ffmpeg program: %w", errNotRun, err)
 	}
+	input := l.file
+	if input == "" {
+		input = b.clip
+	}
 	var decoders []*child
 	defer func() {
 		for _, d := range decoders {
@@ -109,7 +222,7 @@ func (b *bench) pacedDecode(ctx context.Context, l load) (sample, error) {
 	var started []time.Time
 	for range l.tracks {
 		d, err := start("ffmpeg", program, "-v", "error", "-nostats", "-progress", "pipe:1", "-stats_period", "1",
-			"-re", "-stream_loop", "-1", "-threads", "1", "-i", b.clip, "-fps_mode", "passthrough", "-f", "null", "-")
+			"-re", "-stream_loop", "-1", "-threads", "1", "-i", input, "-fps_mode", "passthrough", "-f", "null", "-")
 		if err != nil {
 			return sample{}, err
 		}

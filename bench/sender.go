@@ -10,7 +10,6 @@ import (
 	"github.com/penstock-media/penstock/internal/sfutest/clips"
 	"github.com/pion/interceptor"
 	"github.com/pion/rtp"
-	"github.com/pion/rtp/codecs"
 	"github.com/pion/webrtc/v4"
 )
 
@@ -41,7 +40,7 @@ type sendTrack struct {
 
 // newSender makes a sender that has offered nothing yet.
 func newSender(l load) (*sender, error) {
-	units, err := l.clip().Units()
+	units, err := l.units()
 	if err != nil {
 		return nil, err
 	}
@@ -89,12 +88,11 @@ func newPeerConnection() (*webrtc.PeerConnection, error) {
 
 func (s *sender) add(i int) error {
 	clip := s.load.clip()
-	capability := webrtc.RTPCodecCapability{MimeType: clip.MimeType(), ClockRate: clip.ClockRate}
-	var payloader rtp.Payloader = &codecs.VP8Payloader{EnablePictureID: true}
+	payloader, fmtp := payloaderOf(clip.Codec)
+	capability := webrtc.RTPCodecCapability{MimeType: clip.MimeType(), ClockRate: clip.ClockRate, SDPFmtpLine: fmtp}
 	word := "VIDEO"
 	if clip.IsAudio() {
-		capability.Channels, capability.SDPFmtpLine = 2, "minptime=10;useinbandfec=1"
-		payloader, word = &codecs.OpusPayloader{}, "AUDIO"
+		capability.Channels, word = 2, "AUDIO"
 	}
 	local, err := webrtc.NewTrackLocalStaticRTP(capability, fmt.Sprintf("track-%d", i), participantID(i)+":TRACK_TYPE_"+word)
 	if err != nil {

@@ -15,7 +15,7 @@ type row struct {
 	What      string  `json:"what"`
 	Value     string  `json:"value,omitempty"`     // CPU time per frame
 	Reference string  `json:"reference,omitempty"` // the same of the reference
-	Ratio     float64 `json:"ratio,omitempty"`
+	Ratio     float64 `json:"ratio,omitempty"`     // or, as What says, the figure itself
 	Budget    float64 `json:"budget,omitempty"`
 	Met       *bool   `json:"met,omitempty"`
 	Delivered string  `json:"delivered,omitempty"` // of what was sent, in the measured window
@@ -64,11 +64,15 @@ func compare(id, what string, budget float64, value, reference outcome) row {
 	}
 	r.Missing = strings.Join(missing, "; ")
 	if r.Missing == "" {
-		r.Ratio = float64(value.sample.perFrame()) / float64(reference.sample.perFrame())
-		met := r.Ratio <= budget
-		r.Met = &met
+		r.judge(float64(value.sample.perFrame()) / float64(reference.sample.perFrame()))
 	}
 	return r
+}
+
+// judge sets the figure that the budget is for.
+func (r *row) judge(figure float64) {
+	met := figure <= r.Budget
+	r.Ratio, r.Met = figure, &met
 }
 
 // plain makes the row of a measurement without a budget.
@@ -85,8 +89,10 @@ func plain(what string, o outcome) row {
 	return r
 }
 
-func perFrame(s sample) string {
-	return fmt.Sprintf("%.4f ms", float64(s.perFrame())/float64(time.Millisecond))
+func perFrame(s sample) string { return milliseconds(s.perFrame()) }
+
+func milliseconds(d time.Duration) string {
+	return fmt.Sprintf("%.4f ms", float64(d)/float64(time.Millisecond))
 }
 
 func delivered(s sample) string { return fmt.Sprintf("%.1f %%", 100*s.share()) }

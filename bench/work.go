@@ -6,8 +6,10 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	penstockv1 "github.com/penstock-media/penstock/api/penstock/v1"
 	"google.golang.org/grpc"
@@ -40,20 +42,26 @@ func workMain(ctx context.Context, args []string, in io.Reader, out io.Writer) e
 	defer func() { _ = conn.Close() }()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	w := &worker{conn: conn, load: l, format: l.format(padding)}
+	w := &worker{conn: conn, load: l, format: l.wanted(padding)}
 	return w.run(ctx, cancel, in, out)
 }
 
-// format is what the worker asks for.
-func (l load) format(padding bool) *penstockv1.StreamFormat {
+// wanted is what the worker asks for.
+func (l load) wanted(padding bool) *penstockv1.StreamFormat {
 	if l.kind == "audio" {
 		return &penstockv1.StreamFormat{Format: &penstockv1.StreamFormat_Audio{Audio: &penstockv1.AudioFormat{
 			SampleFormat: penstockv1.SampleFormat_SAMPLE_FORMAT_S16LE, SampleRateHz: 16000, Channels: 1, ChunkMs: 20,
 		}}}
 	}
-	return &penstockv1.StreamFormat{Format: &penstockv1.StreamFormat_Video{Video: &penstockv1.VideoFormat{
-		PixelFormat: penstockv1.PixelFormat_PIXEL_FORMAT_I420, AllowRowPadding: padding,
-	}}}
+	video := &penstockv1.VideoFormat{PixelFormat: penstockv1.PixelFormat_PIXEL_FORMAT_I420, AllowRowPadding: padding}
+	switch l.format {
+	case "jpeg":
+		video.PixelFormat, video.AllowRowPadding = penstockv1.PixelFormat_PIXEL_FORMAT_JPEG, false
+		video.Width, video.Height, video.MaxFps = 640, 360, 1
+	case "glance":
+		video.Width, video.Height, video.MaxFps = 64, 36, 1
+	}
+	return &penstockv1.StreamFormat{Format: &penstockv1.StreamFormat_Video{Video: video}}
 }
 
 type worker struct {
@@ -64,13 +72,15 @@ type worker struct {
 	started sync.WaitGroup // one for each track, until its first frame
 	streams sync.WaitGroup
 
-	mu   sync.Mutex
-	errs []error
+	mu    sync.Mutex
+	errs  []error
+	delay []time.Duration // from the arrival of a frame's last packet to its own, since the last "reset"
 }
 
 func (w *worker) run(ctx context.Context, cancel func(), in io.Reader, out io.Writer) error {
 	for s := range w.load.sessions {
-		for p := range w.load.tracks {
+		for p := range w.load.tracks * max(w.load.consumers, 1) {
+			p %= w.load.tracks
 			w.started.Add(1)
 			w.streams.Go(func() {
 				if err := w.stream(ctx, sessionID(s), participantID(p)); err != nil && ctx.Err() == nil {
@@ -87,13 +97,46 @@ func (w *worker) run(ctx context.Context, cancel func(), in io.Reader, out io.Wr
 			fmt.Fprintln(out, "ready")
 		}
 	})
-	serveCounts(ctx, in, out, w.frames.Load)
+	serveWords(ctx, in, out, w.answer)
 	cancel()
 	w.streams.Wait()
 	ready.Wait()
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return errors.Join(w.errs...)
+}
+
+// answer answers "count", "reset" (of the delays) and "delay" (their median and 99th percentile, in nanoseconds).
+func (w *worker) answer(word string) string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch word {
+	case "reset":
+		w.delay = w.delay[:0]
+	case "delay":
+		if len(w.delay) == 0 {
+			return "delay 0 0"
+		}
+		slices.Sort(w.delay)
+		return fmt.Sprint("delay ", int64(w.delay[len(w.delay)/2]), " ", int64(w.delay[len(w.delay)*99/100]))
+	}
+	return fmt.Sprint(word, " ", w.frames.Load())
+}
+
+// maxDelays bounds the delays that are kept between two resets.
+const maxDelays = 1 << 20
+
+// arrived takes note of a frame.
+func (w *worker) arrived(m message) {
+	w.frames.Add(1)
+	if m.received == 0 {
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.delay) < maxDelays {
+		w.delay = append(w.delay, time.Since(time.Unix(0, m.received)))
+	}
 }
 
 func (w *worker) fail(err error) {
@@ -129,7 +172,7 @@ func (w *worker) stream(ctx context.Context, session, participant string) error 
 			return err
 		}
 		if m.field == fieldAudio || m.field == fieldVideo {
-			w.frames.Add(1)
+			w.arrived(m)
 			first()
 		}
 	}
