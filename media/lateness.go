@@ -6,8 +6,9 @@ import "time"
 const (
 	latenessStep    = 10 * time.Millisecond
 	latenessBuckets = 20 // 200 ms: what a conversation bears
-	// minLateWait is waited for at least: packets that overtake each other on one path do so by less.
-	minLateWait = 20 * time.Millisecond
+	// minLateWait is waited for at least: packets that overtake each other on one path do so by less, and the next redundant packet
+	// has come by then.
+	minLateWait = 40 * time.Millisecond
 	maxLateWait = latenessBuckets * latenessStep
 	// latenessMemory is how much of what is known stays with each packet more: half of it is forgotten after 34.
 	latenessMemory = 0.98
@@ -49,12 +50,14 @@ func (l *lateness) noticed(first, next int64, now time.Time) {
 	}
 }
 
-// came takes note of a packet that was missing; others are left alone.
-func (l *lateness) came(seq int64, now time.Time) {
+// came takes note of a packet that was missing; others are left alone. Of one that was restored nothing is learnt.
+func (l *lateness) came(seq int64, now time.Time, restored bool) {
 	for i, m := range l.missing {
 		if m.seq == seq {
 			l.missing = append(l.missing[:i], l.missing[i+1:]...)
-			l.learn(now.Sub(m.since))
+			if !restored {
+				l.learn(now.Sub(m.since))
+			}
 			return
 		}
 	}

@@ -95,33 +95,49 @@ func (in *intake) red(p *packet) {
 	in.reorder.push(p)
 }
 
-// restore pushes what a packet, whose codec and payload are those of its primary block by now, carries of missing ones, oldest first.
+// restore pushes what a packet, whose codec and payload are those of its primary block by now, carries of missing ones.
 func (in *intake) restore(p *packet, list []redBlock) {
 	missing := in.reorder.missingBefore(p.seq)
 	if missing == 0 || len(list) == 0 {
 		return
 	}
-	slices.SortStableFunc(list, func(a, b redBlock) int { return int(b.before) - int(a.before) })
-	list = slices.CompactFunc(list, func(a, b redBlock) bool { return a.before == b.before })
+	slices.SortStableFunc(list, func(a, b redBlock) int { return int(a.before) - int(b.before) }) // the newest first
 	length := uint32(0)
 	if p.codec != nil {
 		length = uint32(packetSamples(*p.codec, p.payload)) //nolint:gosec // at most 65535
 	}
-	for i, b := range list {
-		back := int64(len(list) - i) // senders repeat the packets just before
-		if length > 0 && b.before%length == 0 {
-			if n := int64(b.before / length); n >= back && n <= missing {
-				back = n // one of them was missing at the sender too
-			}
-		}
-		seq, timestamp, codec := p.seq-back, p.timestamp-b.before, in.track.codec(b.payloadType)
-		if codec == nil || b.before == 0 || !in.reorder.fits(seq, timestamp) {
+	below := p.seq
+	for _, b := range list {
+		codec := in.track.codec(b.payloadType)
+		if codec == nil || b.before == 0 {
 			continue
 		}
+		seq, ok := in.seat(b, p, below, p.seq-missing, length)
+		if !ok {
+			continue
+		}
+		below = seq
 		in.track.stats.Restored++
-		in.restored = packet{seq: seq, timestamp: timestamp, codec: codec, payload: b.data, received: p.received}
+		in.restored = packet{seq: seq, timestamp: p.timestamp - b.before, codec: codec, payload: b.data, received: p.received, restored: true}
 		in.reorder.push(&in.restored)
 	}
+}
+
+// seat finds the sequence number of a redundant block, which does not tell it: at least first, and less than below. Where packets follow each other
+// without a pause its timestamp tells; else it is the last one free, since senders repeat the packets just before.
+func (in *intake) seat(b redBlock, p *packet, below, first int64, length uint32) (int64, bool) {
+	timestamp := p.timestamp - b.before
+	if length > 0 && b.before%length == 0 {
+		if seq := p.seq - int64(b.before/length); seq >= first && seq < below && in.reorder.fits(seq, timestamp) {
+			return seq, true
+		}
+	}
+	for seq := below - 1; seq >= first; seq-- {
+		if in.reorder.fits(seq, timestamp) {
+			return seq, true
+		}
+	}
+	return 0, false
 }
 
 // codec returns the negotiated parameters of a payload type, or nil.

@@ -11,9 +11,13 @@ type packet struct {
 	payload   []byte
 	received  time.Time
 	ext       extensions
+	restored  bool // out of a redundant packet
 	// lost counts the packets that were given up just before this one.
 	lost int
 }
+
+// isKey tells whether a packet is about a telephone key: its timestamp is that of the key's beginning.
+func (p *packet) isKey() bool { return p.codec != nil && p.codec.Codec == CodecTelephoneEvent }
 
 // reorderBuffer puts packets into sequence order. In order, nothing is kept and nothing is copied. When one is missing,
 // those after it wait for a retransmission for a bounded time and in a bounded number; then the missing ones are given up.
@@ -30,7 +34,7 @@ type reorderBuffer struct {
 	free     []*packet
 	gapSince time.Time
 	restart  int64  // the sequence number that would prove that the source began anew
-	newest   uint32 // timestamp of the packet delivered last
+	newest   uint32 // timestamp of the packet delivered last that was not of a key
 
 	late, duplicate, lost uint64
 }
@@ -75,12 +79,14 @@ func (b *reorderBuffer) observe(p *packet) {
 	case p.seq > b.highest+1:
 		b.lateness.noticed(b.highest+1, p.seq, p.received)
 	case p.seq <= b.highest:
-		b.lateness.came(p.seq, p.received)
+		b.lateness.came(p.seq, p.received, p.restored)
 	}
 }
 
 func (b *reorderBuffer) handOver(p *packet) {
-	b.newest = p.timestamp
+	if !p.isKey() {
+		b.newest = p.timestamp
+	}
 	b.deliver(p)
 }
 
@@ -109,6 +115,9 @@ func (b *reorderBuffer) fits(seq int64, timestamp uint32) bool {
 		return false
 	}
 	for other, p := range b.waiting {
+		if p.isKey() {
+			continue
+		}
 		if d := int32(timestamp - p.timestamp); other < seq && d <= 0 || other > seq && d >= 0 { //nolint:gosec // the wrap is wanted
 			return false
 		}

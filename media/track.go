@@ -110,7 +110,7 @@ func (t *Track) WriteRTP(raw []byte, received time.Time) {
 // sound takes a packet of audio from the reorder buffer: keys go their own way. Called with t.mu.
 func (t *Track) sound(p *packet) {
 	t.keys.expire(p.received)
-	if p.codec == nil || p.codec.Codec != CodecTelephoneEvent || len(p.payload) == 0 {
+	if !p.isKey() || len(p.payload) == 0 {
 		t.keying = t.keying && len(p.payload) == 0
 		t.assembler.push(p)
 		return

@@ -141,7 +141,7 @@ func (e *entry) declare() {
 func (e *entry) setTerms(t *offer.Terms) {
 	e.codecs = [128]media.Codec{}
 	for _, c := range t.Receive.Codecs {
-		e.codecs[c.PayloadType&0x7f] = c.Codec
+		e.codecs[c.PayloadType&0x7f], _ = t.Carried(c.PayloadType)
 	}
 	e.terms.Store(t)
 	e.track.SetParameters(t.Receive)

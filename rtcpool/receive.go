@@ -276,6 +276,11 @@ func (e *entry) note(packet []byte) {
 	if before == now {
 		return
 	}
+	if t := e.terms.Load(); t != nil && before != 0 {
+		if _, media := t.Carried(packet[1] & 0x7f); !media {
+			return // a key between packets of speech changes nothing
+		}
+	}
 	e.seen.Store(now)
 	e.peer.session.changed()
 }

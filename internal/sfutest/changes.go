@@ -1,6 +1,8 @@
 package sfutest
 
 import (
+	"time"
+
 	"context"
 	"fmt"
 	"slices"
@@ -210,6 +212,28 @@ func (t *Track) Probe(packets int) {
 	defer t.pacer.mu.Unlock()
 	for range packets {
 		t.pacer.packet(nil, false, 200)
+	}
+}
+
+// Press sends a telephone key (RFC 4733) at once, on a clock of 8000 or 48000 Hz: where it begins, how long it is by half, and its end three
+// times. code is the key's, volume in -dBm0.
+func (t *Track) Press(code, volume uint8, length time.Duration, clock uint32) {
+	t.pacer.mu.Lock()
+	defer t.pacer.mu.Unlock()
+	p := t.pacer
+	before := p.settings
+	defer func() { p.settings = before }()
+	p.settings.PayloadType, p.settings.Redundancy = keysAt48k, 0
+	if clock == 8000 {
+		p.settings.PayloadType = keysAt8k
+	}
+	ticks := uint16(length.Seconds() * float64(clock))
+	for i, duration := range []uint16{0, ticks / 2, ticks, ticks, ticks} {
+		payload := []byte{code, volume, byte(duration >> 8), byte(duration)}
+		if i >= 2 {
+			payload[1] |= 0x80
+		}
+		p.packet(payload, i == 0, 0)
 	}
 }
 

@@ -48,6 +48,7 @@ type pacer struct {
 	started   bool
 	first     uint32 // RTP timestamp of the first packet
 	observer  Observer
+	spoken    spoken
 
 	cancel context.CancelFunc // nil while not started; guarded by the owner
 	done   sync.WaitGroup
@@ -161,6 +162,7 @@ func (p *pacer) write(unit clips.Unit) {
 		marker := i == len(payloads)-1
 		if p.clip.IsAudio() {
 			marker = p.restarts
+			payload = p.spoken.again(payload, p.numbering.timestamp, p.settings.Redundancy)
 		}
 		p.packet(payload, marker, 0)
 	}
@@ -179,7 +181,11 @@ func (p *pacer) packet(payload []byte, marker bool, padding uint8) {
 			h.SSRC = p.ssrc
 		}
 		if h.PayloadType == 0 {
-			codec, ok := b.find(capability(p.clip))
+			want := capability(p.clip)
+			if p.settings.Redundancy > 0 {
+				want = redundant
+			}
+			codec, ok := b.find(want)
 			if !ok {
 				return h, false
 			}
@@ -263,6 +269,8 @@ type Packets struct {
 	// CaptureTime tells the NTP time of each packet (abs-capture-time): now less CaptureDelay.
 	CaptureTime  bool
 	CaptureDelay time.Duration
+	// Redundancy sends so many packets of Opus again in each, 1 or 2 as Chromium does (RFC 2198); 0 is none.
+	Redundancy int
 	// TwoByte writes the extensions with two-byte headers (RFC 8285 section 4.3).
 	TwoByte bool
 }

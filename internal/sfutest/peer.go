@@ -74,6 +74,11 @@ func newEngine(add func(*webrtc.MediaEngine, *interceptor.Registry) error) (*web
 		return nil, nil, fmt.Errorf("register codecs: %w", err)
 	}
 	audio, video := webrtc.RTPCodecTypeAudio, webrtc.RTPCodecTypeVideo
+	for _, c := range companions() {
+		if err := engine.RegisterCodec(c, audio); err != nil {
+			return nil, nil, fmt.Errorf("register %s: %w", c.MimeType, err)
+		}
+	}
 	for _, x := range []struct {
 		uri   string
 		kinds []webrtc.RTPCodecType

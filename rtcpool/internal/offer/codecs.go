@@ -34,6 +34,10 @@ func receivables() []receivable {
 		{codec: media.CodecPCMU, clock: 8000, fmtps: []string{""}},
 		{codec: media.CodecPCMA, clock: 8000, fmtps: []string{""}},
 		{codec: media.CodecG722, clock: 8000, fmtps: []string{""}}, // it samples at 16 kHz: RFC 3551 section 4.5.2
+		{codec: media.CodecRED, clock: 48000, chans: 2, fmtps: []string{""}},
+		{codec: media.CodecComfortNoise, clock: 8000, fmtps: []string{""}},
+		{codec: media.CodecTelephoneEvent, clock: 48000, fmtps: []string{""}},
+		{codec: media.CodecTelephoneEvent, clock: 8000, fmtps: []string{""}},
 		{codec: media.CodecVP8, clock: 90000, fmtps: []string{""}},
 		{codec: media.CodecVP9, clock: 90000, fmtps: []string{"profile-id=0", "profile-id=2"}},
 		{codec: media.CodecH264, clock: 90000, fmtps: h264Formats()},
@@ -80,12 +84,12 @@ func NewMediaEngine() (*webrtc.MediaEngine, error) {
 // registerCodecs registers each receivable, and a retransmission stream (RFC 4588) beside each video codec. The payload
 // types are only names inside pion: the answer uses the offer's.
 func registerCodecs(engine *webrtc.MediaEngine) error {
-	next := webrtc.PayloadType(96)
+	numbers := [...]webrtc.PayloadType{35, 96} // the dynamic ranges of RFC 5761 section 4, one for each kind
 	for _, r := range receivables() {
-		typ := webrtc.RTPCodecTypeAudio
+		typ, next := webrtc.RTPCodecTypeAudio, &numbers[0]
 		feedback := []webrtc.RTCPFeedback{{Type: "transport-cc"}, {Type: "goog-remb"}, {Type: "nack"}}
 		if r.codec.Kind() == media.KindVideo {
-			typ = webrtc.RTPCodecTypeVideo
+			typ, next = webrtc.RTPCodecTypeVideo, &numbers[1]
 			feedback = append(feedback, webrtc.RTCPFeedback{Type: "ccm", Parameter: "fir"},
 				webrtc.RTCPFeedback{Type: "nack", Parameter: "pli"})
 		}
@@ -94,20 +98,20 @@ func registerCodecs(engine *webrtc.MediaEngine) error {
 				MimeType: r.codec.Kind().String() + "/" + r.codec.String(), ClockRate: r.clock, Channels: r.chans,
 				SDPFmtpLine: fmtp, RTCPFeedback: feedback,
 			}
-			if err := engine.RegisterCodec(webrtc.RTPCodecParameters{RTPCodecCapability: capability, PayloadType: next}, typ); err != nil {
+			if err := engine.RegisterCodec(webrtc.RTPCodecParameters{RTPCodecCapability: capability, PayloadType: *next}, typ); err != nil {
 				return err
 			}
-			next++
+			*next++
 			if typ != webrtc.RTPCodecTypeVideo {
 				continue
 			}
 			rtx := webrtc.RTPCodecCapability{
-				MimeType: webrtc.MimeTypeRTX, ClockRate: r.clock, SDPFmtpLine: fmt.Sprintf("apt=%d", next-1),
+				MimeType: webrtc.MimeTypeRTX, ClockRate: r.clock, SDPFmtpLine: fmt.Sprintf("apt=%d", *next-1),
 			}
-			if err := engine.RegisterCodec(webrtc.RTPCodecParameters{RTPCodecCapability: rtx, PayloadType: next}, typ); err != nil {
+			if err := engine.RegisterCodec(webrtc.RTPCodecParameters{RTPCodecCapability: rtx, PayloadType: *next}, typ); err != nil {
 				return err
 			}
-			next++
+			*next++
 		}
 	}
 	return nil

@@ -89,6 +89,9 @@ func refusalOf(m *sdp.MediaDescription, kind media.Kind) string {
 			continue
 		}
 		codec, _ := codecByName(c.Name)
+		if codec.Companion() {
+			continue
+		}
 		reason := unreceivable(codec, c.Fmtp)
 		if reason == "" {
 			return ""

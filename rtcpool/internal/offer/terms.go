@@ -32,6 +32,30 @@ func (f *Feedback) Original(payloadType uint8) (uint8, bool) {
 	return pt & 0x7f, pt != 0
 }
 
+// Carried returns the codec whose media a payload type carries, in redundant packets (RFC 2198) too; false for what goes along with
+// it only, and says nothing of the codec that is used.
+func (t *Terms) Carried(payloadType uint8) (media.Codec, bool) {
+	for _, c := range t.Receive.Codecs {
+		switch {
+		case c.PayloadType != payloadType:
+		case c.Codec == media.CodecRED:
+			inner, _, _ := strings.Cut(c.Fmtp, "/")
+			pt, err := strconv.ParseUint(strings.TrimSpace(inner), 10, 7)
+			for _, o := range t.Receive.Codecs {
+				if err == nil && o.PayloadType == uint8(pt) && !o.Codec.Companion() {
+					return o.Codec, true
+				}
+			}
+			return media.CodecUnknown, false
+		case c.Codec.Companion():
+			return media.CodecUnknown, false
+		default:
+			return c.Codec, true
+		}
+	}
+	return media.CodecUnknown, true
+}
+
 // ReadTerms reads from the answer what was negotiated, by mid; what it refuses is left out. pion's answer repeats the
 // offer's format parameters, and with them the sender's parameter sets.
 func ReadTerms(answer string) map[string]*Terms {

@@ -1,0 +1,56 @@
+package sfutest
+
+import "github.com/pion/webrtc/v4"
+
+// Payload types that browsers give to what goes along with Opus.
+const (
+	opusPayload = 111 // pion's too
+	redPayload  = 63
+	keysAt48k   = 110
+	keysAt8k    = 126
+)
+
+// redundant is RED (RFC 2198) to pion.
+var redundant = webrtc.RTPCodecCapability{MimeType: "audio/red", ClockRate: 48000, Channels: 2, SDPFmtpLine: "111/111"}
+
+// companions are what browsers offer beside the codecs of a microphone.
+func companions() []webrtc.RTPCodecParameters {
+	keys := func(payloadType webrtc.PayloadType, clock uint32) webrtc.RTPCodecParameters {
+		return webrtc.RTPCodecParameters{
+			PayloadType:        payloadType,
+			RTPCodecCapability: webrtc.RTPCodecCapability{MimeType: "audio/telephone-event", ClockRate: clock},
+		}
+	}
+	return []webrtc.RTPCodecParameters{
+		{PayloadType: redPayload, RTPCodecCapability: redundant},
+		{PayloadType: 13, RTPCodecCapability: webrtc.RTPCodecCapability{MimeType: "audio/CN", ClockRate: 8000}},
+		keys(keysAt48k, 48000), keys(keysAt8k, 8000),
+	}
+}
+
+// spoken are the packets of Opus before.
+type spoken struct {
+	payloads   [2][]byte // the last, and the one before
+	timestamps [2]uint32
+}
+
+// again returns a packet with so many of those before beside it (RFC 2198 section 3), and remembers it; with none of them it is as it was.
+func (s *spoken) again(payload []byte, timestamp uint32, previous int) []byte {
+	out := payload
+	if previous > 0 {
+		var headers, blocks []byte
+		for i := min(previous, len(s.payloads)) - 1; i >= 0; i-- {
+			b, before := s.payloads[i], timestamp-s.timestamps[i]
+			if len(b) == 0 || len(b) > 1023 || before >= 1<<14 {
+				continue
+			}
+			word := before<<10 | uint32(len(b)) //nolint:gosec // at most 1023
+			headers = append(headers, 0x80|opusPayload, byte(word>>16), byte(word>>8), byte(word))
+			blocks = append(blocks, b...)
+		}
+		out = append(append(append(headers, opusPayload), blocks...), payload...)
+	}
+	s.payloads[1], s.timestamps[1] = s.payloads[0], s.timestamps[0]
+	s.payloads[0], s.timestamps[0] = payload, timestamp
+	return out
+}
