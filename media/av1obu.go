@@ -11,21 +11,8 @@ type obuHeader struct {
 // parseOBU reads a whole OBU, which may or may not have a size.
 func parseOBU(b []byte) (h obuHeader, ok bool) {
 	r := byteReader{data: b}
-	first := r.byte()
-	h.kind, h.head = first>>3&15, 1
-	if first&obuExtended != 0 {
-		layer := r.byte()
-		h.temporal, h.spatial, h.head = layer>>5, layer>>3&3, 2
-	}
-	h.payload = r.rest()
-	if first&obuHasSize != 0 {
-		size := r.leb128()
-		if size > len(r.rest()) {
-			return h, false
-		}
-		h.payload = r.take(size)
-	}
-	return h, !r.bad && first&obuForbidden == 0
+	h, ok = nextOBU(&r)
+	return h, ok && b[0]&obuForbidden == 0
 }
 
 // appendOBU appends an OBU with its size.
@@ -63,6 +50,56 @@ func (r *byteReader) take(n int) []byte {
 	b := r.data
 	r.skip(n)
 	return b[:len(b)-len(r.data)]
+}
+
+// nextOBU takes an OBU. One without a size goes to the end.
+func nextOBU(r *byteReader) (h obuHeader, ok bool) {
+	first := r.byte()
+	h.kind, h.head = first>>3&15, 1
+	if first&obuExtended != 0 {
+		layer := r.byte()
+		h.temporal, h.spatial, h.head = layer>>5, layer>>3&3, 2
+	}
+	n := len(r.data)
+	if first&obuHasSize != 0 {
+		n = r.leb128()
+	}
+	h.payload = r.take(n)
+	return h, !r.bad
+}
+
+// av1LayerEnd returns where the frames of a unit's first spatial layer end.
+func av1LayerEnd(unit []byte) int {
+	r := byteReader{data: unit}
+	spatial, frames := uint8(0), false
+	for len(r.data) > 0 {
+		at := len(unit) - len(r.data)
+		h, ok := nextOBU(&r)
+		switch {
+		case !ok:
+			return len(unit)
+		case frames && h.spatial > spatial:
+			return at
+		case h.kind == obuFrame || h.kind == obuFrameHeader:
+			spatial, frames = h.spatial, true
+		}
+	}
+	return len(unit)
+}
+
+// av1UnitSize reads the size from a unit's sequence header, if it has one.
+func av1UnitSize(unit []byte) pictureSize {
+	r := byteReader{data: unit}
+	for len(r.data) > 0 {
+		h, ok := nextOBU(&r)
+		if !ok || h.kind == obuFrame || h.kind == obuFrameHeader {
+			break
+		}
+		if h.kind == obuSequence {
+			return av1Size(h.payload)
+		}
+	}
+	return pictureSize{}
 }
 
 // av1Size reads the largest size from the payload of a sequence header (section 5.5.1); 0 when it cannot be read.

@@ -9,18 +9,29 @@ import (
 
 // avDecoder is libavcodec behind the seam.
 type avDecoder struct {
-	d       *avcodec.VideoDecoder
-	prepare func([]byte) []byte
+	d         *avcodec.VideoDecoder
+	maxPixels int
+	bitstream
 }
 
-// newAVDecoder opens the decoder of that name. prepare, which may be nil, changes a unit, in memory of its own.
-func newAVDecoder(name string, prepare func([]byte) []byte) func(int) (videoDecoder, error) {
+// bitstream is what is done to a codec's units before libavcodec gets them. Each may be nil.
+type bitstream struct {
+	// prepare changes a unit, in memory of its own.
+	prepare func([]byte) []byte
+	// size reads the size of the pictures, for decoders that allocate them by themselves; 0 is unknown.
+	size func([]byte) pictureSize
+	// part is how much of a unit to decode at a time, where a decoder gives one picture for what it gets at once.
+	part func([]byte) int
+}
+
+// newAVDecoder opens the decoder of that name.
+func newAVDecoder(name string, stream bitstream) func(int) (videoDecoder, error) {
 	return func(maxPixels int) (videoDecoder, error) {
 		d, err := avcodec.OpenVideo(name, maxPixels)
 		if err != nil {
 			return nil, fmt.Errorf("media: %w", err)
 		}
-		return &avDecoder{d: d, prepare: prepare}, nil
+		return &avDecoder{d, maxPixels, stream}, nil
 	}
 }
 
@@ -29,8 +40,22 @@ func (a *avDecoder) Decode(dst []picture.Picture, unit []byte, tag int64) ([]pic
 	if a.prepare != nil {
 		unit = a.prepare(unit)
 	}
-	dst, err := a.d.Decode(dst, unit, tag)
-	return dst, payloadError(err)
+	if a.size != nil {
+		if is := a.size(unit); is.width*is.height > a.maxPixels {
+			return dst, payloadError(fmt.Errorf("%d×%d: %w", is.width, is.height, avcodec.ErrTooLarge))
+		}
+	}
+	for {
+		n := len(unit)
+		if a.part != nil {
+			n = a.part(unit)
+		}
+		var err error
+		dst, err = a.d.Decode(dst, unit[:n], tag)
+		if unit = unit[n:]; err != nil || len(unit) == 0 {
+			return dst, payloadError(err)
+		}
+	}
 }
 
 // Close implements videoDecoder.

@@ -22,11 +22,11 @@ func codecTable() []codecEntry {
 		{codec: CodecPCMU, audio: newTelephonyDecoder("pcm_mulaw", 8000)},
 		{codec: CodecPCMA, audio: newTelephonyDecoder("pcm_alaw", 8000)},
 		{codec: CodecG722, audio: newTelephonyDecoder("g722", 16000)},
-		{codec: CodecVP8, video: newAVDecoder("vp8", nil)},
-		{codec: CodecVP9, video: newAVDecoder("vp9", nil)},
-		{codec: CodecH264, video: newAVDecoder("h264", promiseNoReordering)},
-		{codec: CodecH265, video: newAVDecoder("hevc", nil)},
-		{codec: CodecAV1, video: newAVDecoder("libdav1d", nil)},
+		{codec: CodecVP8, video: newAVDecoder("vp8", bitstream{})},
+		{codec: CodecVP9, video: newAVDecoder("vp9", bitstream{})},
+		{codec: CodecH264, video: newAVDecoder("h264", bitstream{prepare: promiseNoReordering})},
+		{codec: CodecH265, video: newAVDecoder("hevc", bitstream{})},
+		{codec: CodecAV1, video: newAVDecoder("libdav1d", bitstream{size: av1UnitSize, part: av1LayerEnd})},
 	}
 }
 

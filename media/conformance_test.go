@@ -320,8 +320,13 @@ func decodeClip(t testing.TB, c Codec, name string, rate, channels int) []int16 
 }
 
 func imageSum(im *picture.Image) string {
-	sum := md5.Sum(planesOf(im))
-	return fmt.Sprintf("%dx%d/%s", im.Width, im.Height, hex.EncodeToString(sum[:]))
+	return sumOf(im.Width, im.Height, planesOf(im))
+}
+
+// sumOf is what is expected of a picture, as make.sh writes it.
+func sumOf(width, height int, planes []byte) string {
+	sum := md5.Sum(planes)
+	return fmt.Sprintf("%dx%d/%s", width, height, hex.EncodeToString(sum[:]))
 }
 
 // planesOf returns the planes without padding.

@@ -3,6 +3,7 @@ package media
 import (
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/pion/rtp/codecs"
 )
@@ -68,5 +69,44 @@ func TestH264UnitsTellWhetherOthersReferToThem(t *testing.T) {
 	}
 	if kept != 5 {
 		t.Errorf("%d of 13 units are needed, want 5", kept)
+	}
+}
+
+// Chromium's patterns of temporal layers. The highest of VP9 are referred to by none, which its headers say too; of AV1 a layer above refers to
+// them, within the unit: that is not told apart.
+func TestUnitsOfCapturedStreamsTellTheirLayer(t *testing.T) {
+	pattern := map[string][]traits{
+		"vp9-l3t3": {{key: true}, {temporalID: 2, switchUp: true, discardable: true}, {temporalID: 1, switchUp: true},
+			{temporalID: 2, switchUp: true, discardable: true}, {}},
+		"av1-l2t2": {{key: true}, {temporalID: 1, switchUp: true}, {}, {temporalID: 1, switchUp: true}, {}},
+	}
+	for _, c := range layeredClips() {
+		for _, extension := range []uint8{chromiumDependency, 0} {
+			track := newTestTrack(t, KindVideo)
+			track.SetParameters(ReceiveParameters{
+				Codecs: []CodecParameters{c.params}, Extensions: HeaderExtensions{DependencyDescriptor: extension},
+			})
+			var got []traits
+			track.assembler.emit = func(u *unit) { got = append(got, u.traits); u.release() }
+			for _, p := range c.forward(t, func(int) int { return c.all }) {
+				raw, err := p.Marshal()
+				if err != nil {
+					t.Fatal(err)
+				}
+				track.WriteRTP(raw, time.Unix(1, 0))
+			}
+			for i, want := range pattern[c.name] {
+				want.pictureSize = pictureSize{960, 540}
+				if c.params.Codec == CodecAV1 {
+					want.pictureSize = pictureSize{640, 360}
+				}
+				if extension == 0 && c.params.Codec == CodecAV1 {
+					want.switchUp = false // only the dependency descriptor tells
+				}
+				if got[i] != want {
+					t.Errorf("%s, extension %d: unit %d is %+v, want %+v", c.name, extension, i, got[i], want)
+				}
+			}
+		}
 	}
 }

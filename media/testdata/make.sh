@@ -1,6 +1,6 @@
 #!/bin/sh
 # Makes the fixtures of this directory: clips, and what other programs make of them. Needs a Debian machine with
-# ffmpeg, opus-tools, sox, espeak-ng, gzip, and apt-get for the photograph's package. The result is committed.
+# ffmpeg, opus-tools, sox, espeak-ng, gzip, vpx-tools, aom-tools, chromium, Go, and apt-get for the photograph's package. The result is committed.
 #
 # What is expected of a picture is a line "WIDTHxHEIGHT MD5" of its planes without padding. VP8 is decoded by libvpx,
 # H.264 by the ffmpeg program, G.722 too, Opus by opusdec, G.711 by sox.
@@ -112,6 +112,20 @@ av1 large 320 180 4 yuv420p row-mt=0
 resized av1 ivf
 for n in '' -odd -10bit -resize; do keep "vp9$n.ivf" "vp9$n.md5" "h265$n.h265" "h265$n.md5" "av1$n.ivf" "av1$n.md5"; done
 keep av1-grain.ivf av1-grain.md5
+
+# Spatial layers, as Chromium sends them, and what other decoders make of all of them and of those that a schedule leaves (see capture/ivf.go).
+layers() { # NAME CODEC DECODER MODE WIDTH HEIGHT BITRATE PICTURES ALL SCHEDULE
+	capture "$1.rtpdump" "$2" "$4" "$5" "$6" "$7" "$8"
+	capture ivf "$1.rtpdump" "$2" "$9" all.ivf
+	capture ivf "$1.rtpdump" "$2" "${10}" some.ivf
+	"$3" --rawvideo --md5 -o '%wx%h-%4' all.ivf | sed 's/\([^ ]*\) *\(.*\)-.*/\2 \1/' >"$1.md5"
+	"$3" --rawvideo --md5 -o '%wx%h-%4' some.ivf | sed 's/\([^ ]*\) *\(.*\)-.*/\2 \1/' >"$1-some.md5"
+	keep "$1.rtpdump" "$1.md5" "$1-some.md5"
+}
+capture() { "$work/capture-packets" "$@"; }
+(cd "$here" && go build -o "$work/capture-packets" ./capture)
+layers vp9-l3t3 VP9 vpxdec L3T3_KEY 960 540 900000 16 1:2 1:2,4:0,8:2,12:1
+layers av1-l2t2 AV1 aomdec L2T2 640 360 500000 20 1:1 1:1,5:0,10:1,15:0
 
 # One photograph, as a source for conversions, and what swscale makes of it.
 raw() { ff -f rawvideo -pix_fmt yuv420p -s 161x91 -i photo.i420 -vf "$1" -f rawvideo "$2"; }
