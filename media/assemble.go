@@ -47,7 +47,8 @@ type assembler struct {
 
 	timestamp uint32 // of the last packet that could be used
 
-	filler     uint64          // packets of silence that an SFU made
+	filler     uint64          // packets of silence and blank pictures that an SFU made
+	blanked    bool            // what came last was such a picture
 	dependency frameDependency // of the frames of cur
 	entries    temporalEntries
 
@@ -172,10 +173,16 @@ func (a *assembler) complete() {
 	switch {
 	case a.broken || !ok:
 		a.giveUp(u)
-	case len(data) == 0:
+	case len(data) == 0 || is.blank:
+		if is.blank {
+			a.filler++
+			a.blanked = true
+		}
 		a.gap, a.pending = a.gap || u.gap, u.lost
 		u.release()
 	default:
+		u.gap = u.gap || a.blanked && !u.key // it builds on what was left out
+		a.blanked = false
 		a.emit(u)
 	}
 }

@@ -64,6 +64,7 @@ func (v *videoPath) start(now time.Time, replay bool) {
 
 // join serves a further consumer with the last picture, unless that is too old to be shown as live.
 func (v *videoPath) join(c *Consumer) {
+	v.tellUndecodable(c)
 	switch {
 	case c.sent:
 	case v.last != nil && c.tooOld(v.last.u.received): // The next one comes of itself.

@@ -13,18 +13,19 @@ type Consumer struct {
 	req   Request // every default filled in
 
 	// The decode worker's, or for encoded ones the track's, under its lock.
-	pacer    pacer
-	chunk    chunker
-	replay   *replay   // audio: what is still to be heard of the past; set before the consumer is known to others
-	since    time.Time // audio: when the first packet of the replay was received
-	known    unitFormat
-	sent     bool // something was delivered
-	tooLarge bool // EventTooLarge was told
-	plans    planCache
-	limited  bool          // under the track's lock: a limit was told
-	waitKey  bool          // encoded video: nothing until a key frame
-	began    bool          // video: before is valid
-	before   time.Duration // video: where the picture before lies on the time line
+	pacer           pacer
+	chunk           chunker
+	replay          *replay   // audio: what is still to be heard of the past; set before the consumer is known to others
+	since           time.Time // audio: when the first packet of the replay was received
+	known           unitFormat
+	sent            bool // something was delivered
+	tooLarge        bool // EventTooLarge was told
+	toldUndecodable bool
+	plans           planCache
+	limited         bool          // under the track's lock: a limit was told
+	waitKey         bool          // encoded video: nothing until a key frame
+	began           bool          // video: before is valid
+	before          time.Duration // video: where the picture before lies on the time line
 
 	held atomic.Int64 // bytes in the queue, of the budget of all
 

@@ -16,7 +16,8 @@ var annexBStart = []byte{0, 0, 0, 1}
 // h264Depacketizer reads RFC 6184, packetization modes 0 and 1, into an Annex B byte stream.
 type h264Depacketizer struct {
 	sets parameterSets
-	size pictureSize // of the newest sequence parameter set
+	size pictureSize // of the newest sequence parameter set that was kept
+	next pictureSize // of the unit's
 
 	fragment    bool // a fragmented NAL unit is under way
 	fragmentAt  int  // where it begins
@@ -29,7 +30,7 @@ type h264Depacketizer struct {
 func newH264Depacketizer(fmtp string) *h264Depacketizer {
 	d := &h264Depacketizer{sets: newParameterSets(fmtp, h264SetKind)}
 	if sps := d.sets.kept[h264SetKind([]byte{nalSPS})]; len(sps) > len(annexBStart) {
-		d.size = h264Size(sps[len(annexBStart):])
+		d.next = h264Size(sps[len(annexBStart):])
 	}
 	return d
 }
@@ -83,7 +84,7 @@ func (d *h264Depacketizer) set(nal []byte) {
 	d.sets.note(h264SetKind(nal), nal)
 	if nal[0]&0x1f == nalSPS {
 		if size := h264Size(nal); size != (pictureSize{}) {
-			d.size = size
+			d.next = size
 		}
 	}
 }
@@ -150,11 +151,17 @@ func (d *h264Depacketizer) finish(dst []byte) ([]byte, traits, bool) {
 	if d.fragment || d.headless {
 		return dst, traits{}, false
 	}
+	key := d.idr && !d.nonIDRSlice
+	if key && d.next.blankAfter(d.size) {
+		d.next = d.size // nor are its parameter sets those of what comes
+		return dst, traits{blank: true}, true
+	}
+	d.size = d.next
 	d.sets.keep()
 	if !d.slices {
 		return dst[:0], traits{}, true // parameter sets or SEI under a timestamp of their own
 	}
-	is := traits{key: d.idr && !d.nonIDRSlice, discardable: !d.referred, pictureSize: d.size}
+	is := traits{key: key, discardable: !d.referred, pictureSize: d.size}
 	if is.key {
 		dst = d.sets.complete(dst)
 	}

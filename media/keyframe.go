@@ -6,7 +6,8 @@ import (
 )
 
 // keyFrameAsker is the one place from which a track asks its sender for key frames. A key frame costs everybody on the call, so
-// that a wish that is not met is repeated with exponential back-off, at most five times in any minute.
+// that a wish that is not met is repeated with exponential back-off, at most five times in any minute. So is one that was met by a
+// key frame that could not be decoded.
 type keyFrameAsker struct {
 	send    func()     // may be nil
 	sending sync.Mutex // held while send runs
@@ -14,7 +15,8 @@ type keyFrameAsker struct {
 	mu      sync.Mutex
 	wanted  bool
 	closed  bool
-	wait    time.Duration // until the next repetition
+	failing bool          // the newest key frame that was tried could not be decoded
+	wait    time.Duration // from the last request to the next repetition
 	last    time.Time
 	timer   *time.Timer
 	counter uint64
@@ -35,8 +37,11 @@ func (k *keyFrameAsker) want() {
 		return
 	}
 	k.wanted = true
-	k.wait = keyFrameFirstRetry
-	delay := keyFrameSpacing - time.Since(k.last)
+	spacing := k.wait
+	if !k.failing {
+		k.wait, spacing = 0, keyFrameSpacing
+	}
+	delay := spacing - time.Since(k.last)
 	if k.timer == nil {
 		k.timer = time.AfterFunc(max(delay, 0), k.ask)
 		return
@@ -55,8 +60,8 @@ func (k *keyFrameAsker) ask() {
 	}
 	k.last = time.Now()
 	k.counter++
+	k.wait = min(max(3*k.wait, keyFrameFirstRetry), keyFrameMaxRetry)
 	k.timer.Reset(k.wait)
-	k.wait = min(3*k.wait, keyFrameMaxRetry)
 	k.mu.Unlock()
 	k.send()
 }
@@ -69,6 +74,20 @@ func (k *keyFrameAsker) satisfied() {
 	if k.timer != nil {
 		k.timer.Stop()
 	}
+}
+
+// failed says that a key frame came to nothing: until one is proved good, a new wish goes on where the last one's back-off was.
+func (k *keyFrameAsker) failed() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.failing = true
+}
+
+// proved says that a key frame was decoded.
+func (k *keyFrameAsker) proved() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.failing = false
 }
 
 // close ends all asking; it waits for a request that is being sent.

@@ -400,7 +400,7 @@ type TrackStats struct {
 	Lost                    uint64          // packets given up
 	Late, Duplicate         uint64          // packets that came after they were given up, or twice
 	Restored                uint64          // missing packets that redundant ones (RFC 2198) brought
-	Filler                  uint64          // packets of silence by which an SFU fills a track that is muted
+	Filler                  uint64          // packets of silence and blank pictures by which an SFU fills a track that is muted
 	Patience                time.Duration   // how long packets wait now for one that is missing
 	Unusable                uint64          // packets that could not be parsed, or of unknown payload types
 	Units                   uint64          // access units or audio packets assembled

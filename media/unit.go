@@ -40,6 +40,8 @@ type traits struct {
 	// discardable tells that no other unit refers to this one.
 	discardable bool
 	pictureSize
+	// blank tells that the unit shows nothing: see blankAfter.
+	blank bool
 }
 
 // temporalEntries follows which temporal layers may be entered. It has a bit for each whose next picture refers only to lower ones.
@@ -56,6 +58,15 @@ func (e *temporalEntries) pass(layer, enters uint8) bool {
 
 // pictureSize is what the newest headers say of the largest picture in a unit, in pixels; 0 where nothing was told.
 type pictureSize struct{ width, height int }
+
+// maxBlankSize is the side of the largest picture that stands for none. LiveKit ends a track that is muted or closed with black key frames of
+// 8×8 (VP8) or 2×2 pixels (H.264), so that browsers do not show the last picture for ever.
+const maxBlankSize = 8
+
+// blankAfter tells whether a key frame's picture stands for none, coming after others that were larger.
+func (s pictureSize) blankAfter(before pictureSize) bool {
+	return s.width > 0 && s.width <= maxBlankSize && s.height <= maxBlankSize && (before.width > maxBlankSize || before.height > maxBlankSize)
+}
 
 var unitPool = sync.Pool{New: func() any { return new(unit) }}
 

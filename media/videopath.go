@@ -19,8 +19,6 @@ const (
 	maxLiveAge = 500 * time.Millisecond
 	// maxDecodeQueue bounds the units that wait for a decode worker.
 	maxDecodeQueue = 120
-	// undecodableAfter is how many key frames in a row must fail before consumers are told.
-	undecodableAfter = 3
 )
 
 // videoPath is the part of a video track behind the assembler: the short run of encoded units, the decoder while
@@ -46,7 +44,7 @@ type videoPath struct {
 	dec      videoDecoder
 	decCodec CodecParameters
 	waitKey  bool
-	failures int // key frames in a row that failed
+	trust    trust
 	last     *shown
 	pictures []picture.Picture
 
@@ -245,13 +243,17 @@ func (v *videoPath) decode(q queuedUnit, consumers []*Consumer) {
 	v.waitKey = false
 	var err error
 	v.pictures, err = v.dec.Decode(v.pictures[:0], u.data, int64(u.time))
-	v.judge(u, err, consumers)
+	good := v.judge(u, err, consumers)
 	for i, pic := range v.pictures {
+		v.pictures[i] = nil
+		if !good {
+			pic.Release()
+			continue
+		}
 		v.show(pic, u)
 		if !q.quiet && i == len(v.pictures)-1 {
 			v.fanOut(consumers)
 		}
-		v.pictures[i] = nil
 	}
 }
 
@@ -278,31 +280,8 @@ func (v *videoPath) open(u *unit, consumers []*Consumer) bool {
 		}
 		return false
 	}
-	v.dec, v.decCodec, v.failures = dec, u.codec, 0
+	v.dec, v.decCodec, v.trust = dec, u.codec, trust{}
 	return true
-}
-
-// judge draws the conclusions of a decode.
-func (v *videoPath) judge(u *unit, err error, consumers []*Consumer) {
-	if err == nil {
-		v.decoded.Add(1)
-		if u.key {
-			v.failures = 0
-		}
-		return
-	}
-	v.errs.Add(1)
-	v.t.faults.note("decode", err)
-	v.waitKey = true
-	v.t.keyFrames.want()
-	if !u.key {
-		return
-	}
-	if v.failures++; v.failures == undecodableAfter {
-		for _, c := range consumers {
-			c.tell(Event{Kind: EventUndecodable, Time: u.time, Codec: u.codec.Codec, Reason: err.Error()})
-		}
-	}
 }
 
 // show makes the picture the last one. It takes over the caller's reference.

@@ -40,7 +40,11 @@ func (d *vp8Depacketizer) finish(dst []byte) ([]byte, traits, bool) {
 	d.is.key = dst[0]&1 == 0 // RFC 6386 section 9.1: bit 0 is 0 in a key frame
 	if d.is.key && len(dst) >= 10 {
 		const scale = 0xc000 // of which two bits are an upscaling that nobody does
-		d.size = pictureSize{int(binary.LittleEndian.Uint16(dst[6:]) &^ scale), int(binary.LittleEndian.Uint16(dst[8:]) &^ scale)}
+		size := pictureSize{int(binary.LittleEndian.Uint16(dst[6:]) &^ scale), int(binary.LittleEndian.Uint16(dst[8:]) &^ scale)}
+		if size.blankAfter(d.size) {
+			return dst, traits{blank: true}, true
+		}
+		d.size = size
 	}
 	d.is.pictureSize = d.size
 	return dst, d.is, true
