@@ -136,7 +136,7 @@ func (c *call) account(tracks ...*sfutest.Track) {
 			if s.Packets-s.Duplicate-s.Late >= sent {
 				return ""
 			}
-			return fmt.Sprintf("%+v", s)
+			return fmt.Sprintf("%+v; the network %+v, the pool %+v", s, c.sfu.Network().Out(), c.lab.pool.Stats())
 		})
 		if s := m.Track.Stats(); s.Packets-s.Duplicate-s.Late != sent || s.Lost+s.Unusable != 0 {
 			c.lab.t.Errorf("%v: %d packets sent, got %+v", track, sent, s)
@@ -156,7 +156,7 @@ func (c *call) arrived(tracks ...*sfutest.Track) {
 		sent := track.Packets()
 		poll(c.lab.t, fmt.Sprintf("%d packets of %v", sent, track), func() string {
 			if s := m.Track.Stats(); s.Packets-s.Duplicate < sent || s.Lost > s.Late {
-				return fmt.Sprintf("%+v", s)
+				return fmt.Sprintf("%+v; the network %+v, the pool %+v", s, c.sfu.Network().Out(), c.lab.pool.Stats())
 			}
 			return ""
 		})

@@ -77,26 +77,33 @@ func testRough(t *testing.T, clip clips.Clip, ref *reference, withoutRTX bool) {
 	network.SetOut(sfutest.Link{}) // after this nothing is asked of fate any more
 	network.SetIn(sfutest.Link{})
 	w.more(t, 20) // to tell of all losses before
+	lost := uint64(fate.lost)
+	poll(t, "every packet that the network lost is sent again or given up", func() string {
+		s, told := m.Track.Stats(), l.pool.Stats()
+		if told.RepairedPackets+s.Lost >= lost {
+			return ""
+		}
+		return fmt.Sprintf("%d of %d, %+v", told.RepairedPackets, lost, s)
+	})
 	if err := c.sfu.Remove(l.ctx, track); err != nil {
 		t.Fatal(err)
 	}
 	c.session.Close()
 	v.drain()
-	s, told, lost := m.Track.Stats(), l.pool.Stats(), uint64(fate.lost)
-	t.Logf("network lost %d of %d; %d repaired of %d asked for by %d NACKs, %d unwanted; track gave up %d; %d pictures of %d, %d lost; %d PLI",
-		lost, len(fate.numbered), told.RepairedPackets, told.NACKedPackets, told.NACKs, told.UnwantedRetransmissions, s.Lost, v.pictures, w.sent, v.lost, s.KeyFrameAsks)
+	s, told := m.Track.Stats(), l.pool.Stats()
+	few := lost/8 + 2
+	t.Logf("network lost %d of %d; %d repaired of %d asked for by %d NACKs, %d unwanted; track gave up %d, %d were late; %d pictures of %d, %d lost; %d PLI",
+		lost, len(fate.numbered), told.RepairedPackets, told.NACKedPackets, told.NACKs, told.UnwantedRetransmissions, s.Lost, s.Late, v.pictures, w.sent, v.lost, s.KeyFrameAsks)
 	switch {
 	case lost < 10:
 		t.Errorf("the network lost only %d packets", lost)
-	case told.RepairedPackets+s.Lost < lost:
-		t.Errorf("of %d packets that the network lost %d were repaired and %d given up", lost, told.RepairedPackets, s.Lost)
-	case s.Lost > lost/8+2:
+	case s.Lost > few+s.Late+told.UnwantedRetransmissions: // what a busy machine sends again too late has come all the same
 		t.Errorf("the track gave up %d packets of %d that the network lost", s.Lost, lost)
 	case v.astray > 0:
 		t.Errorf("%d times a picture other than a key frame followed a loss", v.astray)
 	case s.Lost == 0 && v.lost > 0:
 		t.Errorf("%d pictures are lost, and no packet", v.lost)
-	case v.pictures < pictures*75/100:
+	case v.pictures < pictures*75/100 && s.Lost <= few:
 		t.Errorf("%d pictures of %d", v.pictures, pictures)
 	case told.NACKedPackets > 20*lost: // those that are only late count too, and a busy machine makes many late
 		t.Errorf("%d packets were asked for, of %d that were lost", told.NACKedPackets, lost)

@@ -43,8 +43,12 @@ type binding struct {
 	kept       []rtp.Packet     // not sent yet, for want of a pair
 }
 
-// maxKept bounds the packets that wait for an ICE restart.
-const maxKept = 4096
+const (
+	// maxKept bounds the packets that wait for an ICE restart.
+	maxKept = 4096
+	// maxBurst is how many of them are sent with a new one: many tracks at once would overflow the receive buffer of the other side.
+	maxBurst = 8
+)
 
 func newLocal(c clips.Clip, trackID, streamID string) *local {
 	l := &local{id: trackID, streamID: streamID, kind: webrtc.RTPCodecTypeVideo, codec: capability(c), mids: map[uint32]string{}}
@@ -112,13 +116,16 @@ func (l *local) write(payload []byte, complete func(*binding) (rtp.Header, bool)
 }
 
 // write sends what was kept and then a packet. Between an ICE restart and its new pair pion throws away what it is given, and says
-// so by writing nothing, or by an error; other SFUs go on with the pair before. Here such packets are kept until there is a pair. Before
-// the first that is sent they are lost.
+// so by writing nothing, or by an error; other SFUs go on with the pair before. Here such packets are kept until there is a pair, and
+// then sent a few at a time, in their order. Before the first that is sent they are lost.
 func (b *binding) write(header rtp.Header, payload []byte) (sent uint64) {
 	if len(b.kept) < maxKept {
 		b.kept = append(b.kept, rtp.Packet{Header: header, Payload: payload})
 	}
-	for len(b.kept) > 0 {
+	for range maxBurst {
+		if len(b.kept) == 0 {
+			break
+		}
 		n, err := b.writer.WriteRTP(&b.kept[0].Header, b.kept[0].Payload)
 		written := err == nil && n > 0
 		if !written && b.flowing {

@@ -54,6 +54,11 @@ func New(cfg Config) (*Network, error) {
 	w := &Network{cfg: cfg, log: cfg.Logger, logs: &pionLogs{log: cfg.Logger}, overflow: &atomic.Uint64{}}
 	w.lookUp = promptResolver(cfg.Resolver)
 	w.policy = newPolicy(cfg.Loopback, cfg.RefusePrivate, w.machineAddrs)
+	for _, text := range cfg.AnnouncedIPs {
+		if ip, err := netip.ParseAddr(text); err == nil { // the others are refused by Settings
+			w.policy.announced = append(w.policy.announced, ip.Unmap())
+		}
+	}
 	if err := w.openShared(); err != nil {
 		return nil, errors.Join(err, w.Close())
 	}

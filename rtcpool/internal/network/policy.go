@@ -63,6 +63,7 @@ type policy struct {
 	translated                          []translation
 	own                                 atomic.Pointer[[]netip.AddrPort]
 	ours                                func() []netip.Addr // the addresses of this machine
+	announced                           []netip.Addr        // by which others reach it
 }
 
 // translation is an IPv6 network whose addresses carry an IPv4 address, from the byte named on.
@@ -74,11 +75,17 @@ type translation struct {
 func newPolicy(loopback, refusePrivate bool, ours func() []netip.Addr) *policy {
 	return &policy{
 		loopback: loopback, refusePrivate: refusePrivate, ours: ours,
-		metadata:  prefixes("169.254.169.254/32", "169.254.170.2/32", "100.100.100.200/32", "fd00:ec2::254/128"),
+		metadata: prefixes(
+			"169.254.0.0/16",                     // of most clouds, and of containers and node-local helpers in them: RFC 3927 has no SFU
+			"fd00:ec2::/112", "fd20:ce::254/128", // AWS, Google
+			"168.63.129.16/32", "192.0.0.192/32", // Azure, Oracle
+			"100.100.100.200/32", "fd00:42::42/128", // Alibaba, Scaleway
+			"fe80::a9fe:a9fe/128", // OpenStack
+		),
 		local:     prefixes("127.0.0.0/8", "0.0.0.0/8", "::1/128", "::/128"),
 		multicast: prefixes("224.0.0.0/4", "240.0.0.0/4", "ff00::/8"),
 		private: prefixes("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", // RFC 1918
-			"100.64.0.0/10", "169.254.0.0/16", "192.0.0.0/24", "198.18.0.0/15", // RFC 6598, 3927, 6890, 2544
+			"100.64.0.0/10", "192.0.0.0/24", "198.18.0.0/15", // RFC 6598, 6890, 2544
 			"fc00::/7", "fe80::/10", "fec0::/10"), // RFC 4193, 4291, 3879
 		translated: []translation{
 			{netip.MustParsePrefix("64:ff9b::/96"), 12},   // RFC 6052
@@ -143,17 +150,19 @@ func (p *policy) plain(ip netip.Addr) netip.Addr {
 	return ip
 }
 
-// isOwn tells whether an address is one of this process's services. One that listens on every address is found at each.
+// isOwn tells whether an address is one of this process's services. One that listens on every address is found at each; by an announced
+// address each is found that others may reach.
 func (p *policy) isOwn(ip netip.Addr, port uint16, local bool) bool {
 	own := p.own.Load()
 	if own == nil || port == 0 {
 		return false
 	}
+	announced := slices.Contains(p.announced, ip)
 	for _, a := range *own {
 		if a.Port() != port {
 			continue
 		}
-		if at := a.Addr().Unmap().WithZone(""); at == ip || (at.IsUnspecified() && (local || slices.Contains(p.ours(), ip))) {
+		if at := a.Addr().Unmap().WithZone(""); at == ip || (announced && !at.IsLoopback()) || (at.IsUnspecified() && (local || slices.Contains(p.ours(), ip))) {
 			return true
 		}
 	}

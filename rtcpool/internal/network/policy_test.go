@@ -38,7 +38,18 @@ func TestPolicyJudgesRemoteAddresses(t *testing.T) {
 		{"172.32.0.1:9", RefusedNone, RefusedNone, RefusedNone},
 		{"192.168.0.1:9", RefusedNone, RefusedNone, RefusedPrivate},
 		{"100.64.0.1:9", RefusedNone, RefusedNone, RefusedPrivate},
-		{"169.254.1.1:9", RefusedNone, RefusedNone, RefusedPrivate},
+		{"169.254.1.1:9", RefusedMetadata, RefusedMetadata, RefusedMetadata}, // all link-local ones of IPv4
+		{"169.254.170.2:80", RefusedMetadata, RefusedMetadata, RefusedMetadata},
+		{"169.254.170.23:80", RefusedMetadata, RefusedMetadata, RefusedMetadata},
+		{"[fd00:ec2::23]:80", RefusedMetadata, RefusedMetadata, RefusedMetadata},
+		{"[fd20:ce::254]:80", RefusedMetadata, RefusedMetadata, RefusedMetadata},
+		{"168.63.129.16:32526", RefusedMetadata, RefusedMetadata, RefusedMetadata},
+		{"168.63.129.17:32526", RefusedNone, RefusedNone, RefusedNone},
+		{"192.0.0.192:80", RefusedMetadata, RefusedMetadata, RefusedMetadata},
+		{"192.0.0.193:80", RefusedNone, RefusedNone, RefusedPrivate},
+		{"100.100.100.200:80", RefusedMetadata, RefusedMetadata, RefusedMetadata},
+		{"[fd00:42::42]:80", RefusedMetadata, RefusedMetadata, RefusedMetadata},
+		{"[fe80::a9fe:a9fe%eth0]:80", RefusedMetadata, RefusedMetadata, RefusedMetadata},
 		{"[fe80::1%eth0]:9", RefusedNone, RefusedNone, RefusedPrivate},
 		{"[fd12::1]:9", RefusedNone, RefusedNone, RefusedPrivate},
 		{"[::ffff:10.0.0.1]:9", RefusedNone, RefusedNone, RefusedPrivate},
@@ -51,6 +62,24 @@ func TestPolicyJudgesRemoteAddresses(t *testing.T) {
 			if got := p.judge(a.Addr(), a.Port()); got != want {
 				t.Errorf("%s, policy %d: %v, want %v", c.at, i, got, want)
 			}
+		}
+	}
+}
+
+// TestOwnPortsAreKnownByAnnouncedAddresses refuses candidates that lead back to this process by way of what stands before it.
+func TestOwnPortsAreKnownByAnnouncedAddresses(t *testing.T) {
+	w := testNetwork(t, Config{AnnouncedIPs: []string{"203.0.113.7", "2001:db8::7"}})
+	w.Protect(netip.MustParseAddrPort("10.0.0.5:50051"), netip.MustParseAddrPort("[::]:8080"), netip.MustParseAddrPort("127.0.0.1:9090"))
+	for at, want := range map[string]Refusal{
+		"203.0.113.7:50051": RefusedOwn, "[::ffff:203.0.113.7]:50051": RefusedOwn, "[2001:db8::7]:50051": RefusedOwn,
+		"203.0.113.7:8080": RefusedOwn, "10.0.0.5:50051": RefusedOwn,
+		"203.0.113.7:9090":  RefusedNone, // nobody reaches it there
+		"203.0.113.7:40000": RefusedNone, // an SFU behind the same address
+		"203.0.113.8:50051": RefusedNone,
+	} {
+		a := netip.MustParseAddrPort(at)
+		if got := w.policy.judge(a.Addr(), a.Port()); got != want {
+			t.Errorf("%s: %v, want %v", at, got, want)
 		}
 	}
 }
