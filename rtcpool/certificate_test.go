@@ -3,6 +3,8 @@ package rtcpool
 import (
 	"strings"
 	"testing"
+
+	"github.com/penstock-media/penstock/rtcpool/internal/offer/offertest"
 )
 
 func TestOneCertificateServesThePool(t *testing.T) {
@@ -10,7 +12,7 @@ func TestOneCertificateServesThePool(t *testing.T) {
 	prints := make(map[string]int)
 	for _, id := range []string{"a", "b", "c"} {
 		s, _ := open(t, p, id)
-		_, rest, found := strings.Cut(mustAnswer(t, s, offerOf(audioSection)), "a=fingerprint:")
+		_, rest, found := strings.Cut(mustAnswer(t, s, offertest.Of(offertest.Audio)), "a=fingerprint:")
 		if !found {
 			t.Fatal("no fingerprint")
 		}

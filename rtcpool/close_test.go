@@ -5,6 +5,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/penstock-media/penstock/rtcpool/internal/offer/offertest"
 )
 
 func TestS14_CloseIsIdempotentAndConcurrent(t *testing.T) {
@@ -47,7 +49,7 @@ func TestS15_SessionThatNeverConnects(t *testing.T) {
 	t.Parallel()
 	p := newTestPool(t, func(c *Config) { c.Grace = 300 * time.Millisecond })
 	s, r := open(t, p, "s")
-	mustAnswer(t, s, offerOf(audioSection))
+	mustAnswer(t, s, offertest.Of(offertest.Audio))
 	within(t, s.Done(), "the end")
 	if r.told().ended[0] != EndMediaLost {
 		t.Errorf("ended: %v", r.told().ended)
@@ -107,7 +109,7 @@ func TestS14_ManySessionsThatNeverConnect(t *testing.T) {
 	p := newTestPool(t, nil)
 	for i := range 200 {
 		s, r := open(t, p, fmt.Sprint(i))
-		mustAnswer(t, s, offerOf(audioSection, videoSection))
+		mustAnswer(t, s, offertest.Of(offertest.Audio, offertest.Video))
 		if i%10 != 9 {
 			continue // ten at a time are closed together
 		}

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/penstock-media/penstock/rtcpool/internal/offer/offertest"
 )
 
 // formatSection offers one format, and its retransmission.
@@ -26,7 +28,7 @@ func TestF22_WhatCannotBeReceivedIsRefusedWithAReason(t *testing.T) {
 		{"AV1", "profile=1", `AV1 with profile "1"; use 0`},
 		{"H261", "CIF=1", "none of its codecs can be received"},
 	} {
-		res, err := negotiateText(t, offerOf(formatSection(tc.codec, tc.fmtp), audioSection))
+		res, err := negotiateText(t, offertest.Of(formatSection(tc.codec, tc.fmtp), offertest.Audio))
 		if err != nil || res.Answer == nil {
 			t.Fatalf("%s %s: %+v, %v", tc.codec, tc.fmtp, res, err)
 		}
@@ -59,7 +61,7 @@ func TestF22_VariantsThatAreReceivedAreAnswered(t *testing.T) {
 		}
 	}
 	lines = "a=rtpmap:96 VP8/90000\r\na=rtpmap:97 rtx/90000\r\na=fmtp:97 apt=96\r\n" + lines
-	res, err := negotiateText(t, offerOf(section+"\r\n"+lines+"a=sendonly\r\na=rtcp-mux\r\n"))
+	res, err := negotiateText(t, offertest.Of(section+"\r\n"+lines+"a=sendonly\r\na=rtcp-mux\r\n"))
 	if err != nil || res.Answer == nil || len(res.Answer.Rejected) != 0 {
 		t.Fatalf("%+v, %v", res, err)
 	}

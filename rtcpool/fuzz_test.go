@@ -8,16 +8,17 @@ import (
 	"time"
 
 	"github.com/penstock-media/penstock/rtcpool/internal/offer"
+	"github.com/penstock-media/penstock/rtcpool/internal/offer/offertest"
 )
 
 // FuzzOffer gives offers to a new session and to one that runs: whatever parses is answered or refused, the same offer gets the same
 // answer, a full offer succeeds afterwards, and nothing is left behind.
 func FuzzOffer(f *testing.F) {
-	f.Add(offerOf(audioSection, videoSection, h261Section, textSection, dataSection))
-	f.Add(offerOf(videoSection + "a=rtpmap:97 rtx/90000\r\na=fmtp:97 apt=999\r\na=extmap:x y\r\na=extmap:1 :%zz\r\n"))
-	f.Add(offerOf(videoSection + "a=rid:q send\r\na=rid:h send\r\na=simulcast:send q;~h\r\na=extmap:99999999999 urn:x\r\n"))
-	f.Add(offerOf(videoSection + "a=ssrc-group:FID 1 2\r\na=ssrc:1 cname:c\r\na=ssrc:2 cname:c\r\na=ssrc-group:SIM 1 2 3\r\n"))
-	f.Add(strings.ReplaceAll(offerOf(audioSection), "sha-256 ", "sha-0 "))
+	f.Add(offertest.Of(offertest.Audio, offertest.Video, offertest.H261, offertest.Text, offertest.Data))
+	f.Add(offertest.Of(offertest.Video + "a=rtpmap:97 rtx/90000\r\na=fmtp:97 apt=999\r\na=extmap:x y\r\na=extmap:1 :%zz\r\n"))
+	f.Add(offertest.Of(offertest.Video + "a=rid:q send\r\na=rid:h send\r\na=simulcast:send q;~h\r\na=extmap:99999999999 urn:x\r\n"))
+	f.Add(offertest.Of(offertest.Video + "a=ssrc-group:FID 1 2\r\na=ssrc:1 cname:c\r\na=ssrc:2 cname:c\r\na=ssrc-group:SIM 1 2 3\r\n"))
+	f.Add(strings.ReplaceAll(offertest.Of(offertest.Audio), "sha-256 ", "sha-0 "))
 	for _, name := range shapes() {
 		f.Add(shape(f, name, nowhere()))
 	}

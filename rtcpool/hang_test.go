@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/penstock-media/penstock/rtcpool/internal/offer/offertest"
 	"github.com/pion/ice/v4"
 	"github.com/pion/webrtc/v4"
 	"go.uber.org/goleak"
@@ -129,7 +130,7 @@ func TestS14_CloseWhileServersHang(t *testing.T) {
 				t.Fatal(err)
 			}
 			asked := mute.asked.Load()
-			offerTrickling(t, s, offerOf(audioSection))
+			offerTrickling(t, s, offertest.Of(offertest.Audio))
 			waitFor(t, "the server to be asked", func() bool { return mute.asked.Load() > asked })
 			closesClean(t, s, before)
 		})
@@ -141,7 +142,7 @@ func TestS14_CloseWhileThePeerIsHalfConnected(t *testing.T) {
 	p := newTestPool(t, nil)
 	before := openSockets(t)
 	s, _ := open(t, p, "s")
-	offerTrickling(t, s, offerOf(audioSection)+"a="+hostCandidate(mute.udp)+"\r\n")
+	offerTrickling(t, s, offertest.Of(offertest.Audio)+"a="+hostCandidate(mute.udp)+"\r\n")
 	waitFor(t, "checks", func() bool { return mute.asked.Load() > 0 })
 	closesClean(t, s, before)
 }
@@ -179,7 +180,7 @@ func connectICEOnly(t *testing.T, s *Session) *iceOnly {
 	if err != nil {
 		t.Fatal(err)
 	}
-	offer := offerOf(audioSection) + lines.String()
+	offer := offertest.Of(offertest.Audio) + lines.String()
 	offer = strings.Replace(strings.Replace(offer, "ice-ufrag:abcd", "ice-ufrag:"+ufrag, 1), "ice-pwd:0123456789012345678901", "ice-pwd:"+pwd, 1)
 	answer := mustAnswer(t, s, offer)
 	for _, c := range candidatesIn(answer) {

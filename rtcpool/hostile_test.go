@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/penstock-media/penstock/rtcpool/internal/offer"
+	"github.com/penstock-media/penstock/rtcpool/internal/offer/offertest"
 	"github.com/pion/sdp/v3"
 	"github.com/pion/webrtc/v4"
 )
@@ -38,14 +39,14 @@ func TestS17_BadAttributesDoNotWedgeAGeneration(t *testing.T) {
 }
 
 func TestS6_AnOfferOfSeveralSourcesIsAnswered(t *testing.T) {
-	if res, err := negotiateText(t, offerOf(videoSection+"a=ssrc:1 cname:c\r\na=ssrc:2 cname:c\r\n")); err != nil || res.Answer == nil {
+	if res, err := negotiateText(t, offertest.Of(offertest.Video+"a=ssrc:1 cname:c\r\na=ssrc:2 cname:c\r\n")); err != nil || res.Answer == nil {
 		t.Errorf("%+v, %v", res, err)
 	}
 }
 
 func TestAnOfferWithoutADirectionIsAnswered(t *testing.T) {
-	bare := strings.ReplaceAll(audioSection, "a=sendonly\r\n", "")
-	res, err := negotiateText(t, offerOf(bare))
+	bare := strings.ReplaceAll(offertest.Audio, "a=sendonly\r\n", "")
+	res, err := negotiateText(t, offertest.Of(bare))
 	if err != nil || res.Answer == nil || !strings.Contains(res.Answer.SDP, "a=recvonly") {
 		t.Errorf("%+v, %v", res, err)
 	}

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/penstock-media/penstock/rtcpool/internal/offer/offertest"
 	"github.com/pion/ice/v4"
 	"github.com/pion/webrtc/v4"
 )
@@ -178,7 +179,7 @@ func TestSharedPortIsProtectedFromStolenAddresses(t *testing.T) {
 	_, stolen := withoutCandidates(offer)
 
 	thief, _ := open(t, p, "thief")
-	mustAnswer(t, thief, offerOf(audioSection))
+	mustAnswer(t, thief, offertest.Of(offertest.Audio))
 	for _, c := range stolen {
 		c.Candidate, _, _ = strings.Cut(c.Candidate, " ufrag ")
 		if got := give(t, thief, 1, c); got != CandidateIgnored {

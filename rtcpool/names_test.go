@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/penstock-media/penstock/rtcpool/internal/offer/offertest"
 	"github.com/pion/mdns/v2"
 	"github.com/pion/webrtc/v4"
 	"golang.org/x/net/ipv4"
@@ -73,7 +74,7 @@ func TestS22_NamesAreIgnoredByDefault(t *testing.T) {
 	p := newTestPool(t, nil)
 	s, _ := open(t, p, "s")
 	const c = "candidate:1 1 udp 2130706431 0a1b2c3d-0000-4000-8000-000000000000.local 9 typ host"
-	mustAnswer(t, s, offerOf(audioSection)+"a="+c+"\r\n")
+	mustAnswer(t, s, offertest.Of(offertest.Audio)+"a="+c+"\r\n")
 	if got := give(t, s, 0, Candidate{Candidate: c}); got != CandidateIgnored {
 		t.Error(got)
 	}
@@ -89,7 +90,7 @@ func TestS22_NamesAreBoundedAndJudged(t *testing.T) {
 	respond(t, "169.254.169.254", metadata)
 	p := newTestPool(t, func(cfg *Config) { cfg.Network.MDNS = true })
 	s, _ := open(t, p, "s")
-	mustAnswer(t, s, offerOf(audioSection)+"a=candidate:1 1 udp 2130706431 "+metadata+" 80 typ host\r\n")
+	mustAnswer(t, s, offertest.Of(offertest.Audio)+"a=candidate:1 1 udp 2130706431 "+metadata+" 80 typ host\r\n")
 	waitFor(t, "the metadata service to be refused", func() bool { return p.Stats().Network.Refused.Metadata == 1 })
 	for i := range 50 {
 		want := CandidateKept

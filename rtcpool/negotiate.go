@@ -23,7 +23,7 @@ func (s *Session) Negotiate(ctx context.Context, o Offer) (Result, error) {
 	parsed, err := offer.Parse(o.SDP, s.pool.cfg.MaxSDPBytes)
 	if err != nil {
 		s.pool.stats.failed.Add(1)
-		return Result{}, offerError(err)
+		return Result{}, err
 	}
 	n := &negotiation{ctx: ctx, generation: o.Generation, offer: parsed, trickle: o.Trickle}
 	n.named, n.remotes = s.pool.judgeOffer(parsed)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/penstock-media/penstock/internal/sfutest/clips"
 	"github.com/penstock-media/penstock/media"
+	"github.com/penstock-media/penstock/rtcpool/internal/offer/offertest"
 	"github.com/penstock-media/penstock/rtcpool/internal/repair"
 	"github.com/pion/rtcp"
 	"github.com/pion/rtp"
@@ -83,7 +84,7 @@ func newIdle(f testing.TB) *fuzzed {
 	})
 	ctx, cancel := context.WithTimeout(context.Background(), hang)
 	defer cancel()
-	if r, err := s.Negotiate(ctx, Offer{SDP: offerOf(fuzzMedia, fuzzVideo)}); err != nil || r.Answer == nil || len(r.Answer.Rejected) != 0 {
+	if r, err := s.Negotiate(ctx, Offer{SDP: offertest.Of(fuzzMedia, fuzzVideo)}); err != nil || r.Answer == nil || len(r.Answer.Rejected) != 0 {
 		f.Fatalf("%+v, %v", r, err)
 	}
 	out := &fuzzed{session: s, fresh: 1000}

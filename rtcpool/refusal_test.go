@@ -7,6 +7,8 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+
+	"github.com/penstock-media/penstock/rtcpool/internal/offer/offertest"
 )
 
 // hostCandidate writes a candidate that leads to an address.
@@ -25,7 +27,7 @@ func TestRemoteCandidatesAreRefusedAndCounted(t *testing.T) {
 		"candidate:1 1 udp 2130706431 203.0.113.5 9 typ srflx raddr 10.0.0.1 rport 9", // only where it leads counts
 	}
 	s, _ := open(t, p, "s")
-	offer := offerOf(audioSection)
+	offer := offertest.Of(offertest.Audio)
 	for _, c := range bad {
 		offer += "a=" + c + "\r\n"
 	}
@@ -81,7 +83,7 @@ func TestLocalCandidatesAreFiltered(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			p := newTestPool(t, func(cfg *Config) { c.change(&cfg.Network) })
 			s, _ := open(t, p, "s")
-			got := candidatesOf(mustAnswer(t, s, offerOf(audioSection)))
+			got := candidatesOf(mustAnswer(t, s, offertest.Of(offertest.Audio)))
 			if (len(got) == 0) != c.none {
 				t.Errorf("candidates %q", got)
 			}
@@ -104,7 +106,7 @@ func TestEgressOnlyByDefault(t *testing.T) {
 		t.Errorf("%d sockets, want %d as before", got, before)
 	}
 	s, _ := open(t, p, "s")
-	for _, c := range candidatesOf(mustAnswer(t, s, offerOf(audioSection)+"a="+hostCandidate("127.0.0.1:9")+"\r\n")) {
+	for _, c := range candidatesOf(mustAnswer(t, s, offertest.Of(offertest.Audio)+"a="+hostCandidate("127.0.0.1:9")+"\r\n")) {
 		if isLoopbackText(strings.Fields(c)[1]) || !strings.HasPrefix(c, "udp") {
 			t.Errorf("candidate %q", c)
 		}

@@ -9,6 +9,8 @@ import (
 	"go.opentelemetry.io/otel/trace"
 	"go.opentelemetry.io/otel/trace/embedded"
 	"go.opentelemetry.io/otel/trace/noop"
+
+	"github.com/penstock-media/penstock/rtcpool/internal/offer/offertest"
 )
 
 func TestRestartICEWithoutAnOffer(t *testing.T) {
@@ -60,7 +62,7 @@ func TestS17_FailedNegotiationLeavesStreamsAlone(t *testing.T) {
 	cam := r.flowing(t, "cam")
 	good := f.offer(nil)
 	for _, bad := range []string{
-		"hello", offerHead, strings.ReplaceAll(good, "a=mid:", "a=mud:"+strings.Repeat("x", 10)),
+		"hello", offertest.Head, strings.ReplaceAll(good, "a=mid:", "a=mud:"+strings.Repeat("x", 10)),
 		strings.ReplaceAll(good, "a=ice-ufrag", "a=ice-no"), strings.ReplaceAll(good, "a=fingerprint:sha-256 ", "a=fingerprint:"),
 	} {
 		if res, err := s.Negotiate(context.Background(), Offer{SDP: bad}); err == nil && bad != good && res.Drop != nil {
@@ -127,7 +129,7 @@ func TestEachNegotiationHasASpan(t *testing.T) {
 	tracer := &spans{started: make(chan string, 10), ended: make(chan string, 10)}
 	p := newTestPool(t, func(c *Config) { c.Tracer = tracer })
 	s, _ := open(t, p, "s")
-	mustAnswer(t, s, offerOf(audioSection))
+	mustAnswer(t, s, offertest.Of(offertest.Audio))
 	s.Close()
 	if _, err := s.RestartICE(context.Background(), "abcd", strings.Repeat("p", 22), nil); err != nil {
 		t.Error(err)

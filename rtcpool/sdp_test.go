@@ -8,33 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/penstock-media/penstock/rtcpool/internal/offer/offertest"
 	"github.com/pion/webrtc/v4"
-)
-
-const offerHead = "v=0\r\no=- 42 7 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\n" +
-	"a=fingerprint:sha-256 00:11:22:33:44:55:66:77:88:99:AA:BB:CC:DD:EE:FF:00:11:22:33:44:55:66:77:88:99:AA:BB:CC:DD:EE:FF\r\n" +
-	"a=ice-ufrag:abcd\r\na=ice-pwd:0123456789012345678901\r\na=setup:actpass\r\n"
-
-// offerOf writes an offer of media descriptions, all in one bundle.
-func offerOf(sections ...string) string {
-	group := "a=group:BUNDLE"
-	for i := range sections {
-		group += fmt.Sprintf(" %d", i)
-	}
-	text := offerHead + group + "\r\n"
-	for i, s := range sections {
-		name, attributes, _ := strings.Cut(s, "\r\n")
-		text += "m=" + name + "\r\nc=IN IP4 0.0.0.0\r\n" + fmt.Sprintf("a=mid:%d\r\n", i) + attributes
-	}
-	return text
-}
-
-const (
-	audioSection = "audio 9 UDP/TLS/RTP/SAVPF 111\r\na=rtpmap:111 opus/48000/2\r\na=sendonly\r\na=rtcp-mux\r\n"
-	videoSection = "video 9 UDP/TLS/RTP/SAVPF 96\r\na=rtpmap:96 VP8/90000\r\na=sendonly\r\na=rtcp-mux\r\n"
-	h261Section  = "video 9 UDP/TLS/RTP/SAVPF 98\r\na=rtpmap:98 H261/90000\r\na=sendonly\r\na=rtcp-mux\r\n"
-	textSection  = "text 9 UDP/TLS/RTP/SAVPF 100\r\na=rtpmap:100 t140/1000\r\na=sendonly\r\n"
-	dataSection  = "application 9 UDP/DTLS/SCTP webrtc-datachannel\r\na=sctp-port:5000\r\n"
 )
 
 // negotiateText applies an offer of a test's own making.
@@ -48,11 +23,11 @@ func negotiateText(t *testing.T, text string) (Result, error) {
 
 func TestBadOffersHaveErrorsOfTheirOwn(t *testing.T) {
 	var bad *SDPError
-	if _, err := negotiateText(t, strings.ReplaceAll(offerOf(audioSection), "a=mid:0\r\n", "a=mid:"+strings.Repeat("x", 1000)+"\r\n")); !errors.As(err, &bad) ||
+	if _, err := negotiateText(t, strings.ReplaceAll(offertest.Of(offertest.Audio), "a=mid:0\r\n", "a=mid:"+strings.Repeat("x", 1000)+"\r\n")); !errors.As(err, &bad) ||
 		bad.Where != "m-line 0" || err.Error() != "rtcpool: sdp: m-line 0: its a=mid is too long" {
 		t.Errorf("bad mid: %v", err)
 	}
-	if _, err := negotiateText(t, offerHead); !errors.Is(err, ErrNoMedia) {
+	if _, err := negotiateText(t, offertest.Head); !errors.Is(err, ErrNoMedia) {
 		t.Errorf("no media: %v", err)
 	}
 }
@@ -115,7 +90,7 @@ func TestS6_ManyMediaDescriptions(t *testing.T) {
 }
 
 func TestS6_WhatCannotBeReceivedIsRefused(t *testing.T) {
-	res, err := negotiateText(t, offerOf(h261Section, audioSection, textSection, videoSection, dataSection))
+	res, err := negotiateText(t, offertest.Of(offertest.H261, offertest.Audio, offertest.Text, offertest.Video, offertest.Data))
 	if err != nil || res.Answer == nil {
 		t.Fatal(res, err)
 	}
@@ -160,7 +135,7 @@ func TestS6_TransportOfARefusedMediaDescription(t *testing.T) {
 }
 
 func TestAnOfferOfWhichNothingCanBeReceived(t *testing.T) {
-	res, err := negotiateText(t, offerOf(h261Section, textSection))
+	res, err := negotiateText(t, offertest.Of(offertest.H261, offertest.Text))
 	if err != nil || res.Answer == nil || len(res.Answer.Rejected) != 2 || strings.Count(res.Answer.SDP, " 0 UDP/TLS") != 2 {
 		t.Errorf("%+v, %v", res, err)
 	}
@@ -171,7 +146,7 @@ func TestStereoIsAskedFor(t *testing.T) {
 		"": "stereo=1;useinbandfec=1",
 		"a=fmtp:111 minptime=10;useinbandfec=0; stereo=0;sprop-stereo=1\r\n": "minptime=10;sprop-stereo=1;stereo=1;useinbandfec=1",
 	} {
-		res, err := negotiateText(t, offerOf(audioSection+fmtp))
+		res, err := negotiateText(t, offertest.Of(offertest.Audio+fmtp))
 		if err != nil || res.Answer == nil || sdpAttribute(res.Answer.SDP, "fmtp") != "111 "+want {
 			t.Errorf("%q: %+v, %v", fmtp, res.Answer, err)
 		}
@@ -185,7 +160,7 @@ func TestAnswerHasTheFeedbackThatWasOffered(t *testing.T) {
 		"a=rtcp-fb:96 goog-remb\r\na=rtcp-fb:96 transport-cc\r\na=rtcp-fb:96 nack\r\na=rtcp-fb:96 nack pli\r\na=rtcp-fb:102 nack\r\n" +
 		"a=extmap:4 urn:ietf:params:rtp-hdrext:sdes:mid\r\na=extmap:5 http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01\r\n" +
 		"a=extmap:6 urn:3gpp:video-orientation\r\na=extmap:7 http://www.webrtc.org/experiments/rtp-hdrext/playout-delay\r\na=sendonly\r\na=rtcp-mux\r\n"
-	res, err := negotiateText(t, offerOf(video))
+	res, err := negotiateText(t, offertest.Of(video))
 	if err != nil || res.Answer == nil {
 		t.Fatal(res, err)
 	}

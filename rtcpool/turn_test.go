@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/penstock-media/penstock/rtcpool/internal/offer/offertest"
 	"github.com/pion/webrtc/v4"
 )
 
@@ -60,7 +61,7 @@ func TestS22_TLSNeedsATrustedAuthority(t *testing.T) {
 	server := newTURNServer(t, 0)
 	p := newTestPool(t, nil)
 	s, _ := openRelayed(t, p, server.credentials(t, server.tls, "new", time.Hour))
-	if got := candidatesOf(mustAnswer(t, s, offerOf(audioSection))); len(got) != 0 {
+	if got := candidatesOf(mustAnswer(t, s, offertest.Of(offertest.Audio))); len(got) != 0 {
 		t.Errorf("candidates %q of a server that nobody vouches for", got)
 	}
 	if got := server.allocations.Load(); got != 0 {

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+
+	"github.com/penstock-media/penstock/rtcpool/internal/offer/offertest"
 )
 
 // Offers that have ever new mids come to an end: a new generation is asked for, and what was offered last holds until then.
@@ -16,9 +18,9 @@ func TestMIDsWithoutEnd(t *testing.T) {
 	const offered = 512 // as many as an offer may have
 	var sections []string
 	for range offered {
-		sections = append(sections, audioSection)
+		sections = append(sections, offertest.Audio)
 	}
-	text := offerOf(sections...)
+	text := offertest.Of(sections...)
 	next := func(round int) string {
 		prefix := fmt.Sprintf("r%d-", round)
 		head, rest, _ := strings.Cut(text, "a=group:BUNDLE ")

@@ -3,7 +3,7 @@ package offer
 import "errors"
 
 // ErrNoMedia means that an offer has no media description at all.
-var ErrNoMedia = errors.New("the offer has no media description")
+var ErrNoMedia = errors.New("rtcpool: the offer has no media description")
 
 // Error means that an offer is not an SDP (RFC 8866), or one that cannot be answered.
 type Error struct {
@@ -14,7 +14,7 @@ type Error struct {
 
 // Error implements error.
 func (e *Error) Error() string {
-	text := "sdp: "
+	text := "rtcpool: sdp: "
 	if e.Where != "" {
 		text += e.Where + ": "
 	}

@@ -2,40 +2,15 @@ package offer
 
 import (
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
 	"testing"
-)
 
-const offerHead = "v=0\r\no=- 42 7 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\n" +
-	"a=fingerprint:sha-256 00:11:22:33:44:55:66:77:88:99:AA:BB:CC:DD:EE:FF:00:11:22:33:44:55:66:77:88:99:AA:BB:CC:DD:EE:FF\r\n" +
-	"a=ice-ufrag:abcd\r\na=ice-pwd:0123456789012345678901\r\na=setup:actpass\r\n"
-
-// offerOf writes an offer of media descriptions, all in one bundle.
-func offerOf(sections ...string) string {
-	group := "a=group:BUNDLE"
-	for i := range sections {
-		group += fmt.Sprintf(" %d", i)
-	}
-	text := offerHead + group + "\r\n"
-	for i, s := range sections {
-		name, attributes, _ := strings.Cut(s, "\r\n")
-		text += "m=" + name + "\r\nc=IN IP4 0.0.0.0\r\n" + fmt.Sprintf("a=mid:%d\r\n", i) + attributes
-	}
-	return text
-}
-
-const (
-	audioSection = "audio 9 UDP/TLS/RTP/SAVPF 111\r\na=rtpmap:111 opus/48000/2\r\na=sendonly\r\na=rtcp-mux\r\n"
-	videoSection = "video 9 UDP/TLS/RTP/SAVPF 96\r\na=rtpmap:96 VP8/90000\r\na=sendonly\r\na=rtcp-mux\r\n"
-	vp9Section   = "video 9 UDP/TLS/RTP/SAVPF 98\r\na=rtpmap:98 VP9/90000\r\na=sendonly\r\na=rtcp-mux\r\n"
-	textSection  = "text 9 UDP/TLS/RTP/SAVPF 100\r\na=rtpmap:100 t140/1000\r\na=sendonly\r\n"
-	dataSection  = "application 9 UDP/DTLS/SCTP webrtc-datachannel\r\na=sctp-port:5000\r\n"
+	"github.com/penstock-media/penstock/rtcpool/internal/offer/offertest"
 )
 
 func TestBadOffersAreRefused(t *testing.T) {
-	good := offerOf(audioSection)
+	good := offertest.Of(offertest.Audio)
 	for name, c := range map[string]struct{ text, what string }{
 		"empty":             {"", "not an SDP"},
 		"prose":             {"hello", "not an SDP"},
@@ -45,11 +20,11 @@ func TestBadOffersAreRefused(t *testing.T) {
 		"no password":       {strings.ReplaceAll(good, "a=ice-pwd", "a=ice-no"), "ice-pwd"},
 		"no fingerprint":    {strings.ReplaceAll(good, "a=fingerprint:", "a=finger:"), "fingerprint"},
 		"bad fingerprint":   {strings.ReplaceAll(good, "sha-256 ", ""), "fingerprint"},
-		"no mid":            {strings.ReplaceAll(offerOf(audioSection, videoSection), "a=mid:1\r\n", ""), "a=mid"},
-		"too many formats":  {offerOf(strings.Replace(audioSection, " 111", strings.Repeat(" 111", maxFormats+1), 1)), "formats"},
-		"too much work":     {offerOf(strings.Replace(audioSection, " 111", strings.Repeat(" 111", maxFormats), 1) + strings.Repeat("a=x\r\n", 1<<17)), "too many formats"},
-		"same mid twice":    {strings.ReplaceAll(offerOf(audioSection, videoSection), "a=mid:1\r\n", "a=mid:0\r\n"), "same a=mid"},
-		"too many sections": {offerOf(slices.Repeat([]string{audioSection}, maxMediaDescriptions+1)...), "more than the"},
+		"no mid":            {strings.ReplaceAll(offertest.Of(offertest.Audio, offertest.Video), "a=mid:1\r\n", ""), "a=mid"},
+		"too many formats":  {offertest.Of(strings.Replace(offertest.Audio, " 111", strings.Repeat(" 111", maxFormats+1), 1)), "formats"},
+		"too much work":     {offertest.Of(strings.Replace(offertest.Audio, " 111", strings.Repeat(" 111", maxFormats), 1) + strings.Repeat("a=x\r\n", 1<<17)), "too many formats"},
+		"same mid twice":    {strings.ReplaceAll(offertest.Of(offertest.Audio, offertest.Video), "a=mid:1\r\n", "a=mid:0\r\n"), "same a=mid"},
+		"too many sections": {offertest.Of(slices.Repeat([]string{offertest.Audio}, maxMediaDescriptions+1)...), "more than the"},
 	} {
 		_, err := Parse(c.text, 1<<20)
 		var bad *Error
@@ -57,14 +32,14 @@ func TestBadOffersAreRefused(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if _, err := Parse(offerHead, 1<<20); !errors.Is(err, ErrNoMedia) {
+	if _, err := Parse(offertest.Head, 1<<20); !errors.Is(err, ErrNoMedia) {
 		t.Errorf("no media: %v", err)
 	}
 }
 
 // Several sources in one media description, as a munged simulcast has them: the first is received.
 func TestS6_SeveralSourcesInOneMediaDescription(t *testing.T) {
-	o, err := Parse(offerOf(videoSection+"a=ssrc-group:SIM 1 2 3\r\na=ssrc-group:FID 1 4\r\na=ssrc-group:FID 2 5\r\n"+
+	o, err := Parse(offertest.Of(offertest.Video+"a=ssrc-group:SIM 1 2 3\r\na=ssrc-group:FID 1 4\r\na=ssrc-group:FID 2 5\r\n"+
 		"a=ssrc:1 cname:c\r\na=ssrc:2 cname:c\r\na=ssrc:3 cname:c\r\na=ssrc:4 cname:c\r\na=ssrc:5 cname:c\r\n"), 1<<20)
 	if err != nil {
 		t.Fatal(err)
@@ -81,9 +56,9 @@ func TestS6_SeveralSourcesInOneMediaDescription(t *testing.T) {
 }
 
 func TestDirectionOfTheSession(t *testing.T) {
-	bare := strings.ReplaceAll(audioSection, "a=sendonly\r\n", "")
+	bare := strings.ReplaceAll(offertest.Audio, "a=sendonly\r\n", "")
 	for head, want := range map[string]bool{"": true, "a=sendrecv\r\n": true, "a=inactive\r\n": false, "a=recvonly\r\n": false} {
-		o, err := Parse(strings.Replace(offerOf(bare, audioSection), "a=setup:actpass\r\n", "a=setup:actpass\r\n"+head, 1), 1<<20)
+		o, err := Parse(strings.Replace(offertest.Of(bare, offertest.Audio), "a=setup:actpass\r\n", "a=setup:actpass\r\n"+head, 1), 1<<20)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -94,9 +69,9 @@ func TestDirectionOfTheSession(t *testing.T) {
 }
 
 func FuzzParseOffer(f *testing.F) {
-	f.Add(offerOf(audioSection, videoSection, vp9Section, textSection, dataSection))
-	f.Add(offerOf(videoSection + "a=ssrc-group:FID 1 2\r\na=ssrc:1 msid:s t\r\na=ssrc:2 msid:s t\r\na=msid:- t\r\na=candidate:1 1 udp 1 127.0.0.1 9 typ host\r\n"))
-	f.Add(offerHead)
+	f.Add(offertest.Of(offertest.Audio, offertest.Video, offertest.VP9, offertest.Text, offertest.Data))
+	f.Add(offertest.Of(offertest.Video + "a=ssrc-group:FID 1 2\r\na=ssrc:1 msid:s t\r\na=ssrc:2 msid:s t\r\na=msid:- t\r\na=candidate:1 1 udp 1 127.0.0.1 9 typ host\r\n"))
+	f.Add(offertest.Head)
 	f.Add("v=0\nm=audio 9 X 0")
 	f.Fuzz(func(t *testing.T, text string) {
 		o, err := Parse(text, 1<<16)

@@ -3,6 +3,7 @@ package offer
 import (
 	"testing"
 
+	"github.com/penstock-media/penstock/rtcpool/internal/offer/offertest"
 	"github.com/pion/sdp/v3"
 )
 
@@ -21,17 +22,17 @@ func TestPausesAreKeptFromPion(t *testing.T) {
 	}
 	parse := func(section string) *Offer {
 		t.Helper()
-		o, err := Parse(offerOf(section), 1<<20)
+		o, err := Parse(offertest.Of(section), 1<<20)
 		if err != nil {
 			t.Fatal(err)
 		}
 		return o
 	}
-	first := parse(videoSection + sources)
+	first := parse(offertest.Video + sources)
 	first.KeepPauses(nil)
 	lines := first.SourceLines()
 	for range 3 { // it is remembered from pause to pause
-		o := parse(videoSection + "a=inactive\r\n")
+		o := parse(offertest.Video + "a=inactive\r\n")
 		o.KeepPauses(lines)
 		if got := attributes(o, sdp.AttrKeySSRC); len(got) != 2 || len(attributes(o, sdp.AttrKeySSRCGroup)) != 1 || len(attributes(o, directionInactive)) != 0 ||
 			len(attributes(o, "sendonly")) != 1 {
