@@ -14,8 +14,6 @@ const maxTransceivers = 2048
 
 var errWorn = errors.New("too many media descriptions came and went; offer on a new generation")
 
-var errWedged = errors.New("an earlier offer was half applied and cannot be taken back; offer on a new generation")
-
 // contradicts tells what an offer says that cannot follow the one before: a mid is of one type of media as long as it is
 // taken (RFC 9429 section 5.2.2).
 func (s *Session) contradicts(n *negotiation) error {
@@ -105,7 +103,7 @@ func (s *Session) unwedge(p *peer) error {
 	}
 	if err := p.pc.SetLocalDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeAnswer}); err != nil {
 		s.needRestart(p, Restart{MinGeneration: p.generation + 1, Reason: "an offer was half applied and cannot be taken back"})
-		return fmt.Errorf("%w: %w", errWedged, err)
+		return fmt.Errorf("an earlier offer was half applied and cannot be taken back; offer on a new generation: %w", err)
 	}
 	return nil
 }

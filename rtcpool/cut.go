@@ -20,7 +20,7 @@ const (
 // is not beyond them.
 type cut struct {
 	floor atomic.Uint32 // the highest sequence number of the owner before
-	until atomic.Int64  // Unix nanoseconds; 0: the answer is not out
+	until atomic.Int64  // by the feedback's clock; 0: the answer is not out
 }
 
 func newCut(highest uint16) *cut {
@@ -30,20 +30,20 @@ func newCut(highest uint16) *cut {
 }
 
 // answered lets the time run.
-func (c *cut) answered(now time.Time) {
-	c.until.CompareAndSwap(0, now.Add(settling).UnixNano())
+func (c *cut) answered(now time.Duration) {
+	c.until.CompareAndSwap(0, int64(now+settling))
 }
 
 // keepsOut judges a packet. over tells that nothing will be kept out any more.
-func (c *cut) keepsOut(seq uint16, received time.Time) (out, over bool) {
+func (c *cut) keepsOut(seq uint16, received time.Duration) (out, over bool) {
 	ahead := int16(seq - uint16(c.floor.Load())) //nolint:gosec // sequence numbers wrap (RFC 3550 section 5.1)
-	until := c.until.Load()
+	until := time.Duration(c.until.Load())
 	switch {
-	case until != 0 && received.UnixNano() > until+int64(lateness):
+	case until != 0 && received > until+lateness:
 		return false, true
 	case ahead <= 0:
 		return true, false
-	case until != 0 && received.UnixNano() > until, ahead > cutRun:
+	case until != 0 && received > until, ahead > cutRun:
 		return false, false
 	}
 	c.floor.Store(uint32(seq))
@@ -51,7 +51,7 @@ func (c *cut) keepsOut(seq uint16, received time.Time) (out, over bool) {
 }
 
 // keepsOut tells whether a packet is one of the owner before.
-func (r *reader) keepsOut(seq uint16, received time.Time) bool {
+func (r *reader) keepsOut(seq uint16, received time.Duration) bool {
 	c := r.cut.Load()
 	if c == nil {
 		return false
@@ -87,7 +87,7 @@ func (p *peer) sinks() map[*reader]*entry {
 
 // answered tells the cuts that the answer is out.
 func (p *peer) answered() {
-	now := time.Now()
+	now := p.feedback.now()
 	for _, r := range p.readers {
 		if c := r.cut.Load(); c != nil {
 			c.answered(now)

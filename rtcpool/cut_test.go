@@ -32,12 +32,12 @@ func TestS10_CutKeepsOutWhatIsOfTheOwnerBefore(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := newCut(65530)
-			answered := time.Now()
+			const answered = time.Minute
 			for i, s := range steps {
 				if s.at >= 0 {
 					c.answered(answered) // the second time says nothing new
 				}
-				out, over := c.keepsOut(s.seq, answered.Add(s.at))
+				out, over := c.keepsOut(s.seq, answered+s.at)
 				if out != s.out || over != s.over {
 					t.Errorf("step %d: %d at %v: out %v, over %v", i, s.seq, s.at, out, over)
 				}
@@ -48,13 +48,13 @@ func TestS10_CutKeepsOutWhatIsOfTheOwnerBefore(t *testing.T) {
 
 func TestReaderForgetsACutThatIsOver(t *testing.T) {
 	r := &reader{}
-	if r.keepsOut(1, time.Now()) {
+	if r.keepsOut(1, time.Second) {
 		t.Error("kept out without a cut")
 	}
 	r.cut.Store(newCut(5))
-	now := time.Now()
+	const now = time.Minute
 	r.cut.Load().answered(now)
-	if !r.keepsOut(5, now) || r.keepsOut(5, now.Add(settling+lateness+time.Second)) || r.cut.Load() != nil {
+	if !r.keepsOut(5, now) || r.keepsOut(5, now+settling+lateness+time.Second) || r.cut.Load() != nil {
 		t.Errorf("cut %+v", r.cut.Load())
 	}
 }

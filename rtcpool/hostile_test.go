@@ -79,6 +79,32 @@ func TestS17_HalfAppliedOffer(t *testing.T) {
 	}
 }
 
+// The first offer of a generation, half applied: there is no answer of before to fall back on, and the next offer mends it all the same.
+func TestS17_HalfAppliedFirstOffer(t *testing.T) {
+	t.Parallel()
+	s, r := open(t, newTestPool(t, nil), "s")
+	f := newTestSFU(t)
+	f.add(vp8, "cam", "alice")
+	text := f.offer(nil)
+	made := make(chan error, 1)
+	if _, err := s.do(context.Background(), func() {
+		p, err := s.newPeer(1, nil)
+		s.current = p
+		made <- err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-made; err != nil {
+		t.Fatal(err)
+	}
+	takeHalf(t, s, text)
+	f.exchange(s, 1, text)
+	r.flowing(t, "cam")
+	if told := r.told().restarts; len(told) != 0 {
+		t.Errorf("asked for %+v", told)
+	}
+}
+
 // takeHalf gives pion an offer and does not answer it.
 func takeHalf(t *testing.T, s *Session, text string) {
 	t.Helper()

@@ -16,7 +16,7 @@ type entry struct {
 	id     string
 	peer   *peer
 	facts  offer.Section
-	born   time.Time
+	born   time.Duration // by the feedback's clock
 	codecs [128]media.Codec // by payload type
 	track  *media.Track
 
@@ -24,7 +24,7 @@ type entry struct {
 	seen    atomic.Uint64 // the last packet's SSRC << 8 | payload type | 0x80; 0 before the first
 
 	voice atomic.Pointer[reader] // the stray that is heard; nil when it is a source that was declared
-	heard atomic.Int64           // when the last packet came, in Unix nanoseconds
+	heard atomic.Int64           // when the last packet came, by the feedback's clock; long ago before the first
 
 	declared    atomic.Uint32 // the SSRC that the offer names first, to ask for a key frame before any packet
 	nextRequest atomic.Int64  // when a key frame may be asked for again, since the feedback's start
@@ -148,7 +148,8 @@ func (e *entry) setTerms(t *offer.Terms) {
 }
 
 func (s *Session) addEntry(p *peer, f *offer.Section) *entry {
-	e := &entry{id: s.pool.newMediaID(), peer: p, facts: *f, born: time.Now()}
+	e := &entry{id: s.pool.newMediaID(), peer: p, facts: *f, born: p.feedback.now()}
+	e.heard.Store(-int64(sourceSilence) - 1)
 	e.track = media.NewTrack(media.TrackConfig{
 		Kind: f.Kind, Pool: s.pool.cfg.Decoders, RequestKeyFrame: e.requestKeyFrame,
 		MaxPicturePixels: s.pool.cfg.MaxPicturePixels, Logger: s.log.With("media", e.id),

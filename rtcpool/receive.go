@@ -35,7 +35,7 @@ type reader struct {
 
 	stray *stray       // the source, when no offer declared it
 	owner string       // id of the media that a stray belongs to; owned by the session's goroutine
-	again atomic.Int64 // when its media are to be looked for again, in Unix nanoseconds; 0: not before the next offer
+	again atomic.Int64 // when its media are to be looked for again, by the feedback's clock; 0: not before the next offer
 	spoke bool         // a stray was written to its media; owned by the reader
 }
 
@@ -137,8 +137,9 @@ func (r *reader) packet(raw []byte, received time.Time) {
 		r.repairOf(e, raw, received)
 		return
 	}
-	if e == nil || !e.admits(r, received) {
-		r.waits(received)
+	now := received.Sub(r.peer.feedback.start)
+	if e == nil || !e.admits(r, now) {
+		r.waits(now)
 		r.unbound(raw, received)
 		return
 	}
@@ -147,7 +148,7 @@ func (r *reader) packet(raw []byte, received time.Time) {
 		r.account(e, raw, received)
 		r.tellArrival(e, raw, profile, extensions, received)
 	}
-	if r.keepsOut(binary.BigEndian.Uint16(raw[2:4]), received) {
+	if r.keepsOut(binary.BigEndian.Uint16(raw[2:4]), now) {
 		r.peer.stats().unboundPackets.Add(1)
 		return
 	}
@@ -218,13 +219,14 @@ func (r *reader) retransmission(raw []byte, received time.Time) {
 		return
 	}
 	seq := binary.BigEndian.Uint16(payload)
-	if r.keepsOut(seq, received) {
+	now := received.Sub(f.start)
+	if r.keepsOut(seq, now) {
 		r.peer.stats().unboundPackets.Add(1)
 		return
 	}
 	r.mu.Lock()
 	carried, sure := r.repair.Carried(seq)
-	wanted, roundTrip := r.repair.Retransmitted(seq, received.Sub(f.start))
+	wanted, roundTrip := r.repair.Retransmitted(seq, now)
 	r.mu.Unlock()
 	if !wanted {
 		r.peer.stats().unwanted.Add(1)
@@ -242,7 +244,7 @@ func (r *reader) retransmission(raw []byte, received time.Time) {
 func (e *entry) write(packet []byte, received time.Time) {
 	e.writing.Lock()
 	defer e.writing.Unlock()
-	e.heard.Store(received.UnixNano())
+	e.heard.Store(int64(received.Sub(e.peer.feedback.start)))
 	e.track.WriteRTP(packet, received)
 }
 

@@ -54,8 +54,8 @@ func (s *Session) sinkOfStray(r *reader) *entry {
 		return nil
 	}
 	another := r.owner != "" && r.owner != e.id || r.owner == "" && slices.Contains(p.retired, st.ssrc)
-	if again := e.born.Add(lateness); !declared && another && time.Now().Before(again) {
-		r.again.Store(again.UnixNano())
+	if again := e.born + lateness; !declared && another && p.feedback.now() < again {
+		r.again.Store(int64(again))
 		return nil
 	}
 	r.owner = e.id
@@ -72,8 +72,8 @@ func (s *Session) lookAgain(p *peer) {
 }
 
 // waits wakes the session when a stray without media has waited long enough.
-func (r *reader) waits(received time.Time) {
-	if at := r.again.Load(); at != 0 && received.UnixNano() >= at && r.again.CompareAndSwap(at, received.Add(lateness).UnixNano()) {
+func (r *reader) waits(received time.Duration) {
+	if at := r.again.Load(); at != 0 && int64(received) >= at && r.again.CompareAndSwap(at, int64(received+lateness)) {
 		r.peer.session.changed()
 	}
 }
@@ -126,7 +126,7 @@ func (p *peer) retire(ssrcs []uint32) {
 
 // admits tells whether a source may be heard now. One that no offer declares takes the place of another such one at once,
 // since the sender has put it there; but it does not push out a declared one that still sends, nor come back while another sends.
-func (e *entry) admits(r *reader, received time.Time) bool {
+func (e *entry) admits(r *reader, received time.Duration) bool {
 	voice := e.voice.Load()
 	switch {
 	case voice == r:
@@ -136,7 +136,7 @@ func (e *entry) admits(r *reader, received time.Time) bool {
 			e.voice.Store(nil)
 		}
 		return true
-	case received.UnixNano()-e.heard.Load() > int64(sourceSilence): // also when none was heard at all
+	case int64(received)-e.heard.Load() > int64(sourceSilence): // also when none was heard at all
 	case r.spoke, e.declared.Load() != 0:
 		return false
 	}
