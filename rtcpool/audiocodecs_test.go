@@ -7,6 +7,7 @@ import (
 
 	"github.com/penstock-media/penstock/media"
 	"github.com/penstock-media/penstock/rtcpool/internal/offer"
+	"github.com/penstock-media/penstock/rtcpool/internal/offer/offertest"
 )
 
 // chromiumAudio is how Chromium offers a microphone.
@@ -18,7 +19,7 @@ const chromiumAudio = "audio 9 UDP/TLS/RTP/SAVPF 111 63 9 0 8 13 110 126\r\na=rt
 // TestF21_EverythingOfAMicrophoneIsNegotiated answers Chromium's offer of a microphone: all that it offers is taken, in its order, redundancy after Opus with
 // its blocks named.
 func TestF21_EverythingOfAMicrophoneIsNegotiated(t *testing.T) {
-	res, err := negotiateText(t, offerOf(chromiumAudio))
+	res, err := negotiateText(t, offertest.Of(chromiumAudio))
 	if err != nil || res.Answer == nil {
 		t.Fatal(res, err)
 	}
@@ -53,7 +54,7 @@ func TestF21_EverythingOfAMicrophoneIsNegotiated(t *testing.T) {
 func TestF21_CompanionsAloneAreNoMicrophone(t *testing.T) {
 	keys := "audio 9 UDP/TLS/RTP/SAVPF 13 126\r\na=rtcp-mux\r\na=sendonly\r\na=rtpmap:13 CN/8000\r\na=rtpmap:126 telephone-event/8000\r\n"
 	telephone := "audio 9 UDP/TLS/RTP/SAVPF 0 8 9\r\na=rtcp-mux\r\na=sendonly\r\n"
-	res, err := negotiateText(t, offerOf(keys, telephone))
+	res, err := negotiateText(t, offertest.Of(keys, telephone))
 	if err != nil || res.Answer == nil {
 		t.Fatal(res, err)
 	}
