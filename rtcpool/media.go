@@ -16,7 +16,7 @@ type entry struct {
 	id     string
 	peer   *peer
 	facts  offer.Section
-	born   time.Duration // by the feedback's clock
+	born   time.Duration    // by the feedback's clock
 	codecs [128]media.Codec // by payload type
 	track  *media.Track
 
