@@ -25,14 +25,15 @@ type av1Depacketizer struct {
 	sequence []byte // the newest sequence header, as it stands in a unit
 	size     pictureSize
 
-	obu      []byte // the fragments of the OBU under way
-	open     bool   // it goes on in the next packet
-	broken   bool
-	begins   bool // the sender says that a coded video sequence begins
-	hasSets  bool // a sequence header is in the unit
-	frames   bool // so is a frame
-	key      bool
-	temporal uint8
+	obu        []byte // the fragments of the OBU under way
+	open       bool   // it goes on in the next packet
+	broken     bool
+	begins     bool // the sender says that a coded video sequence begins
+	unreadable bool // an OBU could not be read
+	hasSets    bool // a sequence header is in the unit
+	frames     bool // so is a frame
+	key        bool
+	temporal   uint8
 }
 
 func (d *av1Depacketizer) begin() {
@@ -76,34 +77,30 @@ func (d *av1Depacketizer) append(dst, payload []byte) ([]byte, bool) {
 		if d.open = last && goesOn; d.open {
 			return dst, true
 		}
-		var ok bool
-		dst, ok = d.element(dst, d.obu)
+		dst = d.element(dst, d.obu)
 		d.obu = d.obu[:0]
-		if !ok {
-			d.broken = true
-			return dst, false
-		}
 	}
 	d.broken = d.broken || d.open // an empty packet ends nothing
 	return dst, !d.broken
 }
 
 // element appends a whole OBU with its size.
-func (d *av1Depacketizer) element(dst, obu []byte) ([]byte, bool) {
+func (d *av1Depacketizer) element(dst, obu []byte) []byte {
 	if len(obu) == 0 {
-		return dst, true
+		return dst
 	}
 	header, ok := parseOBU(obu)
-	if !ok {
-		return dst, false
+	if !ok { // encrypted, perhaps: the decoder will judge
+		d.unreadable = true
+		return append(dst, obu...)
 	}
 	if header.kind == obuDelimiter || header.kind == obuTileList {
-		return dst, true // not to be sent, and to be ignored
+		return dst // not to be sent, and to be ignored
 	}
 	at := len(dst)
 	dst = appendOBU(dst, obu, header)
 	d.note(header, dst[at:])
-	return dst, true
+	return dst
 }
 
 // note remembers what the unit holds.
@@ -131,7 +128,10 @@ func (d *av1Depacketizer) finish(dst []byte) ([]byte, traits, bool) {
 	if d.open || d.broken {
 		return dst, traits{}, false
 	}
-	if !d.frames {
+	if d.begins && (d.unreadable || !d.hasSets) {
+		return dst, traits{key: true}, true // what should be a sequence header is none
+	}
+	if !d.frames && !d.unreadable {
 		return dst[:0], traits{}, true
 	}
 	is := traits{key: d.key && len(d.sequence) > 0, temporalID: d.temporal, pictureSize: d.size}

@@ -15,9 +15,10 @@ type keyFrameAsker struct {
 	mu      sync.Mutex
 	wanted  bool
 	closed  bool
-	failing bool          // the newest key frame that was tried could not be decoded
+	failing bool          // what came could not be decoded
 	wait    time.Duration // from the last request to the next repetition
 	last    time.Time
+	due     time.Time // of the next request: a timer that was stopped too late changes nothing
 	timer   *time.Timer
 	counter uint64
 }
@@ -41,12 +42,13 @@ func (k *keyFrameAsker) want() {
 	if !k.failing {
 		k.wait, spacing = 0, keyFrameSpacing
 	}
-	delay := spacing - time.Since(k.last)
+	delay := max(spacing-time.Since(k.last), 0)
+	k.due = time.Now().Add(delay)
 	if k.timer == nil {
-		k.timer = time.AfterFunc(max(delay, 0), k.ask)
+		k.timer = time.AfterFunc(delay, k.ask)
 		return
 	}
-	k.timer.Reset(max(delay, 0))
+	k.timer.Reset(delay)
 }
 
 // ask sends, and arms the repetition. The timer calls it.
@@ -54,13 +56,15 @@ func (k *keyFrameAsker) ask() {
 	k.sending.Lock()
 	defer k.sending.Unlock()
 	k.mu.Lock()
-	if !k.wanted || k.closed {
+	now := time.Now()
+	if !k.wanted || k.closed || now.Before(k.due) {
 		k.mu.Unlock()
 		return
 	}
-	k.last = time.Now()
+	k.last = now
 	k.counter++
 	k.wait = min(max(3*k.wait, keyFrameFirstRetry), keyFrameMaxRetry)
+	k.due = now.Add(k.wait)
 	k.timer.Reset(k.wait)
 	k.mu.Unlock()
 	k.send()
@@ -76,7 +80,7 @@ func (k *keyFrameAsker) satisfied() {
 	}
 }
 
-// failed says that a key frame came to nothing: until one is proved good, a new wish goes on where the last one's back-off was.
+// failed says that a key frame, or what came after it, could not be decoded though nothing was lost: until one is proved good, a new wish goes on where the last one's back-off was.
 func (k *keyFrameAsker) failed() {
 	k.mu.Lock()
 	defer k.mu.Unlock()

@@ -47,8 +47,8 @@ func (v *videoPath) judge(u *unit, err error, consumers []*Consumer) bool {
 	if u.key {
 		v.trust.failures++
 		v.trust.reason, v.trust.codec, v.trust.at = err.Error(), u.codec.Codec, u.time
-		v.t.keyFrames.failed()
 	}
+	v.t.keyFrames.failed()
 	v.t.keyFrames.want()
 	for _, c := range consumers {
 		v.tellUndecodable(c)

@@ -66,6 +66,8 @@ int avc_open_video(avc_decoder **out, const char *name, int64_t max_pixels, void
 		// Of spatial layers dav1d would wait for the highest that was announced, whether it is sent or not; the last to come out is the highest
 		// that is there.
 		av_opt_set_int(d->ctx->priv_data, "alllayers", 1, 0);
+		// Noise may leave it in a state in which it refuses every key frame.
+		d->flush = 1;
 		d->ctx->max_pixels = max_pixels; // dav1d allocates by itself, and looks at what is shown
 	}
 	ret = avcodec_open2(d->ctx, NULL, NULL);
@@ -193,6 +195,8 @@ int avc_decode_video(avc_decoder *d, const void *data, int size, int64_t tag)
 		if (ret < 0 && first == 0)
 			first = ret;
 	}
+	if (first < 0 && d->flush)
+		avcodec_flush_buffers(d->ctx);
 	return first;
 }
 

@@ -40,6 +40,7 @@ typedef struct {
 	avc_counter *decoders, *buffers;
 	int64_t max_pixels;
 	int refused;
+	int flush; // forget everything after an error
 	int count; // of out
 	avc_picture out[AVC_MAX_OUT];
 } avc_decoder;
