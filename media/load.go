@@ -11,10 +11,11 @@ import (
 const (
 	// loadInterval is how often it is looked at, while pictures are decoded.
 	loadInterval = 500 * time.Millisecond
-	// lateAfter is how long every unit of a track must have waited for a worker, in each of lateIntervals, to say that the pool does not keep
-	// up. Of fewer than fewUnits the one that waits now counts.
-	lateAfter     = 200 * time.Millisecond
-	lateIntervals = 2
+	// lateAfter is how long every unit of a track must have waited for a worker, in each of lateIntervals, and no shorter than in the one
+	// before, to say that the pool does not keep up. Of fewer than fewUnits the one that waits now counts. It is less than half of
+	// what the queue of a track holds.
+	lateAfter     = 400 * time.Millisecond
+	lateIntervals = 4
 	fewUnits      = 3
 	// settleFewer and settleSmaller are for how many intervals a step is given time to help: a sender needs a while to change the size.
 	settleFewer   = 1

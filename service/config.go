@@ -44,6 +44,9 @@ type Config struct {
 	SignalPatience time.Duration
 	// StallTimeout is how long a stream whose queue overflows may go without being read. Default 10 s.
 	StallTimeout time.Duration
+	// PingInterval is after how long without a sign of life a worker's connection is pinged, and PingTimeout how long the answer may take
+	// before the connection is given up. Default 15 s and 10 s; gRPC knows no interval below 1 s.
+	PingInterval, PingTimeout time.Duration
 	// Limits bounds what callers may take.
 	Limits Limits
 }
@@ -66,6 +69,9 @@ const (
 	DefaultSignalPatience = 10 * time.Second
 	// DefaultStallTimeout lets a worker load a model, and leaves what is dropped meanwhile to be told.
 	DefaultStallTimeout = 10 * time.Second
+	// DefaultPingInterval and DefaultPingTimeout find workers that vanished without a FIN.
+	DefaultPingInterval = 15 * time.Second
+	DefaultPingTimeout  = 10 * time.Second
 	DefaultSessions     = 1000
 	DefaultStreams      = 10000
 	DefaultQueueBytes   = 256 << 20
@@ -82,8 +88,8 @@ func (c *Config) complete() error {
 		return fmt.Errorf("%w: Logger is missing", ErrConfig)
 	case c.Owner == "":
 		return fmt.Errorf("%w: Owner is empty; give each process a random one", ErrConfig)
-	case c.Grace < 0 || c.FrameTimeout < 0 || c.SignalPatience < 0 || c.StallTimeout < 0:
-		return fmt.Errorf("%w: Grace, FrameTimeout, SignalPatience and StallTimeout must not be negative", ErrConfig)
+	case c.Grace < 0 || c.FrameTimeout < 0 || c.SignalPatience < 0 || c.StallTimeout < 0 || c.PingInterval < 0 || c.PingTimeout < 0:
+		return fmt.Errorf("%w: Grace, FrameTimeout, SignalPatience, StallTimeout, PingInterval and PingTimeout must not be negative", ErrConfig)
 	case c.Limits.Sessions < 0 || c.Limits.Streams < 0 || c.Limits.QueueBytes < 0:
 		return fmt.Errorf("%w: Limits must not be negative", ErrConfig)
 	}
@@ -91,6 +97,8 @@ func (c *Config) complete() error {
 	setDefault(&c.FrameTimeout, DefaultFrameTimeout)
 	setDefault(&c.SignalPatience, DefaultSignalPatience)
 	setDefault(&c.StallTimeout, DefaultStallTimeout)
+	setDefault(&c.PingInterval, DefaultPingInterval)
+	setDefault(&c.PingTimeout, DefaultPingTimeout)
 	setDefault(&c.Limits.Sessions, DefaultSessions)
 	setDefault(&c.Limits.Streams, DefaultStreams)
 	setDefault(&c.Limits.QueueBytes, DefaultQueueBytes)

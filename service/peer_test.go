@@ -30,6 +30,7 @@ func keyFrame(t *testing.T, name string) []byte {
 // stillPeer is a publisher whose camera sends one key frame again and again, which the test can change.
 type stillPeer struct {
 	picture atomic.Pointer[[]byte]
+	every   time.Duration
 	stop    chan struct{}
 	work    sync.WaitGroup
 }
@@ -37,8 +38,14 @@ type stillPeer struct {
 // show changes the picture.
 func (p *stillPeer) show(frame []byte) { p.picture.Store(&frame) }
 
-// publishStill publishes a camera of alice that shows a still picture, until the test ends.
+// publishStill publishes a camera of alice that shows a still picture, ten times a second, until the test ends.
 func (g *gateway) publishStill(session string, frame []byte) *stillPeer {
+	g.t.Helper()
+	return g.publishStillEvery(session, frame, 100*time.Millisecond)
+}
+
+// publishStillEvery does the same at another rate.
+func (g *gateway) publishStillEvery(session string, frame []byte, every time.Duration) *stillPeer {
 	g.t.Helper()
 	pc, track := cameraPeer(g.t)
 	offer := gathered(g.t, pc)
@@ -48,7 +55,7 @@ func (g *gateway) publishStill(session string, frame []byte) *stillPeer {
 	_, err = g.sessions.ReportEvents(g.ctx, &penstockv1.ReportEventsRequest{SessionId: session, Events: []*penstockv1.CallEvent{published("alice", camera)}})
 	must(g.t, err)
 
-	p := &stillPeer{stop: make(chan struct{})}
+	p := &stillPeer{every: every, stop: make(chan struct{})}
 	p.show(frame)
 	p.work.Go(func() { p.send(g.t, track) })
 	g.t.Cleanup(func() {
@@ -87,17 +94,16 @@ func gathered(t *testing.T, pc *webrtc.PeerConnection) string {
 	return pc.LocalDescription().SDP
 }
 
-// send writes the picture ten times a second.
+// send writes the picture again and again.
 func (p *stillPeer) send(t *testing.T, track *webrtc.TrackLocalStaticSample) {
-	const every = 100 * time.Millisecond
-	tick := time.NewTicker(every)
+	tick := time.NewTicker(p.every)
 	defer tick.Stop()
 	for {
 		select {
 		case <-p.stop:
 			return
 		case <-tick.C:
-			err := track.WriteSample(pionmedia.Sample{Data: *p.picture.Load(), Duration: every})
+			err := track.WriteSample(pionmedia.Sample{Data: *p.picture.Load(), Duration: p.every})
 			if err != nil && !errors.Is(err, io.ErrClosedPipe) {
 				t.Error(err)
 			}

@@ -26,9 +26,6 @@ const (
 	// minClientPing is how often a client may ping. Python's default keepalive, once switched on, is 20 s and
 	// may be set lower; it must never be answered with GOAWAY.
 	minClientPing = 5 * time.Second
-	// serverPing and serverPingTimeout find workers that vanished without a FIN.
-	serverPing        = 15 * time.Second
-	serverPingTimeout = 10 * time.Second
 )
 
 // NewServer returns a gRPC server of everything that is served: SessionService, TrackService, health (overall and for
@@ -39,7 +36,7 @@ func (s *Service) NewServer(opts ...grpc.ServerOption) *grpc.Server {
 		grpc.MaxRecvMsgSize(maxRequest),
 		grpc.WriteBufferSize(writeBuffer),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: minClientPing, PermitWithoutStream: true}),
-		grpc.KeepaliveParams(keepalive.ServerParameters{Time: serverPing, Timeout: serverPingTimeout}),
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: s.cfg.PingInterval, Timeout: s.cfg.PingTimeout}),
 		grpc.ChainUnaryInterceptor(s.unaryChain()...),
 		grpc.ChainStreamInterceptor(s.streamChain()...),
 	}
