@@ -43,7 +43,8 @@ test: deps-test ## Run all tests with the race detector, and the codecs' under t
 	go test -asan -timeout 9m $(ASAN)
 
 .PHONY: e2e
-e2e: deps-e2e build ## Run the tests with heavy real parts: Chromium, ffprobe, grpcurl.
+e2e: deps-e2e build ## Run the tests with heavy real parts (Chromium, ffprobe, grpcurl), and kill workers under the address sanitizer.
+	go test -asan -run F16 -timeout 9m ./service
 	GATEWAY=$(CURDIR)/bin/gateway GRPCURL=$$(e2e/tools/get grpcurl) go test -tags e2e -count=1 -timeout 15m -v ./e2e/...
 
 # How long `make soak` goes on.
