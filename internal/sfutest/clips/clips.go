@@ -70,6 +70,16 @@ func AliceCamera() Clip {
 	return Clip{Name: "alice-camera.ivf", Codec: VP8, ClockRate: 90000, Length: 5 * time.Second, Width: 1280, Height: 720, FPS: 30, Watermark: 53}
 }
 
+// CarolLayers returns the camera of carol in three encodings of the same pictures, the smallest first. Each begins with its only key frame.
+func CarolLayers() []Clip {
+	layer := Clip{Codec: VP8, ClockRate: 90000, Length: 2 * time.Second, FPS: 15}
+	small, middle, large := layer, layer, layer
+	small.Name, small.Width, small.Height, small.Watermark = "carol-q.ivf", 160, 90, 21
+	middle.Name, middle.Width, middle.Height, middle.Watermark = "carol-h.ivf", 320, 180, 42
+	large.Name, large.Width, large.Height, large.Watermark = "carol-f.ivf", 640, 360, 84
+	return []Clip{small, middle, large}
+}
+
 // BobCamera returns the camera of bob.
 func BobCamera() Clip {
 	return Clip{Name: "bob-camera.h264", Codec: H264, ClockRate: 90000, Length: 4 * time.Second, Width: 640, Height: 360, FPS: 30, Watermark: 154}
@@ -97,7 +107,7 @@ func Telephone() Clip {
 
 // All returns every clip that is a file.
 func All() []Clip {
-	return []Clip{AliceCamera(), BobCamera(), BobScreen(), AliceMicrophone(), BobMicrophone()}
+	return append([]Clip{AliceCamera(), BobCamera(), BobScreen(), AliceMicrophone(), BobMicrophone()}, CarolLayers()...)
 }
 
 // ByName returns the clip of that name, or ErrUnknownClip.

@@ -37,6 +37,15 @@ ffmpeg -v error -y -loop 1 -framerate 30 -t 5 -i "$photos/friends_by_Aitzol_Bera
 	-b:v 1400k -minrate 1400k -maxrate 1400k -bufsize 1400k -g 75 -keyint_min 75 \
 	-deadline good -cpu-used 1 -lag-in-frames 0 -auto-alt-ref 0 "$here/alice-camera.ivf"
 
+# The camera of carol in three encodings (simulcast): VP8 160×90, 320×180 and 640×360, 15 fps, 2 s, a key frame at the beginning.
+for layer in "160 90 40k 21 q" "320 180 100k 42 h" "640 360 300k 84 f"; do
+	set -- $layer
+	ffmpeg -v error -y -loop 1 -framerate 15 -t 2 -i "$photos/friends_by_Aitzol_Berasategi.jpg" \
+		-vf "$(pan "$1" "$2" 2 0.12)$(watermark "$4"),format=yuv420p" -bitexact -threads 1 -c:v libvpx \
+		-b:v "$3" -minrate "$3" -maxrate "$3" -bufsize "$3" -g 30 -keyint_min 30 \
+		-deadline good -cpu-used 1 -lag-in-frames 0 -auto-alt-ref 0 "$here/carol-$5.ivf"
+done
+
 # The camera of bob: H.264 constrained baseline 640×360, 30 fps, 4 s, a key frame every 2 s.
 ffmpeg -v error -y -loop 1 -framerate 30 -t 4 -i "$photos/seeding_by_Clements_Engelhardt.jpg" \
 	-vf "$(pan 640 360 4 0.5)$(watermark 154),format=yuv420p" -bitexact -threads 1 -c:v libx264 -profile:v baseline -level 3.1 \
@@ -64,6 +73,9 @@ speech en-gb-scotland 2 1500 bob-microphone.ogg "Bob here. I am going to share m
 # What the ffmpeg program decodes, for tests: three pictures of each video over one another, and two seconds of each microphone.
 for clip in alice-camera.ivf bob-camera.h264 bob-screen.h264; do
 	ffmpeg -v error -y -i "$here/$clip" -vf "select='not(mod(n,24))',scale=160:90,tile=1x3" -frames:v 1 -pix_fmt gray "$here/testdata/$clip.png"
+done
+for clip in carol-q.ivf carol-h.ivf carol-f.ivf; do
+	ffmpeg -v error -y -i "$here/$clip" -vf "select='not(mod(n,10))',scale=160:90,tile=1x3" -frames:v 1 -pix_fmt gray "$here/testdata/$clip.png"
 done
 for clip in alice-microphone.ogg bob-microphone.ogg; do
 	ffmpeg -v error -y -ss 1 -t 2 -i "$here/$clip" -ac 1 -ar 8000 -f s16le "$here/testdata/$clip.s16le"
