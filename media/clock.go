@@ -15,8 +15,11 @@ type mediaClock struct {
 	last        time.Duration // the latest on the time line
 	lastArrival time.Time
 
-	reportNTP time.Time
-	reportRTP uint32
+	told senderReport
+
+	followed  time.Time // by the publisher's clock, where an encoding ended that another follows
+	following bool      // the other is not beyond that yet
+	lastStamp uint32
 
 	captureNTP time.Time // of the last packet that told its capture time
 	captureRTP uint32
@@ -37,7 +40,12 @@ func (c *mediaClock) at(timestamp uint32, rate uint32, arrival time.Time) time.D
 		c.rebase(timestamp, rate, arrival)
 		t = c.offset
 	}
-	c.last, c.lastArrival = max(t, c.last), arrival
+	if c.following && t <= c.last {
+		t = c.last + ticks(1, c.rate)
+	} else {
+		c.following = false
+	}
+	c.last, c.lastArrival, c.lastStamp = max(t, c.last), arrival, timestamp
 	return c.last
 }
 
@@ -66,16 +74,37 @@ const maxClockJump = 10 * time.Second
 // sourceChanged makes the next timestamp start anew, at the place that its arrival gives.
 func (c *mediaClock) sourceChanged() {
 	c.started = false
-	c.reportNTP, c.captureNTP = time.Time{}, time.Time{}
+	c.told, c.captureNTP = senderReport{}, time.Time{}
+}
+
+// maxSkew is how far capture times may be from arrival times when one encoding follows another: beyond it one of the two is wrong.
+const maxSkew = time.Second
+
+// follow makes the next timestamp one of another encoding of the same pictures. It lies where the publisher's clock puts it, else where
+// its arrival does, but after all before.
+func (c *mediaClock) follow(r senderReport) {
+	followed := c.captured(c.lastStamp)
+	c.sourceChanged()
+	c.told, c.followed, c.following = r, followed, !c.lastArrival.IsZero()
 }
 
 func (c *mediaClock) rebase(timestamp, rate uint32, arrival time.Time) {
 	if !c.lastArrival.IsZero() {
-		c.offset = c.last + max(arrival.Sub(c.lastArrival), 0)
+		since := arrival.Sub(c.lastArrival)
+		if !c.following {
+			since = max(since, 0)
+		}
+		if at := c.captured(timestamp); !at.IsZero() && !c.followed.IsZero() {
+			if d := at.Sub(c.followed); (d - since).Abs() <= maxSkew {
+				since = d
+			}
+		}
+		c.offset = c.last + since
 	}
-	c.last, c.lastArrival = c.offset, arrival
-	if rate != c.rate {
-		c.reportNTP, c.captureNTP = time.Time{}, time.Time{}
+	c.followed = time.Time{}
+	c.last, c.lastArrival = max(c.last, c.offset), arrival
+	if rate != c.rate && c.rate != 0 {
+		c.told, c.captureNTP = senderReport{}, time.Time{}
 	}
 	c.rate = rate
 	c.unwrap = unwrapper{bits: 32}
@@ -83,10 +112,14 @@ func (c *mediaClock) rebase(timestamp, rate uint32, arrival time.Time) {
 	c.started = true
 }
 
-// report takes a sender report.
-func (c *mediaClock) report(ntp uint64, timestamp uint32) {
-	c.reportNTP, c.reportRTP = ntpTime(ntp), timestamp
+// senderReport is when, by the publisher's clock, a timestamp was (RFC 3550 section 6.4.1); a zero time is none.
+type senderReport struct {
+	at        time.Time
+	timestamp uint32
 }
+
+// report takes a sender report.
+func (c *mediaClock) report(r senderReport) { c.told = r }
 
 // maxInterpolation is how far from a packet that told its capture time that of others is reckoned from it.
 const maxInterpolation = 5 * time.Second
@@ -108,10 +141,10 @@ func (c *mediaClock) captured(timestamp uint32) time.Time {
 			return c.captureNTP.Add(d)
 		}
 	}
-	if c.reportNTP.IsZero() {
+	if c.told.at.IsZero() {
 		return time.Time{}
 	}
-	return c.reportNTP.Add(ticks(int64(int32(timestamp-c.reportRTP)), c.rate))
+	return c.told.at.Add(ticks(int64(int32(timestamp-c.told.timestamp)), c.rate))
 }
 
 // ticks turns clock ticks into a duration, without overflow for any 32-bit distance.

@@ -67,7 +67,7 @@ func TestClockMapsToTheSendersWallClock(t *testing.T) {
 		t.Fatalf("captured %v before any report", got)
 	}
 	// RFC 5905's own example of the era: 2024-01-01 is 3913056000 s after 1900.
-	c.report(3913056000<<32|1<<31, 5000)
+	c.report(senderReport{ntpTime(3913056000<<32 | 1<<31), 5000})
 	want := time.Date(2024, 1, 1, 0, 0, 1, 500_000_000, time.UTC)
 	if got := c.captured(5000 + 48000); !got.Equal(want) {
 		t.Errorf("captured %v, want %v", got.UTC(), want)

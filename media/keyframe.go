@@ -30,6 +30,15 @@ const (
 	keyFrameSpacing = 300 * time.Millisecond
 )
 
+// sendBy gives a way to ask to one that has none.
+func (k *keyFrameAsker) sendBy(send func()) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.send == nil {
+		k.send = send
+	}
+}
+
 // want asks for a key frame, unless that is under way. It does not block: the request is sent from a goroutine of its own.
 func (k *keyFrameAsker) want() {
 	k.mu.Lock()

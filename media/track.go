@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -50,8 +51,11 @@ type Track struct {
 	video     *videoPath // of the two exactly one is set
 	audio     *audioPath
 
+	chosen atomic.Pointer[Layer] // the last that was
+
 	mu sync.Mutex
 	intake
+	layers    *layerSet // nil: packets are given to the track itself
 	params    ReceiveParameters
 	clock     mediaClock
 	keys      keyReader
@@ -73,7 +77,9 @@ func NewTrack(cfg TrackConfig) *Track {
 		cfg.MaxPicturePixels = DefaultMaxPicturePixels
 	}
 	t := &Track{cfg: cfg}
-	t.keyFrames.send = cfg.RequestKeyFrame
+	if cfg.RequestKeyFrame != nil {
+		t.keyFrames.send = t.requestKeyFrame
+	}
 	t.faults.logger = cfg.Logger
 	t.intake.begin(t, t.unit, t.clock.sourceChanged)
 	if cfg.Kind == KindAudio {
@@ -192,14 +198,14 @@ func (t *Track) measure(u *unit) {
 func (t *Track) SetPatience(d time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.reorder.maxWait = d
+	t.each(func(in *intake) { in.reorder.maxWait = d })
 }
 
 // WriteSenderReport gives the NTP and RTP time of an RTCP sender report (RFC 3550 section 6.4.1).
 func (t *Track) WriteSenderReport(ntp uint64, timestamp uint32) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.clock.report(ntp, timestamp)
+	t.clock.report(senderReport{ntpTime(ntp), timestamp})
 }
 
 // SetPaused tells consumers that no packets are to be expected, or are again. Saying it twice tells it once.
@@ -255,6 +261,7 @@ func (t *Track) attach(r Request) (c *Consumer, limited func(), err error) {
 		c.tell(*t.paused)
 	}
 	if t.video != nil {
+		t.layers.demand(len(t.consumers) == 1)
 		limited = t.video.attach(c, time.Now())
 	} else {
 		t.audio.attach(c, time.Now())
@@ -326,6 +333,7 @@ func (t *Track) detach(c *Consumer) {
 	if len(t.consumers) == 0 {
 		t.keyFrames.satisfied()
 	}
+	t.layers.demand(false)
 	if c.req.Encoded {
 		return
 	}
@@ -353,10 +361,12 @@ func (t *Track) End(reason EndReason) {
 		return
 	}
 	t.ended = &EndedError{Reason: reason}
-	t.intake.stop()
+	t.each((*intake).stop)
+	layers := t.layers
 	consumers := t.consumers
 	t.mu.Unlock()
 	t.keyFrames.close()
+	layers.close()
 	if t.video != nil {
 		t.video.close()
 	} else {
@@ -374,10 +384,15 @@ func (t *Track) Stats() TrackStats {
 	s := t.stats
 	s.Codec, s.SSRC, s.Consumers = t.lastCodec, t.ssrc, len(t.consumers)
 	s.Patience = t.reorder.wait()
-	s.Filler = t.assembler.filler
-	s.Lost, s.Late, s.Duplicate = t.reorder.lost, t.reorder.late, t.reorder.duplicate
-	s.Unusable += t.assembler.malformed
-	s.UnitsDropped = t.assembler.incomplete
+	if t.layers != nil && t.layers.current != nil {
+		s.SSRC = t.layers.current.ssrc
+	}
+	t.each(func(in *intake) {
+		s.Filler += in.assembler.filler
+		s.Lost, s.Late, s.Duplicate = s.Lost+in.reorder.lost, s.Late+in.reorder.late, s.Duplicate+in.reorder.duplicate
+		s.Unusable += in.assembler.malformed
+		s.UnitsDropped += in.assembler.incomplete
+	})
 	s.KeyFrameAsks = t.keyFrames.asked()
 	if v := t.video; v != nil {
 		s.Width, s.Height = int(v.width.Load()), int(v.height.Load())

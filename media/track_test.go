@@ -22,6 +22,7 @@ const rotationExtension = 3
 type feeder struct {
 	t          *testing.T
 	track      *Track
+	layer      *Layer // gets the packets in place of the track
 	params     CodecParameters
 	units      []clips.Unit
 	packetizer rtp.Packetizer
@@ -87,7 +88,11 @@ func (f *feeder) feed() clips.Unit {
 		if err != nil {
 			f.t.Fatal(err)
 		}
-		if f.drop == nil || !f.drop(f.packets) {
+		switch {
+		case f.drop != nil && f.drop(f.packets):
+		case f.layer != nil:
+			f.layer.WriteRTP(raw, f.now)
+		default:
 			f.track.WriteRTP(raw, f.now)
 		}
 		f.packets++

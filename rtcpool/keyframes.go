@@ -6,7 +6,7 @@ import (
 	"github.com/pion/rtcp"
 )
 
-// keyFrameFloor is the shortest time between two requests for one media, whatever asks.
+// keyFrameFloor is the shortest time between two requests for one media, or for one encoding of it, whatever asks.
 const keyFrameFloor = 250 * time.Millisecond
 
 // keyFrameRequest is one request on its way to the sender.
@@ -27,26 +27,24 @@ func (k keyFrameRequest) packet(sender uint32) rtcp.Packet {
 // requestKeyFrame asks the sender for a key frame: by PLI if that was negotiated, else by FIR, each a new command with the next
 // number, or not at all. It is safe for concurrent use and never blocks; a request that comes too soon, or before the
 // source is known, is held back: media asks again while it has none.
-func (e *entry) requestKeyFrame() {
+func (s *seat) requestKeyFrame() {
+	e := s.of
 	stats := e.peer.stats()
 	terms := e.feedback()
 	if !terms.PLI && !terms.FIR {
 		stats.keyFrameRequestsUnknown.Add(1)
 		return
 	}
-	ssrc := uint32(e.seen.Load() >> 8) //nolint:gosec // 32 bits were put in
-	if ssrc == 0 {
-		ssrc = e.declared.Load()
-	}
+	ssrc := s.ssrc()
 	now := e.peer.feedback.now()
-	next := e.nextRequest.Load()
-	if ssrc == 0 || now < time.Duration(next) || !e.nextRequest.CompareAndSwap(next, int64(now+keyFrameFloor)) {
+	next := s.nextRequest.Load()
+	if ssrc == 0 || now < time.Duration(next) || !s.nextRequest.CompareAndSwap(next, int64(now+keyFrameFloor)) {
 		stats.keyFrameRequestsHeld.Add(1)
 		return
 	}
 	k := keyFrameRequest{ssrc: ssrc, fir: !terms.PLI}
 	if k.fir {
-		k.seq = uint8(e.fullIntra.Add(1)) //nolint:gosec // the wrap is wanted
+		k.seq = uint8(s.fullIntra.Add(1)) //nolint:gosec // the wrap is wanted
 	}
 	select {
 	case e.peer.feedback.keyFrames <- k:

@@ -23,13 +23,11 @@ type entry struct {
 	writing sync.Mutex    // one reader writes at a time, also while one takes over from another
 	seen    atomic.Uint64 // the last packet's SSRC << 8 | payload type | 0x80; 0 before the first
 
-	voice atomic.Pointer[reader] // the stray that is heard; nil when it is a source that was declared
-	heard atomic.Int64           // when the last packet came, by the feedback's clock; long ago before the first
+	main   seat
+	layers atomic.Pointer[[]*seat] // nil where the media have no encodings; copied on write
 
-	declared    atomic.Uint32 // the SSRC that the offer names first, to ask for a key frame before any packet
-	nextRequest atomic.Int64  // when a key frame may be asked for again, since the feedback's start
-	terms       atomic.Pointer[offer.Terms]
-	fullIntra   atomic.Uint32 // how many FIR were sent
+	declared atomic.Uint32 // the SSRC that the offer names first, to ask for a key frame before any packet
+	terms    atomic.Pointer[offer.Terms]
 }
 
 // snapshot is what is reported of an entry.
@@ -127,6 +125,7 @@ func (e *entry) update(f *offer.Section) {
 	}
 	e.facts = next
 	e.declare()
+	e.setLayers()
 	e.track.SetPaused(!next.Sending, false)
 }
 
@@ -149,12 +148,13 @@ func (e *entry) setTerms(t *offer.Terms) {
 
 func (s *Session) addEntry(p *peer, f *offer.Section) *entry {
 	e := &entry{id: s.pool.newMediaID(), peer: p, facts: *f, born: p.feedback.now()}
-	e.heard.Store(-int64(sourceSilence) - 1)
+	e.main.begin(e)
 	e.track = media.NewTrack(media.TrackConfig{
-		Kind: f.Kind, Pool: s.pool.cfg.Decoders, RequestKeyFrame: e.requestKeyFrame,
+		Kind: f.Kind, Pool: s.pool.cfg.Decoders, RequestKeyFrame: e.main.requestKeyFrame,
 		MaxPicturePixels: s.pool.cfg.MaxPicturePixels, Logger: s.log.With("media", e.id),
 	})
 	e.declare()
+	e.setLayers()
 	s.entries = append(s.entries, e)
 	return e
 }

@@ -195,7 +195,7 @@ func TestKeyFrameRequestsReachTheSenderAtALimitedRate(t *testing.T) {
 	cam := r.flowing(t, "cam")
 	e := entryByID(t, s, cam.ID)
 	for range 1000 {
-		e.requestKeyFrame()
+		e.main.requestKeyFrame()
 	}
 	waitFor(t, "a PLI", func() bool { return f.pliCount() > 0 })
 	if st := p.Stats(); st.KeyFrameRequestsHeld < 900 {

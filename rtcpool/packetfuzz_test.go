@@ -33,7 +33,6 @@ type quiet struct{ ssrc uint32 }
 
 func (q *quiet) SSRC() webrtc.SSRC            { return webrtc.SSRC(q.ssrc) }
 func (q *quiet) RtxSSRC() webrtc.SSRC         { return webrtc.SSRC(q.ssrc + 100) }
-func (q *quiet) RID() string                  { return "" }
 func (q *quiet) read([]byte) (int, error)     { return 0, io.EOF }
 func (q *quiet) readRTCP([]byte) (int, error) { return 0, io.EOF }
 

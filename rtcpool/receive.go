@@ -46,6 +46,14 @@ func newReader(p *peer, from source, kind media.Kind) *reader {
 	return r
 }
 
+// rid is that of the encoding that a source is, or repairs; empty where none is known.
+func (r *reader) rid() string {
+	if r.stray == nil {
+		return ""
+	}
+	return r.stray.rid
+}
+
 // startReader binds a source that has begun to send, and starts reading it.
 func (s *Session) startReader(r *reader) {
 	p := r.peer
@@ -79,13 +87,8 @@ func (s *Session) sinkOf(r *reader) *entry {
 		return nil
 	}
 	ssrc := uint32(r.source.SSRC())
-	if r.source.RID() == "" && len(e.facts.SSRCs) > 0 && !slices.Contains(e.facts.SSRCs, ssrc) {
+	if len(e.facts.SSRCs) > 0 && !slices.Contains(e.facts.SSRCs, ssrc) {
 		return nil // of the sender who had the media description before
-	}
-	for _, other := range r.peer.readers {
-		if other != r && other.source.RID() != r.source.RID() && other.sink.Load() == e && !other.ended.Load() {
-			return nil // another layer of a simulcast is received already
-		}
 	}
 	return e
 }
@@ -138,7 +141,11 @@ func (r *reader) packet(raw []byte, received time.Time) {
 		return
 	}
 	now := received.Sub(r.peer.feedback.start)
-	if e == nil || !e.admits(r, now) {
+	var s *seat
+	if e != nil {
+		s = e.seat(r)
+	}
+	if s == nil || !s.admits(r, now) {
 		r.waits(now)
 		r.unbound(raw, received)
 		return
@@ -152,8 +159,8 @@ func (r *reader) packet(raw []byte, received time.Time) {
 		r.peer.stats().unboundPackets.Add(1)
 		return
 	}
-	e.write(raw, received)
-	e.note(raw)
+	s.write(raw, received)
+	s.note(raw)
 }
 
 // unbound takes a packet that belongs to no media.
@@ -208,7 +215,11 @@ func (r *reader) tellArrival(e *entry, raw []byte, profile uint16, extensions []
 func (r *reader) retransmission(raw []byte, received time.Time) {
 	e, f := r.sink.Load(), r.peer.feedback
 	profile, extensions, payload, ok := repair.Parts(raw)
-	if e == nil || !ok {
+	var s *seat
+	if e != nil {
+		s = e.seat(r)
+	}
+	if s == nil || !ok {
 		r.unbound(raw, received)
 		return
 	}
@@ -237,15 +248,7 @@ func (r *reader) retransmission(raw []byte, received time.Time) {
 	}
 	r.peer.stats().repaired.Add(1)
 	f.roundTrip.Sample(roundTrip)
-	e.write(repair.Restore(raw, payload, original, seq, uint32(r.source.SSRC())), received)
-}
-
-// write hands a packet on. One reader writes at a time.
-func (e *entry) write(packet []byte, received time.Time) {
-	e.writing.Lock()
-	defer e.writing.Unlock()
-	e.heard.Store(int64(received.Sub(e.peer.feedback.start)))
-	e.track.WriteRTP(packet, received)
+	s.write(repair.Restore(raw, payload, original, seq, uint32(r.source.SSRC())), received)
 }
 
 // noFeedback is what a sender understands of which nothing is known. Nobody writes to it.
@@ -271,8 +274,12 @@ func (e *entry) clockRate(payloadType uint8) uint32 {
 	return 0
 }
 
-// note remembers the source and the payload type of a packet, and wakes the session when either is new.
-func (e *entry) note(packet []byte) {
+// note remembers the source and the payload type of a packet that goes to consumers, and wakes the session when either is new.
+func (s *seat) note(packet []byte) {
+	e := s.of
+	if s.layer != nil && !s.layer.Chosen() {
+		return
+	}
 	now := uint64(binary.BigEndian.Uint32(packet[8:12]))<<8 | uint64(packet[1]&0x7f) | 0x80
 	before := e.seen.Load()
 	if before == now {

@@ -61,8 +61,8 @@ func BenchmarkReceivePacket(b *testing.B) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			e.write(buf[:n], now.Add(time.Duration(i)*20*time.Millisecond))
-			e.note(buf[:n])
+			e.main.write(buf[:n], now.Add(time.Duration(i)*20*time.Millisecond))
+			e.main.note(buf[:n])
 		}
 	})
 }

@@ -49,7 +49,9 @@ func (r *reader) senderReport(p *rtcp.SenderReport, received time.Time) {
 	r.reception.SenderReport(p.NTPTime, received.Sub(r.peer.feedback.start))
 	r.mu.Unlock()
 	if e := r.sink.Load(); e != nil {
-		e.track.WriteSenderReport(p.NTPTime, p.RTPTime)
+		if s := e.seat(r); s != nil {
+			s.report(p.NTPTime, p.RTPTime)
+		}
 	}
 }
 

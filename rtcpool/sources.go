@@ -24,12 +24,8 @@ func (t *trackSource) read(b []byte) (int, error) {
 	return n, err
 }
 
-func (t *trackSource) readRTCP(b []byte) (n int, err error) {
-	if rid := t.RID(); rid != "" {
-		n, _, err = t.receiver.ReadSimulcast(b, rid)
-	} else {
-		n, _, err = t.receiver.Read(b)
-	}
+func (t *trackSource) readRTCP(b []byte) (int, error) {
+	n, _, err := t.receiver.Read(b)
 	return n, err
 }
 
@@ -50,7 +46,7 @@ func (s *Session) sinkOfStray(r *reader) *entry {
 			e = s.onlyWithPayloadType(p, st)
 		}
 	}
-	if e == nil || e.facts.Kind != st.kind || !e.facts.Sending {
+	if e == nil || e.facts.Kind != st.kind || !e.facts.Sending || e.seat(r) == nil {
 		return nil
 	}
 	another := r.owner != "" && r.owner != e.id || r.owner == "" && slices.Contains(p.retired, st.ssrc)
@@ -124,34 +120,15 @@ func (p *peer) retire(ssrcs []uint32) {
 	}
 }
 
-// admits tells whether a source may be heard now. One that no offer declares takes the place of another such one at once,
-// since the sender has put it there; but it does not push out a declared one that still sends, nor come back while another sends.
-func (e *entry) admits(r *reader, received time.Duration) bool {
-	voice := e.voice.Load()
-	switch {
-	case voice == r:
-		return true
-	case r.stray == nil:
-		if voice != nil {
-			e.voice.Store(nil)
-		}
-		return true
-	case int64(received)-e.heard.Load() > int64(sourceSilence): // also when none was heard at all
-	case r.spoke, e.declared.Load() != 0:
-		return false
-	}
-	r.spoke = true
-	e.voice.Store(r)
-	return true
-}
-
 // repairOf gives a packet of a stream of repairs to the reader of the source that it repairs.
 func (r *reader) repairOf(e *entry, raw []byte, received time.Time) {
 	var repaired *reader
 	if e != nil {
-		repaired = e.voice.Load()
+		if s := e.seat(r); s != nil {
+			repaired = s.voice.Load()
+		}
 		for _, other := range r.peer.feedback.list() {
-			if repaired == nil && other.sink.Load() == e {
+			if repaired == nil && other.sink.Load() == e && other.rid() == r.rid() {
 				repaired = other
 			}
 		}

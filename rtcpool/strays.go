@@ -27,8 +27,8 @@ const (
 )
 
 // strays finds the sources (RFC 3550 section 3) that send without being declared by an a=ssrc line, and takes them from
-// pion, which knows only those of a simulcast. Which media description each belongs to its packets say by
-// the mid header extension (RFC 9143 section 15), or its payload type when only one description has it.
+// pion. Which media description each belongs to its packets say by the mid header extension (RFC 9143 section 15), or its payload
+// type when only one description has it; which encoding of it, by the rid (RFC 8852).
 //
 // It is pion's interceptor factory and the interceptor of one peer connection. pion binds the RTP and then the
 // RTCP of a source, on one goroutine: the slot keeps the two together.
@@ -150,10 +150,9 @@ type stray struct {
 	rtp    interceptor.RTPReader
 	rtcp   interceptor.RTCPReader
 
-	mid         string // empty when its packets do not tell
+	mid, rid    string // empty when its packets do not tell
 	payloadType uint8
 	first       [][]byte // packets that were read to learn it
-	passed      bool     // it is pion's after all
 	known       bool     // what its packets tell
 
 	yields   atomic.Bool   // it has been declared: the next packet is pion's
@@ -161,45 +160,11 @@ type stray struct {
 	done     chan struct{} // closed when nothing reads it any more
 }
 
-// probe is what pion reads from. It ends for a source that is taken over; one that names its layer is left to pion. pion
-// probes few sources at a time, and gives up those beyond: it must not wait here unless there are layers.
+// probe is what pion reads from. It ends: the source is taken over. pion probes few sources at a time, and gives up those
+// beyond, so that it must not wait here.
 func (st *stray) probe(b []byte, a interceptor.Attributes) (int, interceptor.Attributes, error) {
-	if !st.passed && !st.of.offered.Load().Layers {
-		st.of.find(st)
-		return noPackets(b, a)
-	}
-	for {
-		n, a, err := st.rtp.Read(b, a)
-		if st.passed {
-			return n, a, err
-		}
-		if err != nil {
-			st.end()
-			return n, a, err
-		}
-		offered := st.of.offered.Load()
-		if n > len(b) || n < repair.HeaderBytes {
-			continue
-		}
-		st.look(b[:n], offered)
-		switch {
-		case st.passed:
-			st.end()
-			return n, a, nil
-		case st.yields.Load():
-			st.handOver()
-			st.end()
-			return noPackets(b, a)
-		case st.mid == "" && len(st.first) < probePackets:
-			if offered.Layers { // it may be pion's: let it see the packet
-				return n, a, nil
-			}
-		default:
-			st.known = true
-			st.of.find(st)
-			return noPackets(b, a)
-		}
-	}
+	st.of.find(st)
+	return noPackets(b, a)
 }
 
 // learn reads until it is known what the packets of a source tell of it. ok is false when there is nothing more to read.
@@ -220,9 +185,15 @@ func (st *stray) learn() (ok bool) {
 			st.end()
 			return false
 		}
-		st.known = st.mid != "" || len(st.first) >= probePackets
+		st.known = st.told() || len(st.first) >= probePackets
 	}
 	return true
+}
+
+// told tells whether its packets have said which media description, and which encoding in it, the source is of.
+func (st *stray) told() bool {
+	_, layered := st.of.offered.Load().Layered[st.mid]
+	return st.mid != "" && (st.rid != "" || !layered)
 }
 
 // find leaves a source for the session to fetch. It never blocks.
@@ -280,9 +251,8 @@ func (st *stray) look(packet []byte, offered *offer.Sources) {
 		return
 	}
 	for _, id := range offered.RIDs {
-		if offered.Layers && len(repair.Extension(profile, extensions, id)) > 0 {
-			st.passed = true
-			return
+		if rid := repair.Extension(profile, extensions, id); len(rid) > 0 {
+			st.rid = string(rid)
 		}
 	}
 	if mid := repair.Extension(profile, extensions, offered.MID); len(mid) > 0 {
@@ -296,7 +266,6 @@ func (st *stray) look(packet []byte, offered *offer.Sources) {
 type source interface {
 	SSRC() webrtc.SSRC
 	RtxSSRC() webrtc.SSRC
-	RID() string
 	read(b []byte) (int, error)
 	readRTCP(b []byte) (int, error)
 }
@@ -306,9 +275,6 @@ func (st *stray) SSRC() webrtc.SSRC { return webrtc.SSRC(st.ssrc) }
 
 // RtxSSRC implements source: a source that repairs it is a stray of its own.
 func (st *stray) RtxSSRC() webrtc.SSRC { return 0 }
-
-// RID implements source.
-func (st *stray) RID() string { return "" }
 
 func (st *stray) read(b []byte) (int, error) {
 	if st.yields.Load() && len(st.first) > 0 {

@@ -43,6 +43,7 @@ func BuildAnswer(o *Offer, local string) (string, []Rejected, error) {
 			}
 			askForStereo(m)
 			promiseOneFeedback(m)
+			answerLayers(m, s)
 			out = append(out, m)
 			continue
 		case s.Accepted():

@@ -17,23 +17,20 @@ func normalise(m *sdp.MediaDescription, s *Section) {
 	}
 	m.MediaName.Formats = readableFormats(m)
 	keep := keptSources(m, s.SSRCs)
-	layers := len(s.SSRCs) == 0 && hasLayers(m)
 	out := m.Attributes[:0:0]
 	for _, a := range m.Attributes {
 		switch a.Key {
 		case sdp.AttrKeyExtMap:
 			var x sdp.ExtMap
-			if x.Unmarshal(a.String()) != nil {
+			if _, uri := readExtMap(a.Value); x.Unmarshal(a.String()) != nil || isRIDExtension(uri) {
 				continue
 			}
 		case sdp.AttrKeySSRC, sdp.AttrKeySSRCGroup:
 			if !keep(a) {
 				continue
 			}
-		case "rid", "simulcast":
-			if !layers {
-				continue
-			}
+		case "rid", "simulcast": // pion is not to take their sources: see answerLayers
+			continue
 		}
 		out = append(out, a)
 	}
@@ -74,23 +71,6 @@ func readableFmtp(fmtp string) bool {
 		}
 	}
 	return true
-}
-
-// hasLayers tells whether a media description offers simulcast by a=rid (RFC 8853) in a way that can be read. One that
-// names a source besides is received by that.
-func hasLayers(m *sdp.MediaDescription) bool {
-	found := false
-	for _, a := range m.Attributes {
-		if a.Key != "rid" {
-			continue
-		}
-		words := strings.Fields(a.Value)
-		if len(words) < 2 || words[1] != "send" || len(words[0]) > maxIdentifierBytes {
-			return false
-		}
-		found = true
-	}
-	return found
 }
 
 // keptSources returns a filter for a=ssrc and a=ssrc-group that leaves the one source that is received and its repair

@@ -28,6 +28,8 @@ type Section struct {
 	StreamID, TrackID string   // msid (RFC 8830)
 	SSRCs             []uint32 // declared by a=ssrc: one, or none
 	otherSSRCs        []uint32 // declared beside it; not received
+	Layers            []string // the rids of a simulcast (RFC 8853) whose encodings are told apart by a header extension
+	ridExtensions     []sdp.Attribute
 }
 
 // Accepted tells whether the answer takes the media description.
@@ -55,6 +57,9 @@ func readSection(m *sdp.MediaDescription, index int, mid string) Section {
 		s.Sending = sends(m)
 		s.StreamID, s.TrackID = readMSID(m)
 		s.SSRCs, s.otherSSRCs = readSSRCs(m)
+		if s.Layers, s.ridExtensions = readLayers(m, &s); len(s.Layers) > 0 {
+			s.SSRCs, s.otherSSRCs = nil, nil
+		}
 	}
 	for _, a := range m.Attributes {
 		if a.Key == "rtpmap" {

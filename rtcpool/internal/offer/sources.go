@@ -13,10 +13,10 @@ import (
 // Sources is what an offer says of sources. It is read-only.
 type Sources struct {
 	Declared map[uint32]struct{}
-	Layers   bool      // some are told apart by a rid (RFC 8852)
-	MID      uint8     // the header extension of a mid, or 0
-	RIDs     [2]uint8  // the header extensions of a rid, and of one that is repaired
-	Formats  [128]bool // the payload types that can be received
+	Layered  map[string]struct{} // the mids of media descriptions whose sources are told apart by a rid (RFC 8852)
+	MID      uint8               // the header extension of a mid, or 0
+	RIDs     [2]uint8            // the header extensions of a rid, and of one that is repaired
+	Formats  [128]bool           // the payload types that can be received
 }
 
 // DeclaresOther tells whether a source is one that the offer declares beside the one that is received.
@@ -26,7 +26,7 @@ func (o *Offer) DeclaresOther(ssrc uint32) bool {
 
 // readSources notes what the accepted media descriptions say of sources.
 func (o *Offer) readSources() {
-	out := &Sources{Declared: make(map[uint32]struct{})}
+	out := &Sources{Declared: make(map[uint32]struct{}), Layered: make(map[string]struct{})}
 	for _, m := range o.Desc.MediaDescriptions {
 		out.readFormats(m)
 		for _, a := range m.Attributes {
@@ -36,21 +36,33 @@ func (o *Offer) readSources() {
 				if n, err := strconv.ParseUint(word, 10, 32); err == nil {
 					out.Declared[uint32(n)] = struct{}{}
 				}
-			case "rid":
-				out.Layers = true
 			case sdp.AttrKeyExtMap:
 				switch id, uri := readExtMap(a.Value); uri {
 				case sdp.SDESMidURI:
 					out.MID = id
-				case sdp.SDESRTPStreamIDURI:
-					out.RIDs[0] = id
-				case sdp.SDESRepairRTPStreamIDURI:
-					out.RIDs[1] = id
 				}
 			}
 		}
 	}
+	for i := range o.Sections {
+		out.readLayers(&o.Sections[i])
+	}
 	o.Sources = out
+}
+
+func (o *Sources) readLayers(s *Section) {
+	if !s.Accepted() || len(s.Layers) == 0 {
+		return
+	}
+	o.Layered[s.MID] = struct{}{}
+	for _, a := range s.ridExtensions {
+		switch id, uri := readExtMap(a.Value); uri {
+		case sdp.SDESRTPStreamIDURI:
+			o.RIDs[0] = id
+		case sdp.SDESRepairRTPStreamIDURI:
+			o.RIDs[1] = id
+		}
+	}
 }
 
 // readFormats notes the payload types that pion can know.
@@ -90,7 +102,7 @@ func readExtMap(value string) (id uint8, uri string) {
 // that the header extensions of mid and rid were offered.
 func (o *Offer) exposeStrays() {
 	var media []*sdp.MediaDescription
-	used := make(map[uint8]struct{})
+	used := map[uint8]struct{}{o.Sources.RIDs[0]: {}, o.Sources.RIDs[1]: {}}
 	for _, m := range o.Desc.MediaDescriptions {
 		if m.MediaName.Media != applicationMedia {
 			media = append(media, m)
@@ -108,9 +120,7 @@ func (o *Offer) exposeStrays() {
 	if o.Sources.MID == 0 {
 		o.invent(media, used, sdp.SDESMidURI)
 	}
-	if o.Sources.RIDs[0] == 0 {
-		o.invent(media, used, sdp.SDESRTPStreamIDURI)
-	}
+	o.invent(media, used, sdp.SDESRTPStreamIDURI)
 }
 
 // notAlone returns a description for pion that does not have one media description only: of such a one pion takes every
