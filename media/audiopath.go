@@ -110,7 +110,7 @@ func (a *audioPath) attach(c *Consumer, now time.Time) {
 	if len(units) == 0 {
 		return
 	}
-	c.since = units[0].received
+	c.since = ReplayStart{Received: units[0].received, Time: units[0].time}
 	if c.req.Encoded {
 		for _, u := range units {
 			deliverPacket(c, u, true)

@@ -15,8 +15,8 @@ type Consumer struct {
 	// The decode worker's, or for encoded ones the track's, under its lock.
 	pacer           pacer
 	chunk           chunker
-	replay          *replay   // audio: what is still to be heard of the past; set before the consumer is known to others
-	since           time.Time // audio: when the first packet of the replay was received
+	replay          *replay     // audio: what is still to be heard of the past; set before the consumer is known to others
+	since           ReplayStart // audio
 	known           unitFormat
 	sent            bool // something was delivered
 	tooLarge        bool // EventTooLarge was told
@@ -67,8 +67,14 @@ func newConsumer(t *Track, r Request) *Consumer {
 // Format returns what is delivered, every default filled in. Of an encoded consumer both are nil.
 func (c *Consumer) Format() (*AudioFormat, *VideoFormat) { return c.req.Audio, c.req.Video }
 
-// ReplaysFrom returns when the first packet was received that [Request.Replay] brings; zero when there is none.
-func (c *Consumer) ReplaysFrom() time.Time { return c.since }
+// ReplayStart is where a replay begins.
+type ReplayStart struct {
+	Received time.Time     // when the first packet was received; zero when nothing is replayed
+	Time     time.Duration // of it, on the track's time line
+}
+
+// Replays returns what [Request.Replay] begins with.
+func (c *Consumer) Replays() ReplayStart { return c.since }
 
 // Next waits for the next frame or event, in order. Errors: ctx's; *EndedError after the last item of a track that ended;
 // ErrStalled; ErrClosed; *SizeError when the very first picture does not fit; ErrUnsupportedCodec, ErrCodecNotAccepted when

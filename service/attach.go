@@ -123,6 +123,9 @@ func (a *attacher) subscribe(ctx context.Context, t resolverstore.Track) (out *a
 	if err != nil {
 		return nil, err
 	}
+	if since := a.session.held.since(t.Media.ID, t.ID, time.Now()); since.After(req.NotBefore) {
+		req.NotBefore = since
+	}
 	if t.Media.ID == a.served { // Under another publication now: its last picture is not the one's before.
 		req.NotBefore = time.Now()
 	}

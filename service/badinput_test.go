@@ -224,8 +224,6 @@ func badFormats() []badCall {
 		{"quality", s(camera, videoOf(&penstockv1.VideoFormat{JpegQuality: 101})), codes.InvalidArgument, "INVALID_FIELD", "format.video.jpeg_quality", "100"},
 		{"codec not accepted", s(camera, encodedAs(penstockv1.Codec_CODEC_AV1)), codes.FailedPrecondition, "CODEC_NOT_ACCEPTED", "", "decoded format"},
 		{"unknown codec", s(camera, encodedAs(99)), codes.InvalidArgument, "INVALID_FIELD", "format.encoded.codecs", "empty"},
-		{"replay", streamCall(&penstockv1.StreamTrackRequest{SessionId: "call", Selector: byParticipant("alice", microphone),
-			Policy: &penstockv1.StreamPolicy{ReplayMs: 1}}), codes.Unimplemented, "NOT_IMPLEMENTED", "", "policy.replay_ms"},
 		{"resume", streamCall(&penstockv1.StreamTrackRequest{SessionId: "call", Selector: byParticipant("alice", microphone),
 			ResumeToken: "x"}), codes.Unimplemented, "NOT_IMPLEMENTED", "", "resume_token"},
 		{"queue time", streamCall(&penstockv1.StreamTrackRequest{SessionId: "call", Selector: byParticipant("alice", microphone),

@@ -20,6 +20,7 @@ type session struct {
 	rtc    *rtcpool.Session
 	mirror *mirror       // from the peer connections into the store
 	view   *view         // from the store to the streams
+	held   *holders      // whose media are
 	hub    *hub          // to and from signalling
 	gone   chan struct{} // closed when the pool and the store know the end
 
@@ -33,11 +34,24 @@ type session struct {
 
 // newSession returns a session that is not in the pool yet.
 func newSession(svc *Service, rec resolverstore.Session) *session {
-	h := newHub(rec.Key.ID)
-	return &session{
+	v := &session{
 		svc: svc, key: rec.Key, fence: rec.Fence, source: rec.Source,
-		mirror: newMirror(rec.Grace, rec.Expires), view: newView(h.tracksChanged), hub: h, gone: make(chan struct{}),
+		mirror: newMirror(rec.Grace, rec.Expires), hub: newHub(rec.Key.ID), gone: make(chan struct{}),
 	}
+	v.view, v.held = newView(v.tracksChanged), newHolders(v.receives)
+	return v
+}
+
+// tracksChanged takes what the store says of tracks.
+func (v *session) tracksChanged(changed []resolverstore.Track, removed []string) {
+	v.held.note(changed, time.Now())
+	v.hub.tracksChanged(changed, removed)
+}
+
+// receives tells whether media are still received.
+func (v *session) receives(media string) bool {
+	_, ok := v.rtc.Media(media)
+	return ok
 }
 
 // follow carries what the pool tells into the store, and what the store says to the streams, until the session has ended.

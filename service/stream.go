@@ -86,10 +86,7 @@ type stream struct {
 
 // newStream checks what validation cannot, and finds the session.
 func (s *trackServer) newStream(r *penstockv1.StreamTrackRequest, out grpc.ServerStream) (*stream, error) {
-	switch {
-	case r.GetPolicy().GetReplayMs() > 0:
-		return nil, notImplemented("policy.replay_ms")
-	case r.GetResumeToken() != "":
+	if r.GetResumeToken() != "" {
 		return nil, notImplemented("resume_token")
 	}
 	sel := trackSelector(r.GetSelector())
@@ -117,6 +114,9 @@ func (s *trackServer) newStream(r *penstockv1.StreamTrackRequest, out grpc.Serve
 		req.Stalled = func() { st.abort(media.ErrStalled) }
 		req.Limited = func(q media.QualityLimit) { st.attach.want.limit(q.Width, q.Height) }
 		req.MaxPayloadBytes = max(st.attach.limit-headerRoom, 1)
+		if req.Replay = time.Duration(r.GetPolicy().GetReplayMs()) * time.Millisecond; req.Replay > 0 {
+			req.NotBefore = st.received // nothing is heard twice
+		}
 		return req, err
 	}
 	return st, nil
@@ -235,6 +235,7 @@ func (s *stream) first(ctx context.Context, a *attachment) (media.Item, bool) {
 	}
 	limited, cancel := context.WithTimeout(ctx, headerWait)
 	defer cancel()
+	defer context.AfterFunc(limited, s.attach.waker.wake)() // the waker's context may be of before, and know no limit
 	for {
 		wait := s.attach.waker.context(limited)
 		if s.svc.drain.begun() || !s.attach.follow.carries(a.track.Media.ID) {
@@ -267,6 +268,9 @@ func (s *stream) begin(a *attachment) error {
 	s.time.next()
 	if s.headers == 0 {
 		s.time.start = now
+		if r := a.consumer.Replays(); !r.Received.IsZero() {
+			s.time.startAt(r.Received, r.Time)
+		}
 		return s.sendHeader(a)
 	}
 	gap := time.Duration(0)
@@ -348,6 +352,11 @@ func (s *stream) item(a *attachment, item media.Item) error {
 			f.Payload.Release()
 			return err
 		}
+	}
+	if s.pause.told && s.pause.muted && f.Silent { // what microphones that are switched off, and SFUs in their place, go on to send
+		f.Payload.Release()
+		s.time.skip()
+		return nil
 	}
 	at, sequence := s.time.frame(f.Time, f.Sequence, f.Received)
 	s.received = f.Received

@@ -55,6 +55,9 @@ func (s *stream) tellPause(p *pause, at time.Duration) error {
 
 // mediaEvent tells what happened to the media.
 func (s *stream) mediaEvent(a *attachment, e *media.Event) error {
+	if e.Kind == media.EventKey {
+		return s.key(e)
+	}
 	at := s.time.event(e.Time, time.Now())
 	out := &penstockv1.StreamEvent{PresentationTimeNs: int64(at)}
 	switch e.Kind {
@@ -98,6 +101,16 @@ func protoLimit(q media.QualityLimit) *penstockv1.QualityLimited {
 		Limited: true, Suspended: q.Suspended, MaxFps: q.MaxFPS, MaxWidth: uint32(q.Width), MaxHeight: uint32(q.Height),
 		Reason: penstockv1.QualityLimitReason_QUALITY_LIMIT_REASON_CPU,
 	}
+}
+
+// key tells of a telephone key. It lies where it began, which may be before frames that were sent.
+func (s *stream) key(e *media.Event) error {
+	return s.sender.event(&penstockv1.StreamEvent{
+		PresentationTimeNs: int64(s.time.at(e.Time, time.Now())),
+		Event: &penstockv1.StreamEvent_Dtmf{Dtmf: &penstockv1.Dtmf{
+			Key: string(e.Key), DurationMs: milliseconds(e.Length), VolumeDbm0: uint32(e.Volume),
+		}},
+	})
 }
 
 // finish turns the end of a track that was streamed into the ended event and OK. Anything else is an error, as is

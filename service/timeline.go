@@ -30,6 +30,22 @@ func (t *timeline) frame(media time.Duration, sequence uint64, received time.Tim
 	return t.last, t.seq
 }
 
+// startAt makes the stream begin with what the media received at some time in the past, at a place of their time line.
+func (t *timeline) startAt(received time.Time, media time.Duration) {
+	t.start, t.offset, t.placed = received, -media, true
+}
+
+// skip leaves the next frame of the media out, as if it had not been made.
+func (t *timeline) skip() { t.base-- }
+
+// at returns the presentation time of something at a place of the media's time line, which may be before what was sent last.
+func (t *timeline) at(media time.Duration, now time.Time) time.Duration {
+	if !t.placed {
+		return t.wall(now)
+	}
+	return max(t.offset+media, 0)
+}
+
 // event returns the presentation time of an event that the media gives its own.
 func (t *timeline) event(media time.Duration, now time.Time) time.Duration {
 	if !t.placed {

@@ -215,6 +215,33 @@ func (t *Track) Probe(packets int) {
 	}
 }
 
+// Silence is what a muted microphone sends instead of its clip.
+type Silence uint8
+
+// The kinds of silence.
+const (
+	// SilenceNone is the clip.
+	SilenceNone Silence = iota
+	// SilenceEncoded is what an encoder of Opus makes of digital silence, as browsers go on to send.
+	SilenceEncoded
+	// SilenceFilled is by what LiveKit fills a muted track: the same, and zeros.
+	SilenceFilled
+)
+
+// Silence sends silence of Opus from now on, or the clip again.
+func (t *Track) Silence(s Silence) {
+	t.pacer.mu.Lock()
+	defer t.pacer.mu.Unlock()
+	switch encoded := []byte{0xf8, 0xff, 0xfe}; s {
+	case SilenceEncoded:
+		t.pacer.hush = encoded
+	case SilenceFilled:
+		t.pacer.hush = append(encoded, make([]byte, 77)...)
+	default:
+		t.pacer.hush = nil
+	}
+}
+
 // Press sends a telephone key (RFC 4733) at once, on a clock of 8000 or 48000 Hz: where it begins, how long it is by half, and its end three
 // times. code is the key's, volume in -dBm0.
 func (t *Track) Press(code, volume uint8, length time.Duration, clock uint32) {

@@ -49,6 +49,7 @@ type pacer struct {
 	first     uint32 // RTP timestamp of the first packet
 	observer  Observer
 	spoken    spoken
+	hush      []byte // sent instead of the clip, unless nil
 
 	cancel context.CancelFunc // nil while not started; guarded by the owner
 	done   sync.WaitGroup
@@ -155,6 +156,9 @@ func (p *pacer) write(unit clips.Unit) {
 	}
 	if p.observer.Unit != nil {
 		p.observer.Unit(p.numbering.timestamp, unit)
+	}
+	if p.hush != nil {
+		unit.Data = p.hush
 	}
 	size := uint16(mtu)
 	payloads := p.payloader.Payload(size, unit.Data)

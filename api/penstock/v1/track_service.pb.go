@@ -606,7 +606,10 @@ type StreamPolicy struct {
 	MaxQueueMs uint32 `protobuf:"varint,2,opt,name=max_queue_ms,json=maxQueueMs,proto3" json:"max_queue_ms,omitempty"`
 	// What to do when it is full.
 	Overflow OverflowAction `protobuf:"varint,3,opt,name=overflow,proto3,enum=penstock.v1.OverflowAction" json:"overflow,omitempty"`
-	// How much of what was heard just before attaching to send first, at most 5000 ms. Audio only.
+	// How much of what was received just before attaching to send first, at most 5000 ms: as much of it as there is. Audio only.
+	// It comes as fast as it can be sent, and is told by its receive times; presentation time 0 is then that of its first
+	// packet, and it does not count as time in the queue. Where other media come to serve the selector, it reaches back to the last frame
+	// before. Nothing is heard from before the media were those of the track.
 	ReplayMs      uint32 `protobuf:"varint,4,opt,name=replay_ms,json=replayMs,proto3" json:"replay_ms,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1232,7 +1235,8 @@ func (*StreamEvent_Dtmf) isStreamEvent_Event() {}
 
 func (*StreamEvent_CredentialsExpiring) isStreamEvent_Event() {}
 
-// TrackPaused: no frames until resumed.
+// TrackPaused: no frames until resumed, but for sound that comes all the same: what was under way, or is ahead of signalling that the track is
+// unmuted. The silence that muted microphones go on to send is left out.
 type TrackPaused struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Whether the publisher muted it; otherwise the SFU stopped sending.
@@ -1727,13 +1731,16 @@ func (x *QualityLimited) GetReason() QualityLimitReason {
 	return QualityLimitReason_QUALITY_LIMIT_REASON_UNSPECIFIED
 }
 
-// Dtmf: a telephone key was pressed.
+// Dtmf: a telephone key was pressed, and has been let go. StreamEvent.presentation_time_ns says when it was pressed, which
+// may be before frames that were sent.
 type Dtmf struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The key: 0 to 9, *, #, A to D.
 	Key string `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
 	// How long, in milliseconds.
-	DurationMs    uint32 `protobuf:"varint,2,opt,name=duration_ms,json=durationMs,proto3" json:"duration_ms,omitempty"`
+	DurationMs uint32 `protobuf:"varint,2,opt,name=duration_ms,json=durationMs,proto3" json:"duration_ms,omitempty"`
+	// How loud, in -dBm0: 0 to 63 (RFC 4733 section 2.3.3).
+	VolumeDbm0    uint32 `protobuf:"varint,3,opt,name=volume_dbm0,json=volumeDbm0,proto3" json:"volume_dbm0,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1778,6 +1785,13 @@ func (x *Dtmf) GetKey() string {
 func (x *Dtmf) GetDurationMs() uint32 {
 	if x != nil {
 		return x.DurationMs
+	}
+	return 0
+}
+
+func (x *Dtmf) GetVolumeDbm0() uint32 {
+	if x != nil {
+		return x.VolumeDbm0
 	}
 	return 0
 }
@@ -2070,11 +2084,13 @@ const file_penstock_v1_track_service_proto_rawDesc = "" +
 	"\tmax_width\x18\x04 \x01(\rR\bmaxWidth\x12\x1d\n" +
 	"\n" +
 	"max_height\x18\x05 \x01(\rR\tmaxHeight\x127\n" +
-	"\x06reason\x18\x06 \x01(\x0e2\x1f.penstock.v1.QualityLimitReasonR\x06reason\"9\n" +
+	"\x06reason\x18\x06 \x01(\x0e2\x1f.penstock.v1.QualityLimitReasonR\x06reason\"Z\n" +
 	"\x04Dtmf\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x1f\n" +
 	"\vduration_ms\x18\x02 \x01(\rR\n" +
-	"durationMs\"@\n" +
+	"durationMs\x12\x1f\n" +
+	"\vvolume_dbm0\x18\x03 \x01(\rR\n" +
+	"volumeDbm0\"@\n" +
 	"\x13CredentialsExpiring\x12)\n" +
 	"\x02in\x18\x01 \x01(\v2\x19.google.protobuf.DurationR\x02in\"\xd5\x01\n" +
 	"\x0fGetFrameRequest\x12\x1d\n" +
