@@ -12,8 +12,8 @@ const (
 	// maxConceal is the longest loss that is made up for; a longer one is a gap on the time line.
 	maxConceal = time.Second
 	// maxQuiet is the longest hole without loss that is filled: Opus senders break the silence of DTX at least every 400 ms.
-	// A longer one is a publisher who is muted, and no frame speaks for him.
-	maxQuiet = 500 * time.Millisecond
+	// A longer one is a publisher who is muted, and no frame speaks for him. It comes at once, so it must fit into the usual queue.
+	maxQuiet = 450 * time.Millisecond
 	// maxAudioQueue bounds the packets that wait for a worker.
 	maxAudioQueue = 100
 	// maxPacketTime is the longest packet that RFC 6716 section 3.2.5 allows.

@@ -106,7 +106,7 @@ func (c *Consumer) take() (Item, bool, error) {
 	item := c.pop()
 	if f := item.Frame; f != nil {
 		f.Dropped, c.dropped = c.dropped, Loss{}
-		f.Lost.add(c.missed)
+		f.Lost.Add(c.missed)
 		c.missed = Loss{}
 	}
 	return item, true, nil
@@ -162,7 +162,7 @@ func (c *Consumer) addLoss(l Loss) {
 		return
 	}
 	c.mu.Lock()
-	c.lost.add(l)
+	c.lost.Add(l)
 	c.mu.Unlock()
 }
 
@@ -176,7 +176,7 @@ func (c *Consumer) push(f *Frame) (overflow bool) {
 	}
 	c.seq++
 	f.Sequence = c.seq
-	f.Lost.add(c.lost)
+	f.Lost.Add(c.lost)
 	c.lost = Loss{}
 	if c.head == len(c.queue) {
 		c.read = time.Now()
@@ -217,7 +217,8 @@ func (c *Consumer) tell(e Event) {
 	c.signal()
 }
 
-func (l *Loss) add(m Loss) {
+// Add adds another loss.
+func (l *Loss) Add(m Loss) {
 	l.Frames += m.Frames
 	l.Duration += m.Duration
 }

@@ -95,7 +95,7 @@ func (c *Consumer) dropOldestFrame() bool {
 		}
 		c.dropped.Frames++
 		c.dropped.Duration += f.span
-		c.missed.add(f.Lost)
+		c.missed.Add(f.Lost)
 		c.remove(i)
 		c.hold(-f.Payload.Len())
 		f.Payload.Release()

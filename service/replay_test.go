@@ -130,7 +130,7 @@ func TestF9_OnlyAsMuchAsIsAsked(t *testing.T) {
 		r := g.open(replaying("alice", ms, nil))
 		h := r.header()
 		first := time.Unix(0, r.audio().GetInfo().GetReceiveTimeUnixNs())
-		from := asked.Add(-time.Duration(ms) * time.Millisecond)
+		from := asked.Add(-time.Duration(max(ms, 200)) * time.Millisecond) // what waits for a decoder at the moment is heard too
 		if first.Before(from) || ms > 0 && (first.After(asked) || h.GetStartTimeUnixNs() > asked.UnixNano()) {
 			t.Errorf("%d ms: the first frame came at %v, asked was %v", ms, first, asked)
 		}

@@ -82,6 +82,7 @@ type stream struct {
 	clock    uint32           // in the last header
 	goingTo  bool             // GoingAway was sent
 	received time.Time        // of the last frame
+	untold   untold
 }
 
 // newStream checks what validation cannot, and finds the session.
@@ -356,8 +357,10 @@ func (s *stream) item(a *attachment, item media.Item) error {
 	if s.pause.told && s.pause.muted && f.Silent { // what microphones that are switched off, and SFUs in their place, go on to send
 		f.Payload.Release()
 		s.time.skip()
+		s.untold.add(f)
 		return nil
 	}
+	s.untold.tell(f)
 	at, sequence := s.time.frame(f.Time, f.Sequence, f.Received)
 	s.received = f.Received
 	return s.sender.frame(f, at, sequence)

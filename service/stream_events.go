@@ -53,6 +53,20 @@ func (s *stream) tellPause(p *pause, at time.Duration) error {
 	return s.sender.event(e)
 }
 
+// untold is what frames that were left out had to say of what is missing before them; the next frame says it.
+type untold struct{ lost, dropped media.Loss }
+
+func (u *untold) add(f *media.Frame) {
+	u.lost.Add(f.Lost)
+	u.dropped.Add(f.Dropped)
+}
+
+func (u *untold) tell(f *media.Frame) {
+	f.Lost.Add(u.lost)
+	f.Dropped.Add(u.dropped)
+	*u = untold{}
+}
+
 // mediaEvent tells what happened to the media.
 func (s *stream) mediaEvent(a *attachment, e *media.Event) error {
 	if e.Kind == media.EventKey {
