@@ -1,6 +1,8 @@
 package media
 
 import (
+	"errors"
+	"log/slog"
 	"sync"
 	"testing"
 	"time"
@@ -189,5 +191,28 @@ func within(t *testing.T, done <-chan struct{}) {
 	case <-time.After(hang):
 		t.Error("audio waits although a worker is idle")
 		t.FailNow()
+	}
+}
+
+// Where only one side is limited, what a picture is enlarged to shows with the first one: it is refused then, and nothing is made of it.
+func TestF12_EnlargingIsBoundedInPixels(t *testing.T) {
+	noCMemory(t)
+	pool := newPool(t, 1)
+	track := NewTrack(TrackConfig{Kind: KindVideo, Pool: pool, Logger: slog.New(slog.DiscardHandler), MaxPicturePixels: 640 * 360})
+	t.Cleanup(func() { track.End(EndClosed) })
+	for _, c := range []struct {
+		width int
+		ok    bool
+	}{{640, true}, {642, false}} {
+		one := subscribe(t, track, Request{Video: &VideoFormat{Width: c.width, AllowUpscale: true}, Queue: patient})
+		newFeeder(t, track, clips.BobCamera(), uint32(c.width)).feed()
+		item, err := next(t, one)
+		var format *FormatError
+		if refused := errors.As(err, &format); refused == c.ok {
+			t.Errorf("%d wide: got %+v, %v", c.width, item, err)
+		}
+		if err == nil {
+			item.Frame.Payload.Release()
+		}
 	}
 }

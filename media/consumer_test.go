@@ -230,6 +230,7 @@ func TestSubscribeRefusesWhatCannotBe(t *testing.T) {
 		{"fps", video, Request{Video: &VideoFormat{MaxFPS: -1}}, "max_fps", nil},
 		{"fps NaN", video, Request{Video: &VideoFormat{MaxFPS: nan()}}, "max_fps", nil},
 		{"fps too many", video, Request{Video: &VideoFormat{MaxFPS: 241}}, "max_fps", nil},
+		{"enlarged without end", video, Request{Video: &VideoFormat{Width: 8192, Height: 8192, AllowUpscale: true}}, "width", nil},
 		{"cover without box", video, Request{Video: &VideoFormat{Fit: Cover, Width: 10}}, "fit", nil},
 		{"quality", video, Request{Video: &VideoFormat{JPEGQuality: 101}}, "jpeg_quality", nil},
 		{"pixel format", video, Request{Video: &VideoFormat{Pixel: 77}}, "pixel_format", nil},

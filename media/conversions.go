@@ -60,6 +60,9 @@ func (v *videoPath) convert(c *Consumer, pic picture.Picture, u *unit, done *con
 	if err != nil {
 		return converted{}, err
 	}
+	if n := pl.width * pl.height; n > w*h && n > v.t.cfg.MaxPicturePixels {
+		return converted{}, v.t.tooLarge(pl.width, pl.height)
+	}
 	limit := c.req.MaxPayloadBytes
 	if limit > 0 && format.Pixel != JPEG && pl.bytes > limit {
 		return converted{}, &SizeError{Width: pl.width, Height: pl.height, PayloadBytes: pl.bytes, Limit: limit}

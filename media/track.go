@@ -284,7 +284,16 @@ func (t *Track) fits(r Request) error {
 	if r.Video == nil {
 		return nil
 	}
+	if r.Video.AllowUpscale && r.Video.Width*r.Video.Height > t.cfg.MaxPicturePixels {
+		return t.tooLarge(r.Video.Width, r.Video.Height)
+	}
 	return t.fitsMessage(r)
+}
+
+// tooLarge refuses a size to which pictures would be enlarged.
+func (t *Track) tooLarge(width, height int) error {
+	return &FormatError{"width", fmt.Sprintf("and height of %d×%d are more than pictures are enlarged to; ask for %d pixels at most, or leave allow_upscale out",
+		width, height, t.cfg.MaxPicturePixels)}
 }
 
 // fitsMessage refuses a format whose pictures cannot fit, as far as their size is known before the first.

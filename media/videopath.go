@@ -319,10 +319,11 @@ func (v *videoPath) deliver(c *Consumer, pic picture.Picture, u *unit, done *con
 	}
 	out, err := v.convert(c, pic, u, done)
 	var size *SizeError
+	var format *FormatError
 	switch {
 	case errors.As(err, &size):
 		c.refuse(size, u.time)
-	case errors.Is(err, ErrNotImplemented):
+	case errors.Is(err, ErrNotImplemented), errors.As(err, &format):
 		c.fail(err)
 	case err != nil:
 		v.errs.Add(1)

@@ -3,6 +3,7 @@ package service
 import (
 	"context"
 	"errors"
+	"math"
 	"strings"
 	"testing"
 	"time"
@@ -221,6 +222,13 @@ func badFormats() []badCall {
 		{"box", s(camera, videoOf(&penstockv1.VideoFormat{Width: 8193})), codes.InvalidArgument, "INVALID_FIELD", "format.video.width", "8192"},
 		{"cover without box", s(camera, videoOf(&penstockv1.VideoFormat{Fit: penstockv1.FitMode_FIT_MODE_COVER, Width: 9})), codes.InvalidArgument, "INVALID_FIELD", "format.video.fit", "height"},
 		{"fps", s(camera, videoOf(&penstockv1.VideoFormat{MaxFps: -1})), codes.InvalidArgument, "INVALID_FIELD", "format.video.max_fps", "240"},
+		{"10,000 pixels", s(camera, videoOf(&penstockv1.VideoFormat{Width: 10_000, Height: 10_000})), codes.InvalidArgument, "INVALID_FIELD", "format.video.width", "8192"},
+		{"fps that is no number", s(camera, videoOf(&penstockv1.VideoFormat{MaxFps: math.NaN()})), codes.InvalidArgument, "INVALID_FIELD", "format.video.max_fps", "240"},
+		{"fps without end", s(camera, videoOf(&penstockv1.VideoFormat{MaxFps: math.Inf(1)})), codes.InvalidArgument, "INVALID_FIELD", "format.video.max_fps", "240"},
+		{"enlarged to 256 MB", streamCall(&penstockv1.StreamTrackRequest{SessionId: "call", Selector: byParticipant("alice", camera), MaxReceiveMessageBytes: math.MaxUint32,
+			Format: videoOf(&penstockv1.VideoFormat{PixelFormat: penstockv1.PixelFormat_PIXEL_FORMAT_RGBA, Width: 8192, Height: 8192, Fit: penstockv1.FitMode_FIT_MODE_STRETCH, AllowUpscale: true})}),
+			codes.InvalidArgument, "INVALID_FIELD", "format.video.width", "9437184"},
+		{"1 Hz", s(microphone, audioOf(&penstockv1.AudioFormat{SampleRateHz: 1})), codes.InvalidArgument, "INVALID_FIELD", "format.audio.sample_rate_hz", "48000"},
 		{"quality", s(camera, videoOf(&penstockv1.VideoFormat{JpegQuality: 101})), codes.InvalidArgument, "INVALID_FIELD", "format.video.jpeg_quality", "100"},
 		{"codec not accepted", s(camera, encodedAs(penstockv1.Codec_CODEC_AV1)), codes.FailedPrecondition, "CODEC_NOT_ACCEPTED", "", "decoded format"},
 		{"unknown codec", s(camera, encodedAs(99)), codes.InvalidArgument, "INVALID_FIELD", "format.encoded.codecs", "empty"},

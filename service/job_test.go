@@ -4,11 +4,14 @@ import (
 	"bytes"
 	"encoding/binary"
 	"image/jpeg"
+	"os/exec"
+	"runtime"
 	"testing"
 
 	penstockv1 "github.com/penstock-media/penstock/api/penstock/v1"
 	"github.com/penstock-media/penstock/internal/sfutest"
 	"github.com/penstock-media/penstock/internal/sfutest/clips"
+	"github.com/penstock-media/penstock/media"
 )
 
 const (
@@ -104,12 +107,27 @@ func wantAudio(t *testing.T, r *reader, clip clips.Clip) {
 	}
 }
 
-// TestF14_GetFrame gets a JPEG that another decoder opens, of the right picture, and leaves no consumer behind.
+// byFFmpeg returns the luma of a JPEG as the ffmpeg program sees it.
+func byFFmpeg(t *testing.T, picture []byte) []byte {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "ffmpeg", "-v", "error", "-f", "image2pipe", "-i", "pipe:0", "-f", "rawvideo", "-pix_fmt", "gray", "pipe:1")
+	cmd.Stdin = bytes.NewReader(picture)
+	var faults bytes.Buffer
+	cmd.Stderr = &faults
+	out, err := cmd.Output()
+	if err != nil || faults.Len() > 0 {
+		t.Fatalf("ffmpeg: %v: %s", err, &faults)
+	}
+	return out
+}
+
+// TestF14_GetFrame gets a JPEG that two other decoders open, of the right picture, and leaves neither consumer nor decoder behind.
 func TestF14_GetFrame(t *testing.T) {
 	g := startGateway(t)
 	g.create("call")
 	sfu := g.sfu("call", sfutest.MSIDStream)
 	must(t, sfu.Publish(g.ctx, newTrack(t, sfu, "bob", camera, clips.BobCamera())))
+	unused := media.CMemoryInUse()
 	r, err := g.tracks.GetFrame(g.ctx, &penstockv1.GetFrameRequest{SessionId: "call", Selector: byParticipant("bob", camera)})
 	must(t, err)
 	img, err := jpeg.Decode(bytes.NewReader(r.GetFrame().GetPayload()))
@@ -117,6 +135,10 @@ func TestF14_GetFrame(t *testing.T) {
 	luma, w, h, stride := clips.Luma(img)
 	if id, ok := clips.ReadWatermark(luma, w, h, stride); !ok || id != clips.BobCamera().Watermark {
 		t.Errorf("watermark %d %v of a picture of %d×%d", id, ok, w, h)
+	}
+	gray := byFFmpeg(t, r.GetFrame().GetPayload())
+	if id, ok := clips.ReadWatermark(gray, 640, 360, 640); !ok || id != clips.BobCamera().Watermark || len(gray) != 640*360 {
+		t.Errorf("ffmpeg sees watermark %d %v in %d bytes", id, ok, len(gray))
 	}
 	if r.GetFormat().GetPixelFormat() != penstockv1.PixelFormat_PIXEL_FORMAT_JPEG || r.GetFormat().GetJpegQuality() != 80 ||
 		r.GetTrack().GetPublication().GetParticipant().GetParticipantId() != "bob" {
@@ -131,7 +153,11 @@ func TestF14_GetFrame(t *testing.T) {
 	if before.Consumers != 0 {
 		t.Fatalf("%d consumers are left", before.Consumers)
 	}
-	// Packets go on and nothing is decoded: no decoder runs.
+	g.await(func() bool { // The decoder is closed.
+		runtime.GC()
+		return media.CMemoryInUse() == unused
+	})
+	// Packets go on and nothing is decoded.
 	for m.Track.Stats().Packets < before.Packets+50 {
 		mustTick(t, g)
 	}

@@ -1,8 +1,11 @@
 package service
 
 import (
+	"fmt"
+	"strings"
 	"testing"
 
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
 
 	penstockv1 "github.com/penstock-media/penstock/api/penstock/v1"
@@ -36,10 +39,18 @@ func TestF13_4KRGB(t *testing.T) {
 		}
 	}
 	r.cancel()
-	for _, limit := range []uint32{0, rgb4K + headerRoom - 1} {
+	for limit, allowed := range map[uint32]string{0: "4194304", rgb4K + headerRoom - 1: fmt.Sprint(rgb4K + headerRoom - 1)} {
 		st := wantStatus(t, g.open(request(limit)).end(), codes.InvalidArgument, "MESSAGE_TOO_LARGE")
-		if st.Message() == "" {
-			t.Error("no message")
+		told, field := detail[*errdetails.ErrorInfo](st).GetMetadata(), detail[*errdetails.BadRequest](st).GetFieldViolations()
+		need := fmt.Sprint(rgb4K + headerRoom)
+		if told["message_bytes"] != need || told["max_receive_message_bytes"] != allowed || told["width"] != "3840" || told["height"] != "2160" ||
+			len(field) != 1 || field[0].GetField() != "max_receive_message_bytes" || !strings.Contains(field[0].GetDescription(), need) {
+			t.Errorf("limit %d: told %v, fields %v", limit, told, field)
+		}
+		for _, part := range []string{need, allowed, "3840×2160", "grpc.max_receive_message_length"} {
+			if !strings.Contains(st.Message(), part) {
+				t.Errorf("limit %d: %q does not name %s", limit, st.Message(), part)
+			}
 		}
 	}
 }
