@@ -59,7 +59,7 @@ func (c *cable) accept() {
 		if err != nil {
 			return
 		}
-		far, err := net.Dial("tcp", c.to) //nolint:noctx // It is on this machine.
+		far, err := net.Dial("tcp", c.to)
 		if err != nil {
 			_ = near.Close()
 			continue
