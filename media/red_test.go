@@ -159,8 +159,8 @@ func TestF21_NestedAndDoubleBlocks(t *testing.T) {
 	track.WriteRTP(third, s.now)
 	say(redPayload(block{opus, 0, packets[4]}, block{opus, 1920, packets[2]}, block{opus, 960, packets[3]}))
 	frames, _ := heard(t, received)
-	if len(frames) != 5 {
-		t.Fatalf("%d packets, want 5", len(frames))
+	if s := track.Stats(); len(frames) != 5 || s.Restored != 2 || s.Late != 1 {
+		t.Fatalf("%d packets, want 5; %+v", len(frames), s)
 	}
 	for i, f := range frames {
 		if !slices.Equal(f.Payload.Parts()[0], packets[i]) || f.Time != time.Duration(i)*20*time.Millisecond || f.Lost.Frames > 0 {

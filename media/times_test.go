@@ -44,7 +44,9 @@ func (s *sender) send(at time.Time, payload []byte) {
 }
 
 // report sends a sender report of a moment.
-func (s *sender) report(at time.Time) { s.track.WriteSenderReport(ntpOf(at.Add(s.off)), s.timestamp(at)) }
+func (s *sender) report(at time.Time) {
+	s.track.WriteSenderReport(ntpOf(at.Add(s.off)), s.timestamp(at))
+}
 
 // begin goes on from another source, whose clock begins anywhere.
 func (s *sender) begin(ssrc uint32, at time.Time, base uint32) {
