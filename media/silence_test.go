@@ -195,3 +195,46 @@ func TestF17_FillerOfAudioIsNeitherLossNorSound(t *testing.T) {
 		t.Errorf("%+v", s)
 	}
 }
+
+// TestF1_OpusChangesAndDTXThroughTheTrack streams clips that change channels, bandwidth, packet length and mode, and that fall silent, with the packets of silence
+// sent and left out: what is heard is what opusdec makes of the whole.
+func TestF1_OpusChangesAndDTXThroughTheTrack(t *testing.T) {
+	for name, c := range map[string]struct {
+		clip     string
+		channels int
+		without  bool // packets of silence are not sent
+	}{"changes": {"opus-change", 2, false}, "DTX": {"opus-dtx", 1, false}, "DTX, not sent": {"opus-dtx", 1, true}} {
+		t.Run(name, func(t *testing.T) {
+			noCMemory(t)
+			track := newTestTrack(t, KindAudio)
+			consumer := subscribe(t, track, Request{Audio: &AudioFormat{Channels: c.channels, Chunk: 10 * time.Millisecond}, Queue: patient})
+			s := newSpeaker(t, track, opusParams)
+			packets, skip := oggPackets(t, fixture(t, c.clip+".ogg"))
+			for _, p := range packets {
+				ticks := uint32(packetSamples(opusParams, p))
+				length := time.Duration(ticks) * time.Second / 48000
+				if c.without && len(p) <= 2 {
+					s.pause(ticks, length)
+					continue
+				}
+				s.say(p, ticks, length)
+			}
+			frames, events := heard(t, consumer)
+			var got []int16
+			for i, f := range frames {
+				if f.Time != time.Duration(i)*10*time.Millisecond || f.Concealed || f.Lost.Frames > 0 {
+					t.Fatalf("frame %d lies at %v: %+v", i, f.Time, f)
+				}
+				got = append(got, pcmOf(f)...)
+			}
+			want := samplesOf(fixture(t, c.clip+".pcm.gz"))
+			got = got[skip*c.channels:]
+			if n := min(len(want), len(got)); n < len(want)*8/10 || len(events) > 0 {
+				t.Fatalf("%d samples of %d, %d events", len(got), len(want), len(events))
+			}
+			if snr := snrOf(want[:min(len(want), len(got))], got); snr < 70 {
+				t.Errorf("SNR %.1f dB", snr)
+			}
+		})
+	}
+}

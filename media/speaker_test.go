@@ -68,8 +68,9 @@ func settle(track *Track) {
 		waiting := len(track.audio.queue)
 		track.mu.Unlock()
 		track.audio.mu.Lock() // held for the length of a step
+		ended := track.audio.closed
 		track.audio.mu.Unlock()
-		if waiting == 0 {
+		if waiting == 0 || ended {
 			return
 		}
 		runtime.Gosched()
