@@ -115,7 +115,9 @@ func TestF12_NothingIsUnitToo(t *testing.T) {
 
 func TestF12_InterFramesBeforeAKeyFrameMakeNoPicture(t *testing.T) {
 	checkMemory(t)
-	for codec, name := range map[Codec]string{CodecVP8: "vp8.ivf", CodecH264: "h264-baseline.h264"} {
+	for codec, name := range map[Codec]string{
+		CodecVP8: "vp8.ivf", CodecVP9: "vp9.ivf", CodecH264: "h264-baseline.h264", CodecH265: "h265.h265", CodecAV1: "av1.ivf",
+	} {
 		units := clipUnits(t, name)
 		if n, _ := feedVideo(t, openVideo(t, codec), testMaxPixels, units[1:]...); n != 0 {
 			t.Errorf("%s: %d pictures without a key frame", name, n)
@@ -128,7 +130,11 @@ func TestF12_PicturesBeyondTheLimitAreRefused(t *testing.T) {
 		codec        Codec
 		name         string
 		small, large int // pixels
-	}{{CodecVP8, "vp8-resize.ivf", 161 * 91, 320 * 180}, {CodecH264, "h264-resize.h264", 160 * 90, 322 * 182}} {
+	}{
+		{CodecVP8, "vp8-resize.ivf", 161 * 91, 320 * 180}, {CodecVP9, "vp9-resize.ivf", 161 * 91, 320 * 180},
+		{CodecH264, "h264-resize.h264", 160 * 90, 322 * 182}, {CodecH265, "h265-resize.h265", 160 * 90, 320 * 180},
+		{CodecAV1, "av1-resize.ivf", 161 * 91, 320 * 180},
+	} {
 		t.Run(c.name, func(t *testing.T) {
 			checkMemory(t)
 			units := clipUnits(t, c.name)
@@ -144,8 +150,18 @@ func TestF12_PicturesBeyondTheLimitAreRefused(t *testing.T) {
 				if limit >= c.large {
 					want = 12
 				}
-				if n, faults := feedVideo(t, d, limit, units...); n != want || faults != 12-want {
-					t.Errorf("limit of %d pixels: %d pictures, %d faults, want %d, %d", limit, n, faults, want, 12-want)
+				pictures, failed, faults := 0, false, 0
+				for i, u := range units {
+					if failed = failed && i%4 != 0; !failed { // what builds on a key frame that was refused is not decoded
+						n, m := feedVideo(t, d, limit, u)
+						pictures, failed = pictures+n, m > 0
+					}
+					if failed {
+						faults++
+					}
+				}
+				if pictures != want || faults != 12-want {
+					t.Errorf("limit of %d pixels: %d pictures, %d faults, want %d, %d", limit, pictures, faults, want, 12-want)
 				}
 				if err := d.Close(); err != nil {
 					t.Fatal(err)

@@ -4,11 +4,15 @@ import "encoding/binary"
 
 // NAL unit types of ITU-T H.264 table 7-1 and RFC 6184 section 5.2.
 const (
-	nalIDR   = 5
-	nalSPS   = 7
-	nalPPS   = 8
-	nalSTAPA = 24
-	nalFUA   = 28
+	nalIDR = 5
+	nalSPS = 7
+	nalPPS = 8
+	// Types from nalReserved on are not used but for two, and those of packets.
+	nalReserved  = 16
+	nalAuxiliary = 19
+	nalExtension = 20
+	nalSTAPA     = 24
+	nalFUA       = 28
 )
 
 var annexBStart = []byte{0, 0, 0, 1}
@@ -23,6 +27,7 @@ type h264Depacketizer struct {
 	fragmentAt  int  // where it begins
 	idr, slices bool
 	nonIDRSlice bool
+	unknown     bool // there are NAL units of reserved types
 	headless    bool // the picture's first slice is missing
 	referred    bool // other pictures may refer to it
 }
@@ -48,7 +53,7 @@ func h264SetKind(nal []byte) int {
 }
 
 func (d *h264Depacketizer) begin() {
-	d.fragment, d.idr, d.slices, d.nonIDRSlice, d.headless, d.referred = false, false, false, false, false, false
+	d.fragment, d.idr, d.slices, d.nonIDRSlice, d.headless, d.referred, d.unknown = false, false, false, false, false, false, false
 	d.sets.begin()
 }
 
@@ -94,6 +99,7 @@ func (d *h264Depacketizer) set(nal []byte) {
 func (d *h264Depacketizer) note(header byte, data []byte) {
 	t := header & 0x1f
 	if t < 1 || t > nalIDR {
+		d.unknown = d.unknown || t == 0 || t >= nalReserved && t != nalAuxiliary && t != nalExtension
 		return
 	}
 	d.headless = d.headless || !d.slices && (len(data) == 0 || data[0]&0x80 == 0)
@@ -159,7 +165,7 @@ func (d *h264Depacketizer) finish(dst []byte) ([]byte, traits, bool) {
 	d.size = d.next
 	d.sets.keep()
 	if !d.slices {
-		return dst[:0], traits{}, true // parameter sets or SEI under a timestamp of their own
+		return dst[:0], traits{}, !d.unknown // parameter sets or SEI under a timestamp of their own
 	}
 	is := traits{key: key, discardable: !d.referred, pictureSize: d.size}
 	if is.key {
