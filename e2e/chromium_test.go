@@ -142,6 +142,28 @@ func TestC2_ChromiumPublishesH264(t *testing.T) {
 	ending(t, g, b, session)
 }
 
+// Both codecs with one layer and with several, of which the highest is delivered and all are in what is passed on as received.
+func TestF1_ChromiumPacketizesVP9AndAV1(t *testing.T) {
+	for _, tc := range []struct{ video, codec string }{
+		{"video/VP9", "vp9"}, {"video/AV1", "av1"}, {"video/VP9;L2T2_KEY", "vp9"}, {"video/AV1;L2T2", "av1"},
+	} {
+		t.Run(strings.ReplaceAll(tc.video, "/", " "), func(t *testing.T) {
+			const frames = 30
+			session := "f1-" + tc.codec
+			g, b := publishing(t, session, opus, tc.video)
+			video := record(t, g, session, "camera", frames, ".y4m", ".ivf")
+			if p := probe(t, video[".y4m"]); p.Codec != "rawvideo" || p.Width*3 != p.Height*4 || p.frames < 1 {
+				t.Errorf("y4m: %+v", p)
+			}
+			checkColour(t, video[".y4m"])
+			if p := probe(t, video[".ivf"]); p.Codec != tc.codec || p.Width*3 != p.Height*4 || p.frames < frames {
+				t.Errorf("ivf: %+v, want %d frames of %s", p, frames, tc.codec)
+			}
+			ending(t, g, b, session)
+		})
+	}
+}
+
 // The packets of the other codecs come from Chromium's packetizer in the tests above.
 func TestF1_ChromiumPacketizesG711(t *testing.T) {
 	for _, codec := range []string{"PCMU", "PCMA"} {

@@ -26,10 +26,14 @@ func (v *videoPath) deliverEncoded(c *Consumer, u *unit, replayed bool) {
 		return
 	}
 	c.sent, c.tooLarge = true, false
+	size := u.pictureSize
+	if size == (pictureSize{}) {
+		size = pictureSize{int(v.width.Load()), int(v.height.Load())}
+	}
 	overflow := c.push(&Frame{
 		Kind: KindVideo, RTPTimestamp: u.timestamp, Time: u.time, Captured: u.captured, Received: u.received,
 		Rotation: u.rotation, KeyFrame: u.key, Payload: u.payload(), replayed: replayed, span: u.span,
-		Width: int(v.width.Load()), Height: int(v.height.Load()),
+		Width: size.width, Height: size.height,
 	})
 	switch {
 	case overflow && u.key:

@@ -3,6 +3,7 @@ package media
 import (
 	"math/rand/v2"
 	"testing"
+	"testing/synctest"
 
 	"github.com/penstock-media/penstock/media/internal/cmem"
 )
@@ -38,39 +39,41 @@ func TestF12_CorruptPayloadsAreCountedAndAKeyFrameIsAskedFor(t *testing.T) {
 	for codec, clip := range plainClips() {
 		for name, harm := range harms {
 			t.Run(codec.String()+" "+name, func(t *testing.T) {
-				noCMemory(t)
-				track := newLimitedTrack(t, testMaxPixels)
-				asked := make(chan struct{}, 100)
-				track.keyFrames.send = func() { asked <- struct{}{} }
-				params := CodecParameters{Codec: codec, PayloadType: 96, ClockRate: 90000}
-				track.SetParameters(ReceiveParameters{Codecs: []CodecParameters{params}})
-				c := subscribe(t, track, Request{Queue: patient})
-				within(t, asked)
-				s := &unitSender{t: t, track: track, params: params, payloader: payloaderOf(codec)}
-				units := clipUnits(t, clip)
-				s.send(units[0])
-				frame(t, c)
-				decodeAll(t, track)
-				before := track.Stats()
-				s.payloads(harm(codec, s.payloader.Payload(40, units[1]))...)
-				s.send(units[2])
-				decodeAll(t, track)
-				within(t, asked)
-				st := track.Stats()
-				if st.Unusable+st.DecodeErrors+st.UnitsDropped == before.Unusable+before.DecodeErrors+before.UnitsDropped {
-					t.Errorf("nothing was counted: %+v", st)
-				}
-				s.send(units[0])
-				for key := false; !key; {
-					item, err := next(t, c)
-					if err != nil {
-						t.Fatal(err)
+				synctest.Test(t, func(t *testing.T) {
+					noCMemory(t)
+					track := newLimitedTrack(t, testMaxPixels)
+					asked := make(chan struct{}, 100)
+					track.keyFrames.send = func() { asked <- struct{}{} }
+					params := CodecParameters{Codec: codec, PayloadType: 96, ClockRate: 90000}
+					track.SetParameters(ReceiveParameters{Codecs: []CodecParameters{params}})
+					c := subscribe(t, track, Request{Queue: patient})
+					within(t, asked)
+					s := &unitSender{t: t, track: track, params: params, payloader: payloaderOf(codec)}
+					units := clipUnits(t, clip)
+					s.send(units[0])
+					frame(t, c)
+					decodeAll(t, track)
+					before := track.Stats()
+					s.payloads(harm(codec, s.payloader.Payload(40, units[1]))...)
+					s.send(units[2])
+					decodeAll(t, track)
+					within(t, asked)
+					st := track.Stats()
+					if st.Unusable+st.DecodeErrors+st.UnitsDropped == before.Unusable+before.DecodeErrors+before.UnitsDropped {
+						t.Errorf("nothing was counted: %+v", st)
 					}
-					if f := item.Frame; f != nil {
-						key = f.KeyFrame
-						f.Payload.Release()
+					s.send(units[0])
+					for key := false; !key; {
+						item, err := next(t, c)
+						if err != nil {
+							t.Fatal(err)
+						}
+						if f := item.Frame; f != nil {
+							key = f.KeyFrame
+							f.Payload.Release()
+						}
 					}
-				}
+				})
 			})
 		}
 	}
