@@ -178,7 +178,7 @@ func FuzzTrack(f *testing.F) {
 		decodeAll(t, track)
 		track.End(EndClosed)
 		for _, c := range []*Consumer{pictures, units} {
-			drain(t, c, limit)
+			takeRest(t, c, limit)
 		}
 	})
 }
@@ -195,8 +195,8 @@ func newLimitedTrack(t *testing.T, maxPixels int) *Track {
 	return track
 }
 
-// drain takes what a track that has ended left, and checks that decoded pictures keep the limit.
-func drain(t *testing.T, c *Consumer, maxPixels int) (frames int) {
+// takeRest takes what a track that has ended left, and checks that decoded pictures keep the limit.
+func takeRest(t *testing.T, c *Consumer, maxPixels int) (frames int) {
 	t.Helper()
 	for {
 		item, err := next(t, c)
