@@ -72,7 +72,7 @@ func TestF6_WhoStopsReadingHarmsNobody(t *testing.T) {
 	client := g.narrow()
 	request := func(p *penstockv1.StreamPolicy) *penstockv1.StreamTrackRequest {
 		return &penstockv1.StreamTrackRequest{SessionId: "call", Selector: byParticipant("bob", camera), Policy: p,
-			Format: videoOf(&penstockv1.VideoFormat{Width: 320})}
+			Format: videoOf(&penstockv1.VideoFormat{Width: 160, MaxFps: 10})}
 	}
 	small := &penstockv1.StreamPolicy{MaxQueueBytes: 2 << 20}
 	never, rests := g.openBy(client, request(small)), g.openBy(client, request(small))
@@ -85,7 +85,7 @@ func TestF6_WhoStopsReadingHarmsNobody(t *testing.T) {
 		r.video()
 		others.Add(1)
 		ends.Go(func() {
-			if err := r.cadence(150); err != nil {
+			if err := r.cadence(60); err != nil {
 				t.Error(err)
 			}
 			others.Done()
@@ -93,7 +93,7 @@ func TestF6_WhoStopsReadingHarmsNobody(t *testing.T) {
 		})
 	}
 	pace := g.openBy(client, request(roomy()))
-	for range 45 { // While they rest.
+	for range 25 { // While they rest.
 		pace.video()
 		if held := g.decoders.Stats().QueuedBytes; held > bound {
 			t.Fatalf("%d bytes wait", held)
