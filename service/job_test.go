@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"image/jpeg"
 	"os/exec"
-	"runtime"
 	"testing"
 
 	penstockv1 "github.com/penstock-media/penstock/api/penstock/v1"
@@ -153,10 +152,7 @@ func TestF14_GetFrame(t *testing.T) {
 	if before.Consumers != 0 {
 		t.Fatalf("%d consumers are left", before.Consumers)
 	}
-	g.await(func() bool { // The decoder is closed.
-		runtime.GC()
-		return media.CMemoryInUse() == unused
-	})
+	g.backTo(unused) // The decoder is closed.
 	// Packets go on and nothing is decoded.
 	for m.Track.Stats().Packets < before.Packets+50 {
 		mustTick(t, g)
