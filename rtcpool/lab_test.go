@@ -42,7 +42,7 @@ type lab struct {
 
 func newLab(t *testing.T, changes ...func(*rtcpool.Config)) *lab {
 	t.Helper()
-	decoders := media.NewDecodePool(2)
+	decoders := media.NewDecodePool(16) // so that no picture waits for a worker: on a busy machine the pool would leave some out
 	log := &logBook{}
 	cfg := rtcpool.Config{
 		Decoders: decoders, Tracer: noop.NewTracerProvider().Tracer("test"), Loopback: true,

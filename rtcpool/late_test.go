@@ -12,6 +12,7 @@ import (
 // TestS1_LateOffersHarmNobody offers, in 100 rounds, to a session that has just been closed: every offer is dropped as a normal result with
 // a reason, a line in the debug log and a count, and 20 other live streams of the process lose no packet meanwhile.
 func TestS1_LateOffersHarmNobody(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	var calls []*call
 	var tracks [][]*sfutest.Track

@@ -11,6 +11,7 @@ import (
 // TestS8_PacketsUnderWayAcrossAnICERestartArrive restarts ICE while packets are under way on a long path: the SFU sent them to
 // the pair of before, and each is received.
 func TestS8_PacketsUnderWayAcrossAnICERestartArrive(t *testing.T) {
+	t.Parallel()
 	c := newLab(t).call("call")
 	mic, cam := c.track("alice", microphone, clips.AliceMicrophone()), c.track("bob", camera, clips.BobCamera())
 	media := c.add(mic, cam)

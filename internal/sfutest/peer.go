@@ -31,6 +31,9 @@ type peer struct {
 	mux     io.Closer // the sockets
 }
 
+// maxChecks is how often a pair is checked before it is given up: pion's 7 are over in less time than a busy machine may stall.
+const maxChecks = 100
+
 // newPeer returns a peer that has candidates on the loopback interface only, on a socket of its network.
 func newPeer(cfg *Config, generation uint64) (*peer, error) {
 	engine, registry, err := newEngine(cfg.Interceptors)
@@ -51,6 +54,7 @@ func newPeer(cfg *Config, generation uint64) (*peer, error) {
 	settings.SetNetworkTypes([]webrtc.NetworkType{webrtc.NetworkTypeUDP4})
 	settings.SetICEUDPMux(mux)
 	settings.SetLite(cfg.ICELite)
+	settings.SetICEMaxBindingRequests(maxChecks)
 	api := webrtc.NewAPI(webrtc.WithMediaEngine(engine), webrtc.WithInterceptorRegistry(registry), webrtc.WithSettingEngine(settings))
 	pc, err := api.NewPeerConnection(webrtc.Configuration{})
 	if err != nil {

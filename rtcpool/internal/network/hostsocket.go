@@ -33,7 +33,7 @@ type hostSocket struct {
 	media  atomic.Pointer[netip.AddrPort] // where the last packets came from that are not STUN
 
 	// Of the reader, and after it of the next use.
-	before netip.AddrPort // where media of the use before came from
+	before netip.AddrPort // where media of the use before came from, or would have
 	held   [][]byte       // packets for the next use, or until to is known
 	buffer *byte          // what the last media packet was read into
 	length int            // of that packet
@@ -74,9 +74,12 @@ func (n *Peer) reuse(key socketKey) *hostSocket {
 		return nil // closed by Abort meanwhile
 	}
 	next := &hostSocket{udpSocket: k.udpSocket, peer: n, key: key, held: k.held}
+	next.before = k.before
 	if from := k.media.Load(); from != nil {
 		next.before = *from
 		next.media.Store(from)
+	} else if to := k.to.Load(); to != nil { // the first media may be under way, or unread
+		next.before = *to
 	}
 	return next
 }

@@ -104,6 +104,34 @@ func TestHostSocketGoesOnAfterARestart(t *testing.T) {
 	}
 }
 
+// TestHostSocketKeepsTheFirstMedia has the first media come when the socket is about to close, unread, and through two restarts.
+func TestHostSocketKeepsTheFirstMedia(t *testing.T) {
+	n := testNetwork(t, Config{}).NewPeer(t.Context(), nil)
+	defer n.Leave()
+	old, oldAt := stranger(t)
+	s := hostAt(t, n)
+	if _, err := s.WriteToAddrPort([]byte("check"), oldAt); err != nil {
+		t.Fatal(err)
+	}
+	send(t, old, s.LocalAddr(), rtpByte+"first")
+	for range 2 {
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		s = hostAt(t, n)
+	}
+	send(t, old, s.LocalAddr(), "\x00check")
+	if text, _ := read(t, s); text != "\x00check" {
+		t.Fatalf("%q before anything is written", text)
+	}
+	if _, err := s.WriteToAddrPort([]byte("check"), oldAt); err != nil {
+		t.Fatal(err)
+	}
+	if text, from := read(t, s); text != rtpByte+"first" || from != oldAt {
+		t.Errorf("%q from %v", text, from)
+	}
+}
+
 // TestHostSocketsAreKeptForAWhileOnly shows that what is kept ends with the peer connection, and by itself.
 func TestHostSocketsAreKeptForAWhileOnly(t *testing.T) {
 	w := testNetwork(t, Config{})
