@@ -14,8 +14,8 @@ import (
 const (
 	// keptTime is how long a socket that pion closed waits to be used again: an ICE restart does so at once.
 	keptTime = 2 * time.Second
-	// heldPackets is how many packets from the pair before wait until pion would take them.
-	heldPackets = 64
+	// heldPackets is how many packets from the pair before wait until pion would take them: half a second of a large call.
+	heldPackets = 512
 )
 
 // hostSocket is the UDP socket of a local candidate. When ICE restarts, pion closes it and asks for a new one, though the other
