@@ -25,7 +25,7 @@ func TestTrackF4NothingOldIsSentAsLive(t *testing.T) {
 	}
 	late := subscribe(t, track, Request{Queue: patient})
 	served := make(chan struct{})
-	track.cfg.Pool.schedule(&task{kind: KindVideo, step: func() bool { close(served); return false }})
+	track.cfg.Pool.schedule(&task{kind: KindVideo, step: func(*wakes) bool { close(served); return false }})
 	within(t, served) // the only worker for video has looked at who joined
 	f.feed()
 	if want, got := frame(t, first), frame(t, late); got.Time != want.Time || got.Sequence != 1 {

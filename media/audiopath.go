@@ -138,14 +138,14 @@ func (a *audioPath) flushQueue() {
 	a.queue = a.queue[:0]
 }
 
-func (a *audioPath) step() bool {
+func (a *audioPath) step(w *wakes) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	u, consumers, more := a.take()
 	if a.closed {
 		consumers = nil
 	}
-	a.arrange(consumers)
+	a.arrange(consumers, w)
 	if u != nil {
 		for _, l := range a.lanes {
 			a.offer(l, u)
@@ -200,7 +200,7 @@ func (a *audioPath) catchUp(l *lane) {
 }
 
 // arrange puts every consumer into its lane and frees lanes that nobody needs.
-func (a *audioPath) arrange(consumers []*Consumer) {
+func (a *audioPath) arrange(consumers []*Consumer, w *wakes) {
 	for _, l := range a.lanes {
 		l.consumers = l.consumers[:0]
 		if l.owner != nil && len(l.backlog) == 0 {
@@ -211,6 +211,7 @@ func (a *audioPath) arrange(consumers []*Consumer) {
 		if c.req.Audio != nil {
 			l := a.lane(c)
 			l.consumers = append(l.consumers, c)
+			c.later = w
 		}
 	}
 	kept := a.lanes[:0]

@@ -33,7 +33,7 @@ func held(t *testing.T) (track *Track, release func()) {
 	t.Helper()
 	track = newTestTrack(t, KindVideo)
 	begun, free := make(chan struct{}), make(chan struct{})
-	track.cfg.Pool.schedule(&task{kind: KindVideo, step: func() bool {
+	track.cfg.Pool.schedule(&task{kind: KindVideo, step: func(*wakes) bool {
 		close(begun)
 		<-free
 		return false
@@ -167,7 +167,7 @@ func TestPoolF5AudioIsDecodedByAllWorkers(t *testing.T) {
 	t.Cleanup(pool.Close)
 	for range 20 { // In the first rounds a worker may not have gone to sleep yet.
 		first, second := make(chan struct{}), make(chan struct{})
-		pool.schedule(&task{kind: KindAudio, step: func() bool {
+		pool.schedule(&task{kind: KindAudio, step: func(*wakes) bool {
 			close(first)
 			select {
 			case <-second:
@@ -177,9 +177,9 @@ func TestPoolF5AudioIsDecodedByAllWorkers(t *testing.T) {
 		}})
 		within(t, first)
 		for range audioBacklog {
-			pool.schedule(&task{kind: KindAudio, step: func() bool { return false }})
+			pool.schedule(&task{kind: KindAudio, step: func(*wakes) bool { return false }})
 		}
-		pool.schedule(&task{kind: KindAudio, step: func() bool { close(second); return false }})
+		pool.schedule(&task{kind: KindAudio, step: func(*wakes) bool { close(second); return false }})
 		within(t, second)
 	}
 }

@@ -23,6 +23,7 @@ type Consumer struct {
 	toldUndecodable bool
 	plans           planCache
 	limited         bool          // under the track's lock: a limit was told
+	later           *wakes        // decoded audio: collects who is to be woken; nil wakes at once
 	waitKey         bool          // encoded video: nothing until a key frame
 	began           bool          // video: before is valid
 	before          time.Duration // video: where the picture before lies on the time line
@@ -192,7 +193,11 @@ func (c *Consumer) push(f *Frame) (overflow bool) {
 	if ended && c.req.Stalled != nil {
 		c.req.Stalled()
 	}
-	c.signal()
+	if c.later != nil {
+		c.later.add(c)
+	} else {
+		c.signal()
+	}
 	c.budget().relieve()
 	return overflow
 }

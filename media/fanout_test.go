@@ -186,7 +186,7 @@ func decodeAll(t *testing.T, track *Track) {
 	t.Helper()
 	for empty := false; ; {
 		served := make(chan struct{})
-		track.cfg.Pool.schedule(&task{kind: KindVideo, step: func() bool { close(served); return false }})
+		track.cfg.Pool.schedule(&task{kind: KindVideo, step: func(*wakes) bool { close(served); return false }})
 		within(t, served)
 		if empty { // and the last one is done too
 			return

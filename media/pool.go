@@ -3,18 +3,21 @@ package media
 import (
 	"runtime"
 	"sync"
+	"time"
 )
 
 // DecodePool is a bounded set of workers that decode for all tracks: each track's units in order, fair between tracks,
 // and some workers for audio only, so that a burst of video never holds up speech.
 type DecodePool struct {
-	mu     sync.Mutex
-	wakeA  sync.Cond // an audio worker has something to do
-	wakeV  sync.Cond
-	audio  taskQueue
-	video  taskQueue
-	closed bool
-	done   sync.WaitGroup
+	mu      sync.Mutex
+	wakeA   sync.Cond // an audio worker has something to do
+	wakeV   sync.Cond
+	audio   taskQueue
+	video   taskQueue
+	resting bool // the worker for audio waits for its tick
+	dense   density
+	closed  bool
+	done    sync.WaitGroup
 
 	videoWorkers int
 	queues       queueBudget // of the consumers of all tracks
@@ -28,16 +31,15 @@ type PoolOption func(*DecodePool)
 // A picture that several consumers share counts for each.
 func WithQueueBytes(n int64) PoolOption { return func(p *DecodePool) { p.queues.limit = n } }
 
-// audioBacklog is how many audio tracks may wait, for half a millisecond or so, before a sleeping worker for video is
-// woken to help. To wake one for each packet would cost more than the decoding: the worker for audio is the better for
-// every packet that it finds when it is awake.
-const audioBacklog = 16
+// audioBacklog is how many audio tracks may wait, for two milliseconds or so, while the worker for audio is at work, before a
+// sleeping worker for video is woken to help. To wake one for each packet would cost more than the decoding.
+const audioBacklog = 64
 
 // task is one track's decoding. It is in at most one queue, and run by at most one worker.
 type task struct {
 	kind Kind
-	// step decodes one unit; more tells whether there is another.
-	step func() (more bool)
+	// step decodes one unit; more tells whether there is another. Whom it wakes may wait until other tracks have had their turn.
+	step func(*wakes) (more bool)
 
 	state taskState // guarded by the pool
 }
@@ -63,9 +65,9 @@ func NewDecodePool(workers int, options ...PoolOption) *DecodePool {
 	}
 	p.wakeA.L, p.wakeV.L = &p.mu, &p.mu
 	p.done.Add(workers + 1)
-	go p.work(true)
+	go p.workAudio()
 	for range workers {
-		go p.work(false)
+		go p.workVideo()
 	}
 	return p
 }
@@ -107,63 +109,107 @@ func (p *DecodePool) schedule(t *task) {
 
 func (p *DecodePool) enqueue(t *task) {
 	t.state = taskQueued
-	if t.kind == KindAudio {
-		p.audio.push(t)
-		p.wakeA.Signal()
-		if p.audio.n > audioBacklog {
-			p.wakeV.Signal() // to help
-		}
+	if t.kind == KindVideo {
+		p.video.push(t)
+		p.wakeV.Signal()
 		return
 	}
-	p.video.push(t)
-	p.wakeV.Signal()
-}
-
-func (p *DecodePool) work(audioOnly bool) {
-	defer p.done.Done()
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for {
-		t := p.next(audioOnly)
-		if t == nil {
-			return
-		}
-		t.state = taskRunning
-		p.mu.Unlock()
-		more := t.step()
-		p.mu.Lock()
-		again := t.state == taskAgain
-		t.state = taskIdle
-		if more || again {
-			p.enqueue(t)
-		}
+	p.audio.push(t)
+	if p.resting {
+		return
+	}
+	p.wakeA.Signal()
+	if p.audio.n > audioBacklog {
+		p.wakeV.Signal() // to help
 	}
 }
 
-// next waits for a task; nil when the pool is closed. A worker for video helps with audio when that has fallen behind.
-func (p *DecodePool) next(audioOnly bool) *task {
+// run makes a task's step. It is called, and returns, with the lock.
+func (p *DecodePool) run(t *task, w *wakes) {
+	t.state = taskRunning
+	p.mu.Unlock()
+	more := t.step(w)
+	p.mu.Lock()
+	again := t.state == taskAgain
+	t.state = taskIdle
+	if more || again {
+		p.enqueue(t)
+	}
+}
+
+// workVideo serves video, and helps with audio that has fallen behind.
+func (p *DecodePool) workVideo() {
+	defer p.done.Done()
+	var w wakes
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for t := p.next(); t != nil; t = p.next() {
+		p.run(t, &w)
+		w.flush()
+	}
+}
+
+// next waits for a task for a worker for video; nil when the pool is closed.
+func (p *DecodePool) next() *task {
 	for {
 		switch {
 		case p.closed:
 			return nil
-		case audioOnly:
-			if t := p.audio.pop(); t != nil {
-				return t
+		case p.resting: // what waits will be served together
+		case p.audio.n > audioBacklog || p.video.n == 0 && p.audio.n > 0:
+			if p.video.n > 0 {
+				p.wakeV.Signal() // this worker may have been woken for video
 			}
+			return p.audio.pop()
+		}
+		if t := p.video.pop(); t != nil {
+			return t
+		}
+		p.wakeV.Wait()
+	}
+}
+
+// workAudio serves audio alone. While much of it comes it rests between ticks, so that one waking serves all tracks that are due and
+// their consumers are woken together: goroutines and threads that are woken one by one cost more than the decoding.
+func (p *DecodePool) workAudio() {
+	defer p.done.Done()
+	var w wakes
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for {
+		for p.audio.n == 0 && !p.closed {
 			p.wakeA.Wait()
-		default:
-			if p.audio.n > audioBacklog || p.video.n == 0 && p.audio.n > 0 {
-				if p.video.n > 0 {
-					p.wakeV.Signal() // this worker may have been woken for video
-				}
-				return p.audio.pop()
-			}
-			if t := p.video.pop(); t != nil {
-				return t
-			}
-			p.wakeV.Wait()
+		}
+		if p.closed {
+			return
+		}
+		if p.dense.much {
+			p.resting = true
+			p.mu.Unlock()
+			time.Sleep(untilTick(time.Now())) // a cadence: nobody waits for it
+			p.mu.Lock()
+			p.resting = false
+		}
+		p.dense.note(p.serveAudio(&w), time.Now())
+		p.mu.Unlock()
+		w.flush()
+		p.mu.Lock()
+	}
+}
+
+// serveAudio serves what waits and what comes meanwhile, and returns how much that was. The consumers are woken in between, lest
+// one waits for many tracks. It is called, and returns, with the lock.
+func (p *DecodePool) serveAudio(w *wakes) (served int) {
+	for t := p.audio.pop(); t != nil && !p.closed; t = p.audio.pop() {
+		p.run(t, w)
+		served++
+		if len(w.consumers) >= audioBacklog {
+			p.mu.Unlock()
+			w.flush()
+			p.mu.Lock()
 		}
 	}
+	return served
 }
 
 // taskQueue is a ring of tasks. It holds a task at most once, so it is bounded by the number of tracks.

@@ -165,7 +165,7 @@ func (v *videoPath) idle() {
 }
 
 // step decodes one unit, or serves those who joined.
-func (v *videoPath) step() bool {
+func (v *videoPath) step(*wakes) bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	q, joins, consumers, more := v.take()
