@@ -11,7 +11,7 @@ import (
 )
 
 // rawUnits packetizes a clip: one slice of raw RTP packets a unit.
-func rawUnits(b *testing.B, c clips.Clip, payloader rtp.Payloader) [][][]byte {
+func rawUnits(b testing.TB, c clips.Clip, payloader rtp.Payloader) [][][]byte {
 	b.Helper()
 	units, err := c.Units()
 	if err != nil {

@@ -16,7 +16,7 @@ import (
 )
 
 // speech is a packet of sound with what senders put beside it.
-func speech(b *testing.B) []byte {
+func speech(b testing.TB) []byte {
 	b.Helper()
 	p := rtp.Packet{Header: rtp.Header{Version: 2, PayloadType: 111, SSRC: 1, Extension: true, ExtensionProfile: repair.OneByteProfile}, Payload: make([]byte, 120)}
 	p.Payload[0] = 0xf8
@@ -103,4 +103,23 @@ func pionReader(b *testing.B, raw []byte) interceptor.RTPReader {
 		read = i.BindRemoteStream(info, read)
 	}
 	return read
+}
+
+// A received packet allocates nothing between SRTP and its media but the unit that it is there, whatever feedback is owed for it.
+func TestX12_AllocationsOfAReceivedPacket(t *testing.T) {
+	live, raw := newIdle(t), speech(t)
+	now, n := time.Now(), 0
+	receive := func() {
+		number(raw, n)
+		live.audio.packet(raw, now.Add(time.Duration(n)*20*time.Millisecond))
+		n++
+	}
+	for range 100 { // the first ones make what is used again
+		receive()
+	}
+	if got := testing.AllocsPerRun(500, receive); got > 4 {
+		t.Errorf("%.1f allocations a packet", got)
+	} else {
+		t.Logf("%.1f allocations a packet", got)
+	}
 }
