@@ -7,10 +7,12 @@ import (
 	"fmt"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 )
 
 // probed is what ffprobe says of a file's only stream.
@@ -182,6 +184,48 @@ func TestF1_ChromiumPacketizesG711(t *testing.T) {
 			ending(t, g, b, session)
 		})
 	}
+}
+
+// TestF20_ChromiumPublishesSimulcast publishes three encodings. They are one track: who wants small pictures gets the smallest as it is sent, and
+// who wants large ones the largest, as soon as Chromium sends it.
+func TestF20_ChromiumPublishesSimulcast(t *testing.T) {
+	const session = "f20"
+	g, b := publishing(t, session, opus, "video/VP8;simulcast")
+	if answer := b.wait(t, "answered", nil); !strings.Contains(answer, "a=simulcast:recv q;h;f") {
+		t.Errorf("the answer takes no encodings:\n%s", answer)
+	}
+	widths := func(frames string, more ...string) (seen []int) {
+		dir := t.TempDir()
+		args := append([]string{"stream", "--session=" + session, "--user=ann", "--source=camera", "--frames=" + frames, "--out=" + filepath.Join(dir, "a.y4m")}, more...)
+		if _, err := g.worker(t, args...); err != nil {
+			t.Fatal(err)
+		}
+		files, err := filepath.Glob(filepath.Join(dir, "*.y4m")) // one for each size
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, file := range files {
+			seen = append(seen, probe(t, file).Width)
+		}
+		return seen
+	}
+	for limit := time.Now().Add(hang); ; { // until Chromium finds the path wide enough
+		seen := widths("100")
+		if slices.Contains(seen, 1280) {
+			break
+		}
+		if time.Now().After(limit) {
+			t.Fatalf("the largest pictures were %v", seen)
+		}
+	}
+	if seen := widths("60", "--width=160"); !slices.Equal(seen, []int{160}) {
+		t.Errorf("asked for 160, got %v", seen)
+	}
+	out, err := g.worker(t, "tracks", "--session="+session)
+	if err != nil || strings.Count(out, "camera") != 1 || !strings.Contains(out, "320×180") {
+		t.Errorf("the tracks are %v\n%s", err, out)
+	}
+	ending(t, g, b, session)
 }
 
 // checkColour looks for the green of Chromium's fake camera, which is Y, U and V all 0, with a bright figure on it.

@@ -283,7 +283,7 @@ func (s *layerSet) serves(size, largest pictureSize) bool {
 // layerRounding is how many pixels smaller a layer may be than asked for: encoders round sizes to what they can encode.
 const layerRounding = 2
 
-func (p pictureSize) pixels() int { return p.width * p.height }
+func (s pictureSize) pixels() int { return s.width * s.height }
 
 // each calls a function with all that take packets.
 func (t *Track) each(f func(*intake)) {
