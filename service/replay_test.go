@@ -63,7 +63,7 @@ func (s *said) count() int {
 // replaying asks for a microphone and what it said before.
 func replaying(participant string, ms uint32, format *penstockv1.StreamFormat) *penstockv1.StreamTrackRequest {
 	return &penstockv1.StreamTrackRequest{
-		SessionId: "call", Selector: byParticipant(participant, microphone), Format: format, Policy: &penstockv1.StreamPolicy{ReplayMs: ms},
+		SessionId: "call", Selector: byParticipant(participant, microphone), Format: format, Policy: &penstockv1.StreamPolicy{ReplayMs: ms, MaxQueueMs: 10000},
 	}
 }
 
@@ -80,7 +80,7 @@ func TestF9_TheFirstWordIsHeard(t *testing.T) {
 	must(t, sfu.Publish(g.ctx, mic))
 	g.untilState("call", "alice SOURCE_MICROPHONE", penstockv1.TrackState_TRACK_STATE_LIVE)
 	format := audioOf(&penstockv1.AudioFormat{SampleRateHz: 16000})
-	there := g.open(&penstockv1.StreamTrackRequest{SessionId: "call", Selector: byParticipant("alice", microphone), Format: format})
+	there := g.open(replaying("alice", 0, format))
 	there.header()
 	began := time.Now()
 	mic.Hold(false)

@@ -18,7 +18,8 @@ func TestF21_KeysReachWorkers(t *testing.T) {
 	mic.SetPackets(sfutest.Packets{Redundancy: 2})
 	words := listening(mic)
 	must(t, sfu.Publish(g.ctx, mic))
-	r := g.open(&penstockv1.StreamTrackRequest{SessionId: "call", Selector: byParticipant("alice", microphone), Format: audioOf(&penstockv1.AudioFormat{SampleRateHz: 8000})})
+	r := g.open(&penstockv1.StreamTrackRequest{SessionId: "call", Selector: byParticipant("alice", microphone), Format: audioOf(&penstockv1.AudioFormat{SampleRateHz: 8000}),
+		Policy: &penstockv1.StreamPolicy{MaxQueueMs: 10000}})
 	if h := r.header(); h.GetCodec() != penstockv1.Codec_CODEC_OPUS || h.GetClockRateHz() != 48000 {
 		t.Errorf("the header is %v", h)
 	}
@@ -69,7 +70,7 @@ func TestF17_SilenceOfTheMutedIsNotSpeech(t *testing.T) {
 	mic := newTrack(t, sfu, "alice", microphone, clips.AliceMicrophone())
 	words := listening(mic)
 	must(t, sfu.Publish(g.ctx, mic))
-	r := g.open(&penstockv1.StreamTrackRequest{SessionId: "call", Selector: byParticipant("alice", microphone)})
+	r := g.open(replaying("alice", 0, nil))
 	words.until(t, g, 10)
 	r.audio()
 	must(t, sfu.Report(g.ctx, &penstockv1.CallEvent{Event: &penstockv1.CallEvent_TrackMuted{
