@@ -64,9 +64,9 @@ func (s *unitSender) packet(h rtp.Header, payload []byte, padding byte) {
 }
 
 // noise replaces what comes after the first bytes, as end-to-end encryption does.
-func noise(rnd *rand.Rand, unit []byte, clear int) []byte {
+func noise(rnd *rand.Rand, unit []byte, plain int) []byte {
 	out := append([]byte(nil), unit...)
-	for i := clear; i < len(out); i++ {
+	for i := plain; i < len(out); i++ {
 		out[i] = byte(1 + rnd.IntN(255)) // no start codes
 	}
 	return out
@@ -82,11 +82,11 @@ type encryption struct {
 func encryptions() []encryption {
 	return []encryption{
 		{CodecVP8, "vp8.ivf", func(s *unitSender, rnd *rand.Rand, unit []byte, key bool) {
-			clear := 3 // what an SFU must read
+			plain := 3 // what an SFU must read
 			if key {
-				clear = 10
+				plain = 10
 			}
-			s.send(noise(rnd, unit, clear))
+			s.send(noise(rnd, unit, plain))
 		}},
 		{CodecVP9, "vp9.ivf", func(s *unitSender, rnd *rand.Rand, unit []byte, key bool) {
 			descriptor := byte(0x0c)

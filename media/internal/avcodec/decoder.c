@@ -60,6 +60,8 @@ int avc_open_video(avc_decoder **out, const char *name, int64_t max_pixels, void
 	d->ctx->max_pixels = avc_coded_pixels(max_pixels);
 	d->ctx->get_buffer2 = avc_get_buffer;
 	d->ctx->get_format = get_format;
+	if (strcmp(name, "vp9") == 0) // what waits in it behind noise would be taken for what comes next
+		d->flush = 1;
 	if (strcmp(name, "libdav1d") == 0) {
 		// Ignored where the wrapper is too old to know it; one thread holds nothing back.
 		av_opt_set_int(d->ctx->priv_data, "max_frame_delay", 1, 0);
