@@ -50,14 +50,21 @@ func start(name, program string, args ...string) (*child, error) {
 	return c, nil
 }
 
-// read hands on lines until the child closes its output. Lines that nobody waits for are dropped when there are too many.
+// read hands on lines until the child closes its output. When nobody waits for them the oldest are dropped.
 func (c *child) read(out io.Reader) {
 	defer close(c.done)
 	defer close(c.lines)
 	for s := bufio.NewScanner(out); s.Scan(); {
-		select {
-		case c.lines <- s.Text():
-		default:
+		for sent := false; !sent; {
+			select {
+			case c.lines <- s.Text():
+				sent = true
+			default:
+				select {
+				case <-c.lines:
+				default:
+				}
+			}
 		}
 	}
 	_, _ = io.Copy(io.Discard, out) // an overlong line: what follows is of no interest, but must be read

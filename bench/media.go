@@ -37,7 +37,7 @@ func recipes() []recipe {
 			"-x264-params", "keyint=75:min-keyint=75:scenecut=0:bframes=0:slices=1:repeat-headers=1", "-f", "h264"}},
 		{"VP9-1920x1080-30.ivf", "scale=1920:1080," + noise, []string{"-c:v", "libvpx-vp9", "-b:v", "3M", "-deadline", "realtime",
 			"-cpu-used", "7", "-lag-in-frames", "0", "-auto-alt-ref", "0", "-g", "75", "-row-mt", "1"}},
-		{"AV1-1280x720-30.ivf", noise, []string{"-c:v", "libaom-av1", "-b:v", "1400k", "-usage", "realtime", "-cpu-used", "9",
+		{"AV1-1280x720-30.ivf", noise, []string{"-c:v", "libaom-av1", "-b:v", "1400k", "-usage", "realtime", "-cpu-used", "8",
 			"-lag-in-frames", "0", "-g", "75", "-row-mt", "1"}},
 	}
 }
@@ -60,8 +60,18 @@ func (r recipe) make(ctx context.Context, source, cache string) (string, error) 
 	if output, err := exec.CommandContext(ctx, program, append(args, half)...).CombinedOutput(); err != nil {
 		return "", fmt.Errorf("%w: ffmpeg cannot make %s: %w: %s", errNotRun, r.name, err, lastLine(output))
 	}
+	args = []string{"-v", "error", "-y", "-framerate", "30", "-i", half, "-c", "copy", "-f", "matroska", seekable(path)}
+	if filepath.Ext(path) == ".ivf" {
+		args = append(args[:3], args[5:]...) // it has times of its own
+	}
+	if output, err := exec.CommandContext(ctx, program, args...).CombinedOutput(); err != nil {
+		return "", fmt.Errorf("%w: ffmpeg cannot pack %s: %w: %s", errNotRun, r.name, err, lastLine(output))
+	}
 	return path, os.Rename(half, path)
 }
+
+// seekable is the same media in a container that ffmpeg can play round after round: a bare stream has no beginning to go back to.
+func seekable(path string) string { return path + ".mkv" }
 
 // fileClip tells from a file's name what is in it.
 func fileClip(path string) (clips.Clip, error) {

@@ -209,9 +209,9 @@ func (b *bench) pacedDecode(ctx context.Context, l load) (sample, error) {
 	if err != nil {
 		return sample{}, fmt.Errorf("%w: there is no ffmpeg program: %w", errNotRun, err)
 	}
-	input := l.file
-	if input == "" {
-		input = b.clip
+	input := b.clip
+	if l.file != "" {
+		input = seekable(l.file)
 	}
 	var decoders []*child
 	defer func() {

@@ -247,7 +247,7 @@ func (g *gateway) publisherVanishes() {
 	out, err := w.Publish(g.ctx, "studio", whip.Publisher{UserID: "bob"}, offer)
 	must(t, err)
 	must(t, pc.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeAnswer, SDP: out.AnswerSDP}))
-	p := &stillPeer{stop: make(chan struct{})}
+	p := &stillPeer{every: 40 * time.Millisecond, stop: make(chan struct{})}
 	p.show(keyFrame(t, "plain-640x360.ivf"))
 	p.work.Go(func() { p.send(t, track) })
 	r := g.open(&penstockv1.StreamTrackRequest{SessionId: "studio", Selector: byParticipant("bob", camera)})
