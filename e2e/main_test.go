@@ -68,7 +68,8 @@ func (l *logBuffer) String() string {
 func serve(t *testing.T, args ...string) *gatewayProcess {
 	t.Helper()
 	g := &gatewayProcess{log: &logBuffer{}}
-	args = append([]string{"serve", "--grpc-addr=127.0.0.1:0", "--http-addr=127.0.0.1:0", "--drain-grace=0s", "--log-level=debug"}, args...)
+	args = append([]string{"serve", "--grpc-addr=127.0.0.1:0", "--http-addr=127.0.0.1:0", "--drain-grace=0s", "--log-level=debug",
+		"--decode-workers=16"}, args...)
 	g.cmd = exec.Command(program(t, "GATEWAY", "gateway"), args...)
 	g.cmd.Stderr = g.log
 	out, err := g.cmd.StdoutPipe()

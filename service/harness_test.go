@@ -31,6 +31,9 @@ const hang = 2 * time.Minute
 // largeMessage is the receive limit of the tests' client, in bytes.
 const largeMessage = 64 << 20
 
+// manyWorkers is more than any test's tracks: no picture waits for a worker. On a busy machine a pool of few would leave some out, and say so.
+const manyWorkers = 16
+
 // gateway is the whole service on a real socket of the loopback interface.
 type gateway struct {
 	t        *testing.T
@@ -48,7 +51,7 @@ type gateway struct {
 // startGateway starts a gateway that ends with the test. Each tweak changes the configuration.
 func startGateway(t *testing.T, tweaks ...func(*Config)) *gateway {
 	t.Helper()
-	return startGatewayWith(t, media.NewDecodePool(2), tweaks...)
+	return startGatewayWith(t, media.NewDecodePool(manyWorkers), tweaks...)
 }
 
 // startGatewayWith starts a gateway that decodes by a pool, which it closes.

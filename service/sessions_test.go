@@ -221,6 +221,9 @@ func TestS7_Renegotiation(t *testing.T) {
 		Format: audioOf(&penstockv1.AudioFormat{SampleRateHz: 16000})}), clips.BobMicrophone())
 	for range 30 {
 		m := r.next()
+		if m.GetEvent().GetQualityLimited() != nil {
+			continue // the machine is busy
+		}
 		if m.GetHeader() != nil || m.GetEvent() != nil {
 			t.Fatalf("a running stream got %v", m)
 		}

@@ -158,7 +158,7 @@ func (r *reader) count() *frames {
 func (f *frames) take(m *penstockv1.StreamTrackResponse) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if m.GetHeader() != nil || m.GetEvent() != nil {
+	if m.GetHeader() != nil || m.GetEvent() != nil && m.GetEvent().GetQualityLimited() == nil { // the machine may be busy
 		f.restarted++
 	}
 	v := m.GetVideo()

@@ -9,6 +9,9 @@ import (
 	"github.com/penstock-media/penstock/cmd/gateway/internal/config"
 )
 
+// demoWorkers is more than the tracks of the demo: on a busy machine its pictures come late, but the gateway does not leave any out.
+const demoWorkers = 16
+
 // demoService is a gateway in this process, on free ports of the loopback interface.
 type demoService struct {
 	gateway *gateway
@@ -21,6 +24,7 @@ func startDemoService(ctx context.Context, log io.Writer) (*demoService, error) 
 	cfg.GRPCAddr, cfg.HTTPAddr = "127.0.0.1:0", "127.0.0.1:0"
 	cfg.ICELoopback = "on"
 	cfg.DrainGrace, cfg.StopTimeout = 0, 5*time.Second
+	cfg.DecodeWorkers = demoWorkers
 	if err := complete(&cfg); err != nil {
 		return nil, err
 	}

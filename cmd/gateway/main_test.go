@@ -239,7 +239,8 @@ func (l *safeBuffer) String() string {
 func startServe(t *testing.T, env []string, args ...string) *served {
 	t.Helper()
 	s := &served{log: &safeBuffer{}, exited: make(chan struct{})}
-	s.cmd = command(t, env, append([]string{"serve", "--grpc-addr=127.0.0.1:0", "--http-addr=127.0.0.1:0"}, args...)...)
+	s.cmd = command(t, env, append([]string{"serve", "--grpc-addr=127.0.0.1:0", "--http-addr=127.0.0.1:0",
+		"--decode-workers=16"}, args...)...) // no picture waits for a worker, however busy the machine
 	s.cmd.Stderr = s.log
 	out, err := s.cmd.StdoutPipe()
 	if err != nil {

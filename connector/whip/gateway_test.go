@@ -161,7 +161,7 @@ type server struct {
 
 func newServer(t *testing.T, change func(*Config)) *server {
 	t.Helper()
-	decoders := media.NewDecodePool(1)
+	decoders := media.NewDecodePool(16) // no picture waits for a worker, however busy the machine
 	pool, err := rtcpool.New(rtcpool.Config{Decoders: decoders, Tracer: noop.NewTracerProvider().Tracer("test"), Loopback: true})
 	if err != nil {
 		t.Fatal(err)
