@@ -50,9 +50,11 @@ func (p *peer) apply(o *offer.Offer) (step string, err error) {
 		p.renewServers()
 		p.gathered.take()
 	}
+	p.expectCuts()
 	before := p.strays.offered.Swap(o.Sources)
 	defer func() {
 		if err != nil {
+			p.endExpectation()
 			p.strays.offered.Store(before)
 		}
 	}()

@@ -1,8 +1,11 @@
 package rtcpool
 
 import (
+	"encoding/binary"
 	"io"
+	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/penstock-media/penstock/rtcpool/internal/repair"
 	"github.com/pion/transport/v4/packetio"
@@ -21,6 +24,7 @@ const (
 	unreadBytes  = 16 << 10 // of a source that nobody reads yet, when more than maxUnread are so
 	maxUnread    = 64
 	maxWithheld  = 64 // packets of unknown payload types at the beginning of a source
+	heard        = 1 << 16
 	inletsOfRTP  = 0
 	inletsOfRTCP = 1
 )
@@ -32,6 +36,9 @@ type inlets struct {
 	crowded  atomic.Bool     // more than there may be
 	flooded  atomic.Bool     // so many more that it must end
 	overflow *packetio.Buffer
+
+	mu   sync.Mutex
+	open map[uint32]*inlet // of RTP, by SSRC
 }
 
 // inlet is a buffer. A source is read when it is read twice: pion looks at the first packet of an undeclared one.
@@ -41,8 +48,10 @@ type inlet struct {
 	kind     int
 	declared bool
 	closed   atomic.Bool
+	ssrc     uint32
 
-	reads atomic.Int32 // two may read while one hands over to the other
+	highest atomic.Uint32 // sequence number that was taken, with heard; 0: none
+	reads   atomic.Int32  // two may read while one hands over to the other
 
 	// Of the one who writes.
 	withheld int
@@ -51,7 +60,7 @@ type inlet struct {
 
 // buffer makes the buffer of a source; it is pion's BufferFactory. It is called with a lock of pion's held.
 func (s *strays) buffer(kind packetio.BufferPacketType, ssrc uint32) io.ReadWriteCloser {
-	i := &inlet{of: s, kind: inletsOfRTP}
+	i := &inlet{of: s, kind: inletsOfRTP, ssrc: ssrc}
 	limit := mediaBytes
 	if kind == packetio.RTCPBufferPacket {
 		i.kind, limit = inletsOfRTCP, reportBytes
@@ -67,6 +76,11 @@ func (s *strays) buffer(kind packetio.BufferPacketType, ssrc uint32) io.ReadWrit
 	}
 	i.Buffer = packetio.NewBuffer()
 	i.SetLimitSize(limit)
+	if i.kind == inletsOfRTP {
+		s.inlets.mu.Lock()
+		s.inlets.open[ssrc] = i
+		s.inlets.mu.Unlock()
+	}
 	return i
 }
 
@@ -98,7 +112,33 @@ func (i *inlet) Write(packet []byte) (int, error) {
 		}
 	}
 	i.begun = true
+	if i.kind == inletsOfRTP && len(packet) >= repair.HeaderBytes {
+		i.note(packet)
+	}
 	return i.Buffer.Write(packet)
+}
+
+// note takes note of what may wait to be read, and tells who watches the source: see cut.
+func (i *inlet) note(packet []byte) {
+	seq := binary.BigEndian.Uint16(packet[2:4])
+	if before := i.highest.Load(); before == 0 || int16(seq-uint16(before)) > 0 { //nolint:gosec // sequence numbers wrap (RFC 3550 section 5.1)
+		i.highest.Store(heard | uint32(seq))
+	}
+	if i.of.net != nil && i.of.net.Watching() {
+		i.of.net.Arrived(packet, time.Now())
+	}
+}
+
+// highest returns the highest sequence number of a source that came, read or not. ok is false when none is known.
+func (in *inlets) highest(ssrc uint32) (seq uint16, ok bool) {
+	in.mu.Lock()
+	i := in.open[ssrc]
+	in.mu.Unlock()
+	if i == nil {
+		return 0, false
+	}
+	n := i.highest.Load()
+	return uint16(n), n != 0 //nolint:gosec // the low bits
 }
 
 // Read implements io.Reader.
@@ -114,6 +154,12 @@ func (i *inlet) Read(packet []byte) (int, error) {
 
 // Close implements io.Closer.
 func (i *inlet) Close() error {
+	in := &i.of.inlets
+	in.mu.Lock()
+	if in.open[i.ssrc] == i {
+		delete(in.open, i.ssrc)
+	}
+	in.mu.Unlock()
 	if !i.declared && i.closed.CompareAndSwap(false, true) {
 		i.of.inlets.came[i.kind].Add(-1)
 		if i.reads.Add(2) <= 3 { // it was not read twice, and does not count now

@@ -37,6 +37,7 @@ type peer struct {
 	usedUfrags  map[string]struct{}
 	remotes     map[string]struct{} // remote candidates since the last ICE restart
 	sourceLines offer.SourceLines   // of the last offer applied
+	watching    bool                // cuts are told what arrives
 	flowWanted  int                 // how many media must flow before the older generation is let go
 }
 
@@ -49,6 +50,7 @@ func (s *Session) newPeer(generation uint64, remotes []netip.AddrPort) (*peer, e
 		session: s, generation: generation, net: n, ctx: ctx, cancel: cancel, usedUfrags: make(map[string]struct{}), remotes: make(map[string]struct{}),
 	}
 	p.strays = newStrays(ctx, &s.pool.stats, s.changed)
+	p.strays.net = n
 	n.Join(remotes)
 	pc, err := s.pool.newPeerConnection(n, &s.cfg, p.strays.buffer, repairs, p.strays)
 	if err != nil {
@@ -157,6 +159,7 @@ func (s *Session) refresh() {
 		}
 		s.checkSources(p)
 		s.lookAgain(p)
+		p.watchLess()
 		if state := stateOf(p.pc.ConnectionState()); state != p.state {
 			s.setState(p, state)
 		}

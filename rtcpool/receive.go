@@ -25,7 +25,8 @@ type reader struct {
 	ended   atomic.Bool
 	nackDue atomic.Int64 // when the feedback looks for missing packets, since its start; 0: none is missing
 
-	cut atomic.Pointer[cut] // from the owner before; nil when nothing of it can be under way
+	cut      atomic.Pointer[cut] // from the owner before; nil when nothing of it can be under way
+	expected atomic.Pointer[cut] // what the offer that is being applied may make of it
 
 	mu          sync.Mutex // taken by the reader, by the one of retransmissions, and by the feedback
 	repair      repair.Holes
@@ -113,6 +114,7 @@ func (p *peer) forgetReaders() {
 func (r *reader) run() {
 	defer r.peer.session.changed()
 	defer r.ended.Store(true)
+	defer r.cut.Store(nil)
 	defer r.peer.feedback.remove(r)
 	if r.stray != nil {
 		defer r.stray.end()

@@ -40,6 +40,7 @@ type strays struct {
 	refused *atomic.Uint64
 	unbound *atomic.Uint64 // packets
 	inlets  inlets
+	net     *network.Peer // told of what comes, when it watches; nil in tests
 
 	slot    chan struct{} // taken from one BindRemoteStream to the BindRTCPReader that follows
 	binding *stray        // of the slot's holder; nil for a source that is declared
@@ -55,6 +56,7 @@ func newStrays(ctx context.Context, c *counters, changed func()) *strays {
 		slot: make(chan struct{}, 1), live: make(map[uint32]*stray),
 	}
 	s.offered.Store(&offer.Sources{})
+	s.inlets.open = make(map[uint32]*inlet)
 	s.inlets.overflow = packetio.NewBuffer()
 	_ = s.inlets.overflow.Close()
 	return s

@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/pion/stun/v4"
@@ -35,6 +36,7 @@ type Peer struct {
 	ctx           context.Context // ends look-ups and dialing
 	cancel        context.CancelFunc
 	refreshFailed func(code int) // a TURN server refused to refresh an allocation
+	watched       atomic.Pointer[watchers]
 
 	mu     sync.Mutex
 	closed bool
@@ -88,6 +90,7 @@ func (n *Peer) Shares() bool { return n.shared != nil }
 // Leave ends the peer connection's part in the network. It is idempotent.
 func (n *Peer) Leave() {
 	n.Abort()
+	n.Watch(nil)
 	if n.shared != nil {
 		n.shared.leave(n)
 	}
@@ -167,7 +170,7 @@ func (n *Peer) listen(network string, at *net.UDPAddr, w *turnWatch) (*udpSocket
 	if err != nil {
 		return nil, err
 	}
-	s := newUDPSocket(conn, n.network.cfg.SocketReceiveBuffer, n.network.overflow, nil)
+	s := newUDPSocket(conn, n.network.cfg.SocketReceiveBuffer, n.network.overflow, n)
 	s.release = func() { n.disown(s) }
 	if err := n.own(s, w); err != nil {
 		return nil, err
@@ -194,7 +197,7 @@ func (n *Peer) DialUDP(network string, from, to *net.UDPAddr) (transport.UDPConn
 	if err != nil {
 		return nil, err
 	}
-	s := newUDPSocket(conn, n.network.cfg.SocketReceiveBuffer, n.network.overflow, nil)
+	s := newUDPSocket(conn, n.network.cfg.SocketReceiveBuffer, n.network.overflow, n)
 	s.release = func() { n.disown(s) }
 	if err := n.own(s, nil); err != nil {
 		return nil, err

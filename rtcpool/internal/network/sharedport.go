@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/pion/ice/v4"
@@ -16,7 +17,8 @@ const maxClaimsOfPeer = 1024 // remote addresses that one peer connection may ta
 // sharedPort is one UDP port of many sessions: a socket on each local address, told apart by the username of the checks
 // (RFC 8445 section 7.3) and then by the remote address.
 type sharedPort struct {
-	mux ice.UDPMux
+	mux      ice.UDPMux
+	watching atomic.Int64 // users that watch sources
 
 	mu     sync.Mutex
 	claims map[netip.AddrPort]*Peer // who talks to a remote address
@@ -25,6 +27,7 @@ type sharedPort struct {
 
 // openSharedPort opens a UDP port on each of the addresses.
 func (w *Network) openSharedPort(port uint16, addrs []netip.Addr) (*sharedPort, error) {
+	p := &sharedPort{claims: make(map[netip.AddrPort]*Peer), users: make(map[*Peer]int)}
 	var muxes []ice.UDPMux
 	fail := func(err error) (*sharedPort, error) {
 		for _, m := range muxes {
@@ -38,7 +41,7 @@ func (w *Network) openSharedPort(port uint16, addrs []netip.Addr) (*sharedPort, 
 		if err != nil {
 			return fail(fmt.Errorf("Network.UDPMuxPort: %w; choose a port that nothing else uses", err))
 		}
-		s := sharedSocket{newUDPSocket(conn, w.cfg.MuxReceiveBuffer, w.overflow, nil)}
+		s := sharedSocket{newUDPSocket(conn, w.cfg.MuxReceiveBuffer, w.overflow, p)}
 		w.log.Info("shared UDP port", "address", at.String(), "receive_buffer", receiveBufferOf(conn), "asked", w.cfg.MuxReceiveBuffer)
 		muxes = append(muxes, ice.NewUDPMuxDefault(ice.UDPMuxParams{Logger: w.logs.NewLogger("udpmux"), UDPConn: s}))
 		w.policy.protect(at)
@@ -46,9 +49,8 @@ func (w *Network) openSharedPort(port uint16, addrs []netip.Addr) (*sharedPort, 
 	if len(muxes) == 0 {
 		return fail(fmt.Errorf("Network.UDPMuxPort: no local address passes Interfaces, AllowNetworks and DenyNetworks; widen them"))
 	}
-	return &sharedPort{
-		mux: ice.NewMultiUDPMuxDefault(muxes...), claims: make(map[netip.AddrPort]*Peer), users: make(map[*Peer]int),
-	}, nil
+	p.mux = ice.NewMultiUDPMuxDefault(muxes...)
+	return p, nil
 }
 
 // sharedSocket is a socket of a shared port. It has no deadlines: when a candidate is closed while another one writes, pion's mux sets

@@ -14,16 +14,17 @@ type udpSocket struct {
 	overflow *atomic.Uint64 // of the pool
 	seen     uint32         // the kernel's count for this socket
 	oob      [64]byte
-	release  func() // after Close; nil is nothing
+	release  func()  // after Close; nil is nothing
+	witness  witness // of what arrives; nil is nobody
 	flow     flow
 	batch    *batch // nil until packets come densely
 }
 
-// newUDPSocket takes over a connection, asks for a receive buffer and for the kernel's drop counter.
-func newUDPSocket(conn *net.UDPConn, receiveBuffer int, overflow *atomic.Uint64, release func()) *udpSocket {
+// newUDPSocket takes over a connection, asks for a receive buffer and for what the kernel can tell of packets.
+func newUDPSocket(conn *net.UDPConn, receiveBuffer int, overflow *atomic.Uint64, seen witness) *udpSocket {
 	_ = conn.SetReadBuffer(receiveBuffer) // less is granted without an error
-	countOverflow(conn)
-	return &udpSocket{UDPConn: conn, overflow: overflow, release: release}
+	askKernel(conn)
+	return &udpSocket{UDPConn: conn, overflow: overflow, witness: seen}
 }
 
 // ReadFromAddrPort reads one packet. It implements ice.AddrPortReaderWriter. While small packets come densely they are read a batch at
@@ -33,6 +34,7 @@ func (s *udpSocket) ReadFromAddrPort(b []byte) (int, netip.AddrPort, error) {
 		if s.batch.left() {
 			n, from, oob := s.batch.next(b)
 			s.countDrops(oob)
+			s.arrived(b[:n], from, oob)
 			return n, from, nil
 		}
 		if !s.flow.dense {
@@ -49,6 +51,7 @@ func (s *udpSocket) readOne(b []byte) (int, netip.AddrPort, error) {
 	n, oobn, _, from, err := s.ReadMsgUDPAddrPort(b, s.oob[:])
 	s.countDrops(s.oob[:oobn])
 	if err == nil {
+		s.arrived(b[:n], from, s.oob[:oobn])
 		s.flow.note(n, time.Now())
 		if s.flow.dense && s.batch == nil {
 			s.batch = newBatch(s.UDPConn)
