@@ -152,7 +152,11 @@ func (a *assembler) video(p *packet) {
 }
 
 func (a *assembler) start(p *packet) *unit {
-	u := newUnit()
+	pool := &pictureUnits
+	if a.depkt == nil {
+		pool = &packetUnits
+	}
+	u := newUnit(pool)
 	u.codec, u.timestamp, u.received, u.ext = *p.codec, p.timestamp, p.received, p.ext
 	u.captured = p.ext.captured
 	u.gap, u.lost = a.gap, a.pending

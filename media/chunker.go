@@ -12,6 +12,7 @@ type chunker struct {
 	samples   []int16 // interleaved, not yet sent
 	concealed bool    // part of them was made up
 	start     time.Duration
+	told      time.Duration // of the frame before
 }
 
 // pcm is a run of decoded samples and what is known of it.
@@ -50,7 +51,7 @@ func (c *Consumer) flush(u *unit) {
 	if len(c.chunk.samples) > 0 {
 		c.emit(c.chunk.samples, pcm{u: u})
 	}
-	c.chunk = chunker{samples: c.chunk.samples[:0]}
+	c.chunk = chunker{samples: c.chunk.samples[:0], told: c.chunk.told}
 }
 
 // emit queues one frame, and moves the chunker's start behind it.
@@ -59,8 +60,9 @@ func (c *Consumer) emit(samples []int16, p pcm) {
 	n := len(samples) / f.Channels
 	length := samplesTime(n, f.Rate)
 	back := k.start - u.time
+	k.told = max(k.start, k.told)
 	frame := &Frame{
-		Kind: KindAudio, Time: max(k.start, 0), Duration: length, span: length, Received: u.received,
+		Kind: KindAudio, Time: k.told, Duration: length, span: length, Received: u.received,
 		RTPTimestamp: u.timestamp + uint32(int64(math.Round(back.Seconds()*float64(u.codec.ClockRate)))),
 		Samples:      n, Concealed: k.concealed, Silent: isSilent(samples), replayed: p.replayed, Level: u.ext.level, HasLevel: u.ext.hasLevel, Voice: u.ext.voice,
 		Payload: newPayload(nil, f.Sample.bytes(samples)),

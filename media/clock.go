@@ -36,7 +36,7 @@ func (c *mediaClock) at(timestamp uint32, rate uint32, arrival time.Time) time.D
 	t := c.offset + ticks(c.unwrap.next(timestamp)-c.base, c.rate)
 	// A jump that the arrival times do not bear out is a source that was replaced behind the same ssrc.
 	if d := t - c.last - arrival.Sub(c.lastArrival); d > maxClockJump || d < -maxClockJump {
-		c.started = false
+		c.sourceChanged()
 		c.rebase(timestamp, rate, arrival)
 		t = c.offset
 	}

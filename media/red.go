@@ -90,7 +90,9 @@ func (in *intake) red(p *packet) {
 	} else { // of the packet itself there is nothing
 		primary = redBlock{payloadType: primary.payloadType}
 	}
-	p.codec, p.payload = t.codec(primary.payloadType), primary.data
+	if p.codec, p.payload = t.blockCodec(primary.payloadType), primary.data; p.codec == nil {
+		t.stats.Unusable++
+	}
 	in.restore(p, list)
 	in.reorder.push(p)
 }
@@ -108,7 +110,7 @@ func (in *intake) restore(p *packet, list []redBlock) {
 	}
 	below := p.seq
 	for _, b := range list {
-		codec := in.track.codec(b.payloadType)
+		codec := in.track.blockCodec(b.payloadType)
 		if codec == nil || b.before == 0 {
 			continue
 		}
@@ -138,6 +140,15 @@ func (in *intake) seat(b redBlock, p *packet, below, first int64, length uint32)
 		}
 	}
 	return 0, false
+}
+
+// blockCodec returns the parameters of a block; nil too when it is RED of another payload type, which nobody nests.
+func (t *Track) blockCodec(payloadType uint8) *CodecParameters {
+	c := t.codec(payloadType)
+	if c != nil && c.Codec == CodecRED {
+		return nil
+	}
+	return c
 }
 
 // codec returns the negotiated parameters of a payload type, or nil.

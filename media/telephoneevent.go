@@ -8,8 +8,14 @@ import (
 // telephoneKeys are the keys of RFC 4733 section 3.2 by event code. Other events (flash, tones of modems) are no keys.
 const telephoneKeys = "0123456789*#ABCD"
 
-// keySilence ends a key whose end was lost: senders repeat an event every 50 ms at the most (RFC 4733 section 2.5.1.2).
-const keySilence = 200 * time.Millisecond
+const (
+	// keySilence ends a key whose end was lost: senders repeat an event every 50 ms at the most (RFC 4733 section 2.5.1.2).
+	keySilence = 200 * time.Millisecond
+	// keyTimeout ends it when no packet of any kind comes after.
+	keyTimeout = time.Second
+	// longestKey is after how long a key is told that is still held, once.
+	longestKey = 10 * time.Second
+)
 
 // longestSegment is the longest duration that a packet can tell; a longer event goes on in another segment
 // (RFC 4733 section 2.5.1.3).
@@ -20,6 +26,8 @@ type keyReader struct {
 	tell func(Key, *packet)
 
 	open     bool
+	told     bool // though it is still held
+	opened   time.Time
 	code     uint8
 	volume   uint8
 	begin    uint32 // timestamp of the first segment
@@ -70,12 +78,16 @@ func (k *keyReader) event(p *packet, timestamp uint32, code, volume uint8, durat
 		return // of an event before
 	default:
 		k.finish()
-		k.open, k.code, k.begin, k.segment, k.before, k.duration = true, code, timestamp, timestamp, 0, duration
+		k.open, k.told, k.opened = true, false, p.received
+		k.code, k.begin, k.segment, k.before, k.duration = code, timestamp, timestamp, 0, duration
 	}
 	k.volume = volume
 	k.last = packet{timestamp: p.timestamp, codec: p.codec, received: p.received}
-	if end {
+	switch {
+	case end:
 		k.finish()
+	case k.last.received.Sub(k.opened) >= longestKey:
+		k.say()
 	}
 }
 
@@ -86,6 +98,21 @@ func (k *keyReader) finish() {
 	}
 	k.open = false
 	k.ended, k.endedKey, k.endedAt = true, k.code, k.segment
+	k.say()
+}
+
+// sourceChanged ends what is under way: timestamps that follow mean something else.
+func (k *keyReader) sourceChanged() {
+	k.finish()
+	k.ended = false
+}
+
+// say tells of the key under way, once.
+func (k *keyReader) say() {
+	if k.told {
+		return
+	}
+	k.told = true
 	k.tell(Key{Name: telephoneKeys[k.code], Volume: k.volume, Timestamp: k.begin, Ticks: k.before + uint32(k.duration)}, &k.last)
 }
 
@@ -96,15 +123,56 @@ func (k *keyReader) expire(now time.Time) {
 	}
 }
 
-// key puts a key into its place between the packets of audio. Called with t.mu.
-func (t *Track) key(k Key, p *packet) {
+// reportOnKey takes a packet about a key. Called with t.mu.
+func (t *Track) reportOnKey(p *packet) {
+	if !t.keys.packet(p) {
+		t.stats.Unusable++
+	}
+	switch {
+	case !t.keys.open:
+	case t.keyTimer == nil:
+		t.keyTimer = time.AfterFunc(keyTimeout, t.expireKey)
+	default:
+		t.keyTimer.Reset(keyTimeout)
+	}
+}
+
+// expireKey is called when no packet has come for a while that could end a key.
+func (t *Track) expireKey() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.ended == nil {
+		t.keys.finish()
+	}
+}
+
+// endKeys tells of the key under way at the end of the track, when no packet is decoded any more. Called with t.mu.
+func (t *Track) endKeys() {
+	if t.keyTimer != nil {
+		t.keyTimer.Stop()
+	}
+	t.keys.tell = func(k Key, p *packet) {
+		for _, c := range t.consumers {
+			c.tell(t.keyEvent(k, p))
+		}
+	}
+	t.keys.finish()
+}
+
+// keyEvent puts a key on the time line. Called with t.mu.
+func (t *Track) keyEvent(k Key, p *packet) Event {
 	length := ticks(int64(k.Ticks), max(p.codec.ClockRate, 1))
 	at, ok := t.clock.locate(k.Timestamp, p.codec.ClockRate)
 	if !ok { // on a clock of its own
 		at = t.clock.reckon(p.received) - length
 	}
-	u := newUnit()
-	u.codec, u.received = *p.codec, p.received
-	u.event = &Event{Kind: EventKey, Time: max(at, 0), Key: k.Name, Volume: k.Volume, Length: length}
+	return Event{Kind: EventKey, Time: max(at, 0), Key: k.Name, Volume: k.Volume, Length: length}
+}
+
+// key puts a key into its place between the packets of audio. Called with t.mu.
+func (t *Track) key(k Key, p *packet) {
+	e := t.keyEvent(k, p)
+	u := newUnit(&packetUnits)
+	u.codec, u.received, u.event = *p.codec, p.received, &e
 	t.audio.add(u)
 }

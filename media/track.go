@@ -59,7 +59,8 @@ type Track struct {
 	params    ReceiveParameters
 	clock     mediaClock
 	keys      keyReader
-	keying    bool // the packet before was about a key
+	keying    bool        // the packet before was about a key
+	keyTimer  *time.Timer // nil until there is one
 	lastCodec CodecParameters
 	lastTime  time.Duration // of the unit before
 	spacing   time.Duration // between units, smoothed
@@ -81,7 +82,7 @@ func NewTrack(cfg TrackConfig) *Track {
 		t.keyFrames.send = t.requestKeyFrame
 	}
 	t.faults.logger = cfg.Logger
-	t.intake.begin(t, t.unit, t.clock.sourceChanged)
+	t.intake.begin(t, t.unit, t.sourceChanged)
 	if cfg.Kind == KindAudio {
 		t.audio = newAudioPath(t)
 		t.keys.tell = t.key
@@ -125,9 +126,13 @@ func (t *Track) sound(p *packet) {
 		t.assembler.lostBefore(p)
 	}
 	t.keying = true
-	if !t.keys.packet(p) {
-		t.stats.Unusable++
-	}
+	t.reportOnKey(p)
+}
+
+// sourceChanged is called when packets of another source follow. Called with t.mu.
+func (t *Track) sourceChanged() {
+	t.keys.sourceChanged()
+	t.clock.sourceChanged()
 }
 
 // unit takes a unit from the assembler. Called with t.mu.
@@ -371,6 +376,7 @@ func (t *Track) End(reason EndReason) {
 	}
 	t.ended = &EndedError{Reason: reason}
 	t.each((*intake).stop)
+	t.endKeys()
 	layers := t.layers
 	consumers := t.consumers
 	t.mu.Unlock()

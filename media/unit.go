@@ -25,6 +25,7 @@ type unit struct {
 	event    *Event // in place of media: what happened here
 	index    uint64 // counts the units of an audio track, from 1
 	refs     atomic.Int32
+	pool     *sync.Pool // that it comes from
 }
 
 // traits is what a unit of video says of itself and of who refers to it. Whoever decodes less than all may leave out what is
@@ -68,14 +69,21 @@ func (s pictureSize) blankAfter(before pictureSize) bool {
 	return s.width > 0 && s.width <= maxBlankSize && s.height <= maxBlankSize && (before.width > maxBlankSize || before.height > maxBlankSize)
 }
 
-var unitPool = sync.Pool{New: func() any { return new(unit) }}
+// Each kind has units of its own: many small packets of audio are kept for long, and none may hold the buffer of a picture.
+var (
+	pictureUnits = sync.Pool{New: func() any { return new(unit) }}
+	packetUnits  = sync.Pool{New: func() any { return new(unit) }}
+)
+
+// maxPacketBuffer is the largest buffer, in bytes, that serves one packet of audio after another: above what a network carries in one piece.
+const maxPacketBuffer = 2048
 
 // newUnit returns an empty unit with one reference.
-func newUnit() *unit {
-	u := unitPool.Get().(*unit)
+func newUnit(pool *sync.Pool) *unit {
+	u := pool.Get().(*unit)
 	data := u.data[:0]
 	*u = unit{}
-	u.data = data
+	u.data, u.pool = data, pool
 	u.refs.Store(1)
 	return u
 }
@@ -86,7 +94,10 @@ func (u *unit) retain() { u.refs.Add(1) }
 func (u *unit) release() {
 	switch n := u.refs.Add(-1); {
 	case n == 0:
-		unitPool.Put(u)
+		if u.pool == &packetUnits && cap(u.data) > maxPacketBuffer {
+			u.data = nil
+		}
+		u.pool.Put(u)
 	case n < 0:
 		panic("media: unit released twice")
 	}
