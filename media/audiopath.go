@@ -22,8 +22,8 @@ const (
 	replayBatch = 5
 )
 
-// audioPath is the part of an audio track behind the assembler: one decoder for each distinct rate and channel count that
-// somebody asks for.
+// audioPath is the part of an audio track behind the assembler: one decoder for each distinct rate, channel count and
+// treatment of silence that somebody asks for.
 type audioPath struct {
 	t    *Track
 	task task
@@ -228,7 +228,7 @@ func (a *audioPath) arrange(consumers []*Consumer, w *wakes) {
 
 // merge ends a replay that has caught up: its lane becomes that of all, or its consumer goes over to that; else it stays alone.
 func (a *audioPath) merge(l *lane) {
-	i := slices.IndexFunc(a.lanes, func(o *lane) bool { return o.owner == nil && o.rate == l.rate && o.channels == l.channels })
+	i := slices.IndexFunc(a.lanes, func(o *lane) bool { return o.owner == nil && o.laneFormat == l.laneFormat })
 	if i < 0 || a.lanes[i].alike(l) {
 		l.owner.replay = nil
 		l.owner = nil
@@ -237,13 +237,13 @@ func (a *audioPath) merge(l *lane) {
 
 // lane returns that of a consumer.
 func (a *audioPath) lane(c *Consumer) *lane {
-	f := c.req.Audio
+	f := laneFormat{c.req.Audio.Rate, c.req.Audio.Channels, c.req.Audio.OmitSilence}
 	for _, l := range a.lanes {
-		if l.owner == c || l.owner == nil && c.replay == nil && l.rate == f.Rate && l.channels == f.Channels {
+		if l.owner == c || l.owner == nil && c.replay == nil && l.laneFormat == f {
 			return l
 		}
 	}
-	l := &lane{rate: f.Rate, channels: f.Channels}
+	l := &lane{laneFormat: f}
 	if r := c.replay; r != nil {
 		l.owner, l.backlog, l.from = c, r.units, r.from
 		r.units = nil

@@ -36,8 +36,10 @@ type Consumer struct {
 	read    time.Time // when the reader last asked for more, or there was something for it again
 	cut     bool      // encoded video: the queue was dropped, which the next unit must heed
 	seq     uint64
-	lost    Loss // on the network, before the next frame that is made
-	missed  Loss // on the network, before frames that were dropped
+	quiet   time.Duration // for which nothing is made, before the next frame that is
+	unquiet time.Duration // the same, before frames that were dropped
+	lost    Loss          // on the network, before the next frame that is made
+	missed  Loss          // on the network, before frames that were dropped
 	dropped Loss
 	events  int
 	err     error // told after the queue is empty
@@ -109,6 +111,8 @@ func (c *Consumer) take() (Item, bool, error) {
 		f.Dropped, c.dropped = c.dropped, Loss{}
 		f.Lost.Add(c.missed)
 		c.missed = Loss{}
+		f.Silence += c.unquiet
+		c.unquiet = 0
 	}
 	return item, true, nil
 }
@@ -167,6 +171,13 @@ func (c *Consumer) addLoss(l Loss) {
 	c.mu.Unlock()
 }
 
+// addSilence notes for how long nothing was sent before the next frame.
+func (c *Consumer) addSilence(d time.Duration) {
+	c.mu.Lock()
+	c.quiet += d
+	c.mu.Unlock()
+}
+
 // push queues a frame, whose payload reference it takes over. overflow tells that frames had to go.
 func (c *Consumer) push(f *Frame) (overflow bool) {
 	c.mu.Lock()
@@ -179,6 +190,7 @@ func (c *Consumer) push(f *Frame) (overflow bool) {
 	f.Sequence = c.seq
 	f.Lost.Add(c.lost)
 	c.lost = Loss{}
+	f.Silence, c.quiet = c.quiet, 0
 	if c.head == len(c.queue) {
 		c.read = time.Now()
 	}

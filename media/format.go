@@ -39,6 +39,8 @@ type AudioFormat struct {
 	Rate     int           // 8000, 16000, 24000, 32000, 44100 or 48000 Hz
 	Channels int           // 1 or 2
 	Chunk    time.Duration // 10 to 100 ms, whole milliseconds
+	// OmitSilence leaves silence out that was not sent (DTX, comfort noise), rather than to fill short pauses. Frame.Silence tells how much.
+	OmitSilence bool
 }
 
 // VideoFormat asks for decoded pictures.

@@ -21,6 +21,8 @@ type Frame struct {
 	Lost Loss
 	// Dropped is what the consumer's queue dropped since the frame before.
 	Dropped Loss
+	// Silence is how long nothing was sent just before, though nothing was lost, for which no frames were made: of decoded audio.
+	Silence time.Duration
 	// Samples per channel, of audio.
 	Samples int
 	// Concealed tells that part of the audio was made up in place of lost packets.

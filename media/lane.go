@@ -5,18 +5,24 @@ import (
 	"time"
 )
 
-// lane decodes for all consumers of one rate and channel count, or for one consumer that still hears what was said before it attached.
-type lane struct {
+// laneFormat is what consumers share that are in one lane.
+type laneFormat struct {
 	rate, channels int
-	codec          CodecParameters
-	dec            audioDecoder
-	res            *resampler
-	consumers      []*Consumer
-	started        bool
-	next           time.Duration // where the next packet should begin
-	length         time.Duration // of the packet before
-	noise          comfortNoise
-	raw, out       []int16
+	omitSilence    bool
+}
+
+// lane decodes for all consumers of one format, but for sample layout and chunk, or for one consumer that still hears what was said before it attached.
+type lane struct {
+	laneFormat
+	codec     CodecParameters
+	dec       audioDecoder
+	res       *resampler
+	consumers []*Consumer
+	started   bool
+	next      time.Duration // where the next packet should begin
+	length    time.Duration // of the packet before
+	noise     comfortNoise
+	raw, out  []int16
 
 	owner   *Consumer // whose replay it is; nil when it is for all
 	backlog []*unit   // of the replay, and what came meanwhile
@@ -81,7 +87,7 @@ func (l *lane) fill(u *unit) {
 		return
 	case hole > -time.Millisecond && hole < time.Millisecond:
 		return
-	case hole < 0, hole > maxConceal, hole > maxQuiet && u.lost.Frames == 0:
+	case hole < 0, hole > maxConceal, u.lost.Frames == 0 && (hole > maxQuiet || l.omitSilence):
 		l.breakOff(u, hole)
 		return
 	}
@@ -103,8 +109,12 @@ func (l *lane) breakOff(u *unit, hole time.Duration) {
 	}
 	for _, c := range l.consumers {
 		c.flush(u)
-		if hole > 0 && u.lost.Frames > 0 {
+		switch {
+		case hole < 0:
+		case u.lost.Frames > 0:
 			c.tell(Event{Kind: EventGap, Time: l.next, Gap: hole})
+		default:
+			c.addSilence(hole)
 		}
 	}
 }
@@ -228,6 +238,6 @@ func (l *lane) feed(u *unit, start time.Duration, concealed bool) {
 // alike tells whether a consumer can go over to another lane without a seam: both stand at the same place, and no resampler
 // holds anything back.
 func (l *lane) alike(o *lane) bool {
-	return l.rate == o.rate && l.channels == o.channels && l.next == o.next && l.codec == o.codec &&
+	return l.laneFormat == o.laneFormat && l.next == o.next && l.codec == o.codec &&
 		l.res != nil && o.res != nil && l.res.s == nil && o.res.s == nil
 }

@@ -96,6 +96,7 @@ func (c *Consumer) dropOldestFrame() bool {
 		c.dropped.Frames++
 		c.dropped.Duration += f.span
 		c.missed.Add(f.Lost)
+		c.unquiet += f.Silence
 		c.remove(i)
 		c.hold(-f.Payload.Len())
 		f.Payload.Release()

@@ -242,3 +242,80 @@ func TestF1_OpusChangesAndDTXThroughTheTrack(t *testing.T) {
 		})
 	}
 }
+
+// TestF7_SilenceIsFilledOrOmittedByChoice sends speech with pauses in which nothing is sent, as DTX has them, and one of two seconds, as of a microphone that is switched off.
+// Who chose so gets frames for the short pauses; who did not gets none, but is told the length of each. Both are told of the long one, and for both frames and
+// silence make up the whole time.
+func TestF7_SilenceIsFilledOrOmittedByChoice(t *testing.T) {
+	noCMemory(t)
+	for _, rate := range []int{48000, 16000, 44100} {
+		track := newTestTrack(t, KindAudio)
+		fill := subscribe(t, track, Request{Audio: &AudioFormat{Rate: rate}, Queue: patient})
+		omit := subscribe(t, track, Request{Audio: &AudioFormat{Rate: rate, OmitSilence: true}, Queue: patient})
+		s := newSpeaker(t, track, opusParams)
+		s.now = s.now.Add(-time.Hour)
+		var pauses, short, length time.Duration
+		for i, p := range speech(t, "opus-mono.ogg", 200) {
+			s.say(p, 960, 20*time.Millisecond)
+			length += 20 * time.Millisecond
+			pause := time.Duration(0)
+			switch {
+			case i == 150:
+				pause = 2 * time.Second
+			case i%20 == 19 && i < 190:
+				pause = 380 * time.Millisecond
+				short += pause
+			}
+			pauses += pause
+			length += pause
+			s.pause(uint32(pause*48/time.Millisecond), pause)
+			settle(track)
+		}
+		for c, want := range map[*Consumer]struct {
+			silence time.Duration
+			pauses  int
+		}{fill: {pauses - short, 1}, omit: {pauses, 1 + 9}} {
+			frames, events := heard(t, c)
+			var at, silence, sound time.Duration
+			told := 0
+			for i, f := range frames {
+				if (f.Time - at - f.Silence).Abs() > time.Millisecond {
+					t.Fatalf("%d Hz: frame %d lies at %v after %v of silence; the one before ended at %v", rate, i, f.Time, f.Silence, at)
+				}
+				if f.Concealed || f.Lost != (Loss{}) {
+					t.Errorf("%d Hz: frame %d: %+v", rate, i, f)
+				}
+				if f.Silence > 0 {
+					told++
+				}
+				at = f.Time + f.Duration
+				silence += f.Silence
+				sound += f.Duration
+			}
+			if (silence-want.silence).Abs() > 20*time.Millisecond || told != want.pauses || len(events) > 0 || (sound+silence-length).Abs() > 25*time.Millisecond {
+				t.Errorf("%d Hz: %v of silence in %d pauses, want %v in %d; with %v of sound it is to be %v; events %v",
+					rate, silence, told, want.silence, want.pauses, sound, length, events)
+			}
+		}
+		track.End(EndClosed)
+	}
+}
+
+// TestF7_SilenceBeforeDroppedFramesIsTold lets the queue of a consumer overflow that omits silence: what it gets next tells the silence before what was dropped too.
+func TestF7_SilenceBeforeDroppedFramesIsTold(t *testing.T) {
+	track := newTestTrack(t, KindAudio)
+	c := subscribe(t, track, Request{Audio: &AudioFormat{Rate: 16000, OmitSilence: true}, Queue: Queue{MaxDuration: 100 * time.Millisecond}})
+	s := newSpeaker(t, track, opusParams)
+	s.now = s.now.Add(-time.Hour)
+	for i, p := range speech(t, "opus-mono.ogg", 30) {
+		s.say(p, 960, 20*time.Millisecond)
+		if i == 5 || i == 10 {
+			s.pause(9600, 200*time.Millisecond)
+		}
+		settle(track)
+	}
+	frames, _ := heard(t, c)
+	if len(frames) == 0 || frames[0].Silence != 400*time.Millisecond || frames[0].Dropped.Frames == 0 {
+		t.Errorf("%d frames, the first %+v", len(frames), frames[0])
+	}
+}

@@ -218,6 +218,7 @@ func badFormats() []badCall {
 		{"channels", s(microphone, audioOf(&penstockv1.AudioFormat{Channels: 3})), codes.InvalidArgument, "INVALID_FIELD", "format.audio.channels", "1 or 2"},
 		{"chunk", s(microphone, audioOf(&penstockv1.AudioFormat{ChunkMs: 5})), codes.InvalidArgument, "INVALID_FIELD", "format.audio.chunk", "100"},
 		{"sample format", s(microphone, audioOf(&penstockv1.AudioFormat{SampleFormat: 77})), codes.InvalidArgument, "INVALID_FIELD", "format.audio.sample_format", "S16LE"},
+		{"silence", s(microphone, audioOf(&penstockv1.AudioFormat{Silence: 77})), codes.InvalidArgument, "INVALID_FIELD", "format.audio.silence", "OMIT"},
 		{"pixel format", s(camera, videoOf(&penstockv1.VideoFormat{PixelFormat: 77})), codes.InvalidArgument, "INVALID_FIELD", "format.video.pixel_format", "I420"},
 		{"box", s(camera, videoOf(&penstockv1.VideoFormat{Width: 8193})), codes.InvalidArgument, "INVALID_FIELD", "format.video.width", "8192"},
 		{"cover without box", s(camera, videoOf(&penstockv1.VideoFormat{Fit: penstockv1.FitMode_FIT_MODE_COVER, Width: 9})), codes.InvalidArgument, "INVALID_FIELD", "format.video.fit", "height"},

@@ -65,6 +65,13 @@ func audioFormat(a *penstockv1.AudioFormat) (*media.AudioFormat, error) {
 	default:
 		return nil, invalid("format.audio.sample_format", "is not known; use SAMPLE_FORMAT_S16LE or SAMPLE_FORMAT_F32LE")
 	}
+	switch a.GetSilence() {
+	case penstockv1.SilenceMode_SILENCE_MODE_UNSPECIFIED, penstockv1.SilenceMode_SILENCE_MODE_FILL:
+	case penstockv1.SilenceMode_SILENCE_MODE_OMIT:
+		out.OmitSilence = true
+	default:
+		return nil, invalid("format.audio.silence", "is not known; use SILENCE_MODE_FILL or SILENCE_MODE_OMIT")
+	}
 	return out, nil
 }
 
@@ -167,6 +174,10 @@ func protoAudioFormat(a *media.AudioFormat) *penstockv1.AudioFormat {
 	out := &penstockv1.AudioFormat{
 		SampleFormat: penstockv1.SampleFormat_SAMPLE_FORMAT_S16LE, SampleRateHz: uint32(a.Rate),
 		Channels: uint32(a.Channels), ChunkMs: uint32(a.Chunk / time.Millisecond),
+		Silence: penstockv1.SilenceMode_SILENCE_MODE_FILL,
+	}
+	if a.OmitSilence {
+		out.Silence = penstockv1.SilenceMode_SILENCE_MODE_OMIT
 	}
 	if a.Sample == media.F32LE {
 		out.SampleFormat = penstockv1.SampleFormat_SAMPLE_FORMAT_F32LE

@@ -65,8 +65,9 @@ func TestFormatsGoBothWays(t *testing.T) {
 			t.Errorf("%v came back as %v", in, out)
 		}
 	}
-	for _, f := range []penstockv1.SampleFormat{penstockv1.SampleFormat_SAMPLE_FORMAT_S16LE, penstockv1.SampleFormat_SAMPLE_FORMAT_F32LE} {
-		in := &penstockv1.AudioFormat{SampleFormat: f, SampleRateHz: 44100, Channels: 2, ChunkMs: 10}
+	for i, f := range []penstockv1.SampleFormat{penstockv1.SampleFormat_SAMPLE_FORMAT_S16LE, penstockv1.SampleFormat_SAMPLE_FORMAT_F32LE} {
+		in := &penstockv1.AudioFormat{SampleFormat: f, SampleRateHz: 44100, Channels: 2, ChunkMs: 10,
+			Silence: penstockv1.SilenceMode(1 + i%2)}
 		a, err := audioFormat(in)
 		must(t, err)
 		if out := protoAudioFormat(a); !proto.Equal(in, out) {

@@ -60,7 +60,7 @@ func fillInfo(i *penstockv1.FrameInfo, f *media.Frame, epoch uint64, at time.Dur
 func (s *sender) fillAudio(f *media.Frame) {
 	s.audio.Info = &s.info
 	s.audio.SampleCount = uint32(f.Samples)
-	s.audio.Concealed = f.Concealed
+	s.audio.Concealed, s.audio.SilenceMs = f.Concealed, milliseconds(f.Silence)
 	s.audio.AudioLevelDbov, s.audio.VoiceActivity = nil, nil
 	if f.HasLevel {
 		s.level, s.voice = uint32(f.Level), f.Voice

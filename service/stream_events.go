@@ -54,16 +54,21 @@ func (s *stream) tellPause(p *pause, at time.Duration) error {
 }
 
 // untold is what frames that were left out had to say of what is missing before them; the next frame says it.
-type untold struct{ lost, dropped media.Loss }
+type untold struct {
+	lost, dropped media.Loss
+	silence       time.Duration
+}
 
 func (u *untold) add(f *media.Frame) {
 	u.lost.Add(f.Lost)
 	u.dropped.Add(f.Dropped)
+	u.silence += f.Silence
 }
 
 func (u *untold) tell(f *media.Frame) {
 	f.Lost.Add(u.lost)
 	f.Dropped.Add(u.dropped)
+	f.Silence += u.silence
 	*u = untold{}
 }
 

@@ -41,6 +41,7 @@ type pacer struct {
 	loop      *clips.Loop
 	payloader rtp.Payloader
 	numbering numbering
+	units     int // that were due
 	silent    silence
 	restarts  bool // the next packet is the first after silence
 	settings  Packets
@@ -139,7 +140,9 @@ func (p *pacer) step() time.Duration {
 		p.loop.SkipToKeyFrame()
 	}
 	unit := p.loop.Next()
-	if p.silent == 0 {
+	p.units++
+	dtx := p.settings.DTX
+	if p.silent == 0 && (dtx == 0 || p.units/dtx%2 == 0) {
 		p.write(unit)
 	} else {
 		p.restarts = true
@@ -275,6 +278,8 @@ type Packets struct {
 	CaptureDelay time.Duration
 	// Redundancy sends so many packets of Opus again in each, 1 or 2 as Chromium does (RFC 2198); 0 is none.
 	Redundancy int
+	// DTX leaves every second run of so many units out, as encoders of Opus do with silence; the clock goes on. 0 sends all.
+	DTX int
 	// TwoByte writes the extensions with two-byte headers (RFC 8285 section 4.3).
 	TwoByte bool
 }

@@ -251,6 +251,62 @@ func (RotationMode) EnumDescriptor() ([]byte, []int) {
 	return file_penstock_v1_frame_proto_rawDescGZIP(), []int{3}
 }
 
+// SilenceMode is what happens to silence that a publisher does not send: Opus with
+// discontinuous transmission (DTX), comfort noise (RFC 3389), a microphone switched off.
+type SilenceMode int32
+
+const (
+	// The default: FILL.
+	SilenceMode_SILENCE_MODE_UNSPECIFIED SilenceMode = 0
+	// Pauses of up to 450 ms are filled with frames of comfort noise, so that frames follow
+	// each other without a hole while a publisher is merely silent. Longer pauses are left out.
+	SilenceMode_SILENCE_MODE_FILL SilenceMode = 1
+	// Every pause is left out: no frames are made for it, and AudioFrame.silence_ms of the
+	// next one tells its length. The frame before may be shorter than AudioFormat.chunk_ms.
+	SilenceMode_SILENCE_MODE_OMIT SilenceMode = 2
+)
+
+// Enum value maps for SilenceMode.
+var (
+	SilenceMode_name = map[int32]string{
+		0: "SILENCE_MODE_UNSPECIFIED",
+		1: "SILENCE_MODE_FILL",
+		2: "SILENCE_MODE_OMIT",
+	}
+	SilenceMode_value = map[string]int32{
+		"SILENCE_MODE_UNSPECIFIED": 0,
+		"SILENCE_MODE_FILL":        1,
+		"SILENCE_MODE_OMIT":        2,
+	}
+)
+
+func (x SilenceMode) Enum() *SilenceMode {
+	p := new(SilenceMode)
+	*p = x
+	return p
+}
+
+func (x SilenceMode) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (SilenceMode) Descriptor() protoreflect.EnumDescriptor {
+	return file_penstock_v1_frame_proto_enumTypes[4].Descriptor()
+}
+
+func (SilenceMode) Type() protoreflect.EnumType {
+	return &file_penstock_v1_frame_proto_enumTypes[4]
+}
+
+func (x SilenceMode) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use SilenceMode.Descriptor instead.
+func (SilenceMode) EnumDescriptor() ([]byte, []int) {
+	return file_penstock_v1_frame_proto_rawDescGZIP(), []int{4}
+}
+
 // AudioFormat asks for decoded audio, or in StreamHeader tells what is sent.
 type AudioFormat struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -261,7 +317,9 @@ type AudioFormat struct {
 	// 1 or 2; 0 is 1. Stereo becomes mono by averaging, mono becomes stereo by doubling.
 	Channels uint32 `protobuf:"varint,3,opt,name=channels,proto3" json:"channels,omitempty"`
 	// Length of each frame, 10 to 100 ms; 0 is 20 ms.
-	ChunkMs       uint32 `protobuf:"varint,4,opt,name=chunk_ms,json=chunkMs,proto3" json:"chunk_ms,omitempty"`
+	ChunkMs uint32 `protobuf:"varint,4,opt,name=chunk_ms,json=chunkMs,proto3" json:"chunk_ms,omitempty"`
+	// What to do about silence that is not sent.
+	Silence       SilenceMode `protobuf:"varint,5,opt,name=silence,proto3,enum=penstock.v1.SilenceMode" json:"silence,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -322,6 +380,13 @@ func (x *AudioFormat) GetChunkMs() uint32 {
 		return x.ChunkMs
 	}
 	return 0
+}
+
+func (x *AudioFormat) GetSilence() SilenceMode {
+	if x != nil {
+		return x.Silence
+	}
+	return SilenceMode_SILENCE_MODE_UNSPECIFIED
 }
 
 // VideoFormat asks for decoded pictures, or in StreamHeader tells what is sent.
@@ -741,6 +806,9 @@ type AudioFrame struct {
 	AudioLevelDbov *uint32 `protobuf:"varint,4,opt,name=audio_level_dbov,json=audioLevelDbov,proto3,oneof" json:"audio_level_dbov,omitempty"`
 	// Whether the publisher believes that it is speech (RFC 6464).
 	VoiceActivity *bool `protobuf:"varint,5,opt,name=voice_activity,json=voiceActivity,proto3,oneof" json:"voice_activity,omitempty"`
+	// Milliseconds just before this frame in which the publisher sent nothing and nothing was
+	// lost, and for which no frames were made: see SilenceMode. 0 of a packet as received.
+	SilenceMs uint32 `protobuf:"varint,6,opt,name=silence_ms,json=silenceMs,proto3" json:"silence_ms,omitempty"`
 	// The samples, interleaved, or the packet's payload.
 	Payload       []byte `protobuf:"bytes,15,opt,name=payload,proto3" json:"payload,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -810,6 +878,13 @@ func (x *AudioFrame) GetVoiceActivity() bool {
 		return *x.VoiceActivity
 	}
 	return false
+}
+
+func (x *AudioFrame) GetSilenceMs() uint32 {
+	if x != nil {
+		return x.SilenceMs
+	}
+	return 0
 }
 
 func (x *AudioFrame) GetPayload() []byte {
@@ -988,12 +1063,13 @@ var File_penstock_v1_frame_proto protoreflect.FileDescriptor
 
 const file_penstock_v1_frame_proto_rawDesc = "" +
 	"\n" +
-	"\x17penstock/v1/frame.proto\x12\vpenstock.v1\x1a\x17penstock/v1/track.proto\"\xaa\x01\n" +
+	"\x17penstock/v1/frame.proto\x12\vpenstock.v1\x1a\x17penstock/v1/track.proto\"\xde\x01\n" +
 	"\vAudioFormat\x12>\n" +
 	"\rsample_format\x18\x01 \x01(\x0e2\x19.penstock.v1.SampleFormatR\fsampleFormat\x12$\n" +
 	"\x0esample_rate_hz\x18\x02 \x01(\rR\fsampleRateHz\x12\x1a\n" +
 	"\bchannels\x18\x03 \x01(\rR\bchannels\x12\x19\n" +
-	"\bchunk_ms\x18\x04 \x01(\rR\achunkMs\"\xe4\x02\n" +
+	"\bchunk_ms\x18\x04 \x01(\rR\achunkMs\x122\n" +
+	"\asilence\x18\x05 \x01(\x0e2\x18.penstock.v1.SilenceModeR\asilence\"\xe4\x02\n" +
 	"\vVideoFormat\x12;\n" +
 	"\fpixel_format\x18\x01 \x01(\x0e2\x18.penstock.v1.PixelFormatR\vpixelFormat\x12\x14\n" +
 	"\x05width\x18\x02 \x01(\rR\x05width\x12\x16\n" +
@@ -1024,14 +1100,16 @@ const file_penstock_v1_frame_proto_rawDesc = "" +
 	"\x0edropped_frames\x18\t \x01(\rR\rdroppedFrames\x12\x1d\n" +
 	"\n" +
 	"dropped_ms\x18\n" +
-	" \x01(\rR\tdroppedMs\"\x96\x02\n" +
+	" \x01(\rR\tdroppedMs\"\xb5\x02\n" +
 	"\n" +
 	"AudioFrame\x12*\n" +
 	"\x04info\x18\x01 \x01(\v2\x16.penstock.v1.FrameInfoR\x04info\x12!\n" +
 	"\fsample_count\x18\x02 \x01(\rR\vsampleCount\x12\x1c\n" +
 	"\tconcealed\x18\x03 \x01(\bR\tconcealed\x12-\n" +
 	"\x10audio_level_dbov\x18\x04 \x01(\rH\x00R\x0eaudioLevelDbov\x88\x01\x01\x12*\n" +
-	"\x0evoice_activity\x18\x05 \x01(\bH\x01R\rvoiceActivity\x88\x01\x01\x12\x18\n" +
+	"\x0evoice_activity\x18\x05 \x01(\bH\x01R\rvoiceActivity\x88\x01\x01\x12\x1d\n" +
+	"\n" +
+	"silence_ms\x18\x06 \x01(\rR\tsilenceMs\x12\x18\n" +
 	"\apayload\x18\x0f \x01(\fR\apayloadB\x13\n" +
 	"\x11_audio_level_dbovB\x11\n" +
 	"\x0f_voice_activity\"7\n" +
@@ -1067,7 +1145,11 @@ const file_penstock_v1_frame_proto_rawDesc = "" +
 	"\fRotationMode\x12\x1d\n" +
 	"\x19ROTATION_MODE_UNSPECIFIED\x10\x00\x12\x17\n" +
 	"\x13ROTATION_MODE_APPLY\x10\x01\x12\x18\n" +
-	"\x14ROTATION_MODE_REPORT\x10\x02B?Z=github.com/penstock-media/penstock/api/penstock/v1;penstockv1b\x06proto3"
+	"\x14ROTATION_MODE_REPORT\x10\x02*Y\n" +
+	"\vSilenceMode\x12\x1c\n" +
+	"\x18SILENCE_MODE_UNSPECIFIED\x10\x00\x12\x15\n" +
+	"\x11SILENCE_MODE_FILL\x10\x01\x12\x15\n" +
+	"\x11SILENCE_MODE_OMIT\x10\x02B?Z=github.com/penstock-media/penstock/api/penstock/v1;penstockv1b\x06proto3"
 
 var (
 	file_penstock_v1_frame_proto_rawDescOnce sync.Once
@@ -1081,40 +1163,42 @@ func file_penstock_v1_frame_proto_rawDescGZIP() []byte {
 	return file_penstock_v1_frame_proto_rawDescData
 }
 
-var file_penstock_v1_frame_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
+var file_penstock_v1_frame_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
 var file_penstock_v1_frame_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
 var file_penstock_v1_frame_proto_goTypes = []any{
 	(SampleFormat)(0),     // 0: penstock.v1.SampleFormat
 	(PixelFormat)(0),      // 1: penstock.v1.PixelFormat
 	(FitMode)(0),          // 2: penstock.v1.FitMode
 	(RotationMode)(0),     // 3: penstock.v1.RotationMode
-	(*AudioFormat)(nil),   // 4: penstock.v1.AudioFormat
-	(*VideoFormat)(nil),   // 5: penstock.v1.VideoFormat
-	(*EncodedFormat)(nil), // 6: penstock.v1.EncodedFormat
-	(*StreamFormat)(nil),  // 7: penstock.v1.StreamFormat
-	(*FrameInfo)(nil),     // 8: penstock.v1.FrameInfo
-	(*AudioFrame)(nil),    // 9: penstock.v1.AudioFrame
-	(*Plane)(nil),         // 10: penstock.v1.Plane
-	(*VideoFrame)(nil),    // 11: penstock.v1.VideoFrame
-	(Codec)(0),            // 12: penstock.v1.Codec
+	(SilenceMode)(0),      // 4: penstock.v1.SilenceMode
+	(*AudioFormat)(nil),   // 5: penstock.v1.AudioFormat
+	(*VideoFormat)(nil),   // 6: penstock.v1.VideoFormat
+	(*EncodedFormat)(nil), // 7: penstock.v1.EncodedFormat
+	(*StreamFormat)(nil),  // 8: penstock.v1.StreamFormat
+	(*FrameInfo)(nil),     // 9: penstock.v1.FrameInfo
+	(*AudioFrame)(nil),    // 10: penstock.v1.AudioFrame
+	(*Plane)(nil),         // 11: penstock.v1.Plane
+	(*VideoFrame)(nil),    // 12: penstock.v1.VideoFrame
+	(Codec)(0),            // 13: penstock.v1.Codec
 }
 var file_penstock_v1_frame_proto_depIdxs = []int32{
 	0,  // 0: penstock.v1.AudioFormat.sample_format:type_name -> penstock.v1.SampleFormat
-	1,  // 1: penstock.v1.VideoFormat.pixel_format:type_name -> penstock.v1.PixelFormat
-	2,  // 2: penstock.v1.VideoFormat.fit:type_name -> penstock.v1.FitMode
-	3,  // 3: penstock.v1.VideoFormat.rotation:type_name -> penstock.v1.RotationMode
-	12, // 4: penstock.v1.EncodedFormat.codecs:type_name -> penstock.v1.Codec
-	4,  // 5: penstock.v1.StreamFormat.audio:type_name -> penstock.v1.AudioFormat
-	5,  // 6: penstock.v1.StreamFormat.video:type_name -> penstock.v1.VideoFormat
-	6,  // 7: penstock.v1.StreamFormat.encoded:type_name -> penstock.v1.EncodedFormat
-	8,  // 8: penstock.v1.AudioFrame.info:type_name -> penstock.v1.FrameInfo
-	8,  // 9: penstock.v1.VideoFrame.info:type_name -> penstock.v1.FrameInfo
-	10, // 10: penstock.v1.VideoFrame.planes:type_name -> penstock.v1.Plane
-	11, // [11:11] is the sub-list for method output_type
-	11, // [11:11] is the sub-list for method input_type
-	11, // [11:11] is the sub-list for extension type_name
-	11, // [11:11] is the sub-list for extension extendee
-	0,  // [0:11] is the sub-list for field type_name
+	4,  // 1: penstock.v1.AudioFormat.silence:type_name -> penstock.v1.SilenceMode
+	1,  // 2: penstock.v1.VideoFormat.pixel_format:type_name -> penstock.v1.PixelFormat
+	2,  // 3: penstock.v1.VideoFormat.fit:type_name -> penstock.v1.FitMode
+	3,  // 4: penstock.v1.VideoFormat.rotation:type_name -> penstock.v1.RotationMode
+	13, // 5: penstock.v1.EncodedFormat.codecs:type_name -> penstock.v1.Codec
+	5,  // 6: penstock.v1.StreamFormat.audio:type_name -> penstock.v1.AudioFormat
+	6,  // 7: penstock.v1.StreamFormat.video:type_name -> penstock.v1.VideoFormat
+	7,  // 8: penstock.v1.StreamFormat.encoded:type_name -> penstock.v1.EncodedFormat
+	9,  // 9: penstock.v1.AudioFrame.info:type_name -> penstock.v1.FrameInfo
+	9,  // 10: penstock.v1.VideoFrame.info:type_name -> penstock.v1.FrameInfo
+	11, // 11: penstock.v1.VideoFrame.planes:type_name -> penstock.v1.Plane
+	12, // [12:12] is the sub-list for method output_type
+	12, // [12:12] is the sub-list for method input_type
+	12, // [12:12] is the sub-list for extension type_name
+	12, // [12:12] is the sub-list for extension extendee
+	0,  // [0:12] is the sub-list for field type_name
 }
 
 func init() { file_penstock_v1_frame_proto_init() }
@@ -1134,7 +1218,7 @@ func file_penstock_v1_frame_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_penstock_v1_frame_proto_rawDesc), len(file_penstock_v1_frame_proto_rawDesc)),
-			NumEnums:      4,
+			NumEnums:      5,
 			NumMessages:   8,
 			NumExtensions: 0,
 			NumServices:   0,
