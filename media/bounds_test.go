@@ -176,10 +176,12 @@ func TestPoolF5AudioIsDecodedByAllWorkers(t *testing.T) {
 			return false
 		}})
 		within(t, first)
+		pool.mu.Lock() // at once, or a worker for video that is still awake takes some, and the rest is no backlog
 		for range audioBacklog {
-			pool.schedule(&task{kind: KindAudio, step: func(*wakes) bool { return false }})
+			pool.enqueue(&task{kind: KindAudio, step: func(*wakes) bool { return false }})
 		}
-		pool.schedule(&task{kind: KindAudio, step: func(*wakes) bool { close(second); return false }})
+		pool.enqueue(&task{kind: KindAudio, step: func(*wakes) bool { close(second); return false }})
+		pool.mu.Unlock()
 		within(t, second)
 	}
 }
