@@ -31,9 +31,8 @@ func (v *videoPath) attach(c *Consumer, now time.Time) (limited func()) {
 	if v.limits == (limits{}) {
 		return nil
 	}
-	q := v.quality()
-	if f := v.tellQuality(c, q); f != nil {
-		return func() { f(q) }
+	if f := v.tellQuality(c, v.quality()); f != nil {
+		return func() { v.tellLimit(f) }
 	}
 	return nil
 }

@@ -19,6 +19,7 @@ type intake struct {
 	packets      uint64
 	seqs         unwrapper
 	ssrc         uint32
+	follows      bool // the next source is not the first of the media
 	reorder      *reorderBuffer
 	timer        *time.Timer // for the reorder buffer's deadline
 	armed        bool
@@ -92,15 +93,22 @@ func (in *intake) parse(raw []byte, received time.Time) (p packet, ok bool) {
 
 // newSource is called for the first packet, and when the ssrc changes: the media goes on, from another source.
 func (in *intake) newSource(ssrc uint32) {
-	if in.packets > 1 {
+	if in.follows {
 		in.replaced()
 		in.assembler.abandon()
 		in.assembler.gap = true
 	}
+	in.follows = true
 	in.ssrc = ssrc
 	in.dependencies = dependencyReader{}
 	in.seqs = unwrapper{bits: 16}
 	in.reorder.reset()
+}
+
+// resume makes the next packet one of another source, that comes after what others sent.
+func (in *intake) resume() {
+	in.reorder.reset()
+	in.follows = true
 }
 
 // armReorder sets the timer to when the reorder buffer has something to give up.

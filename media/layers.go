@@ -9,8 +9,10 @@ const (
 	// maxLayers bounds the layers of a track.
 	maxLayers = 8
 	// layerSilence is how long a layer must have sent nothing, while another sends, to be taken for stopped: longer than the spacing
-	// of slow layers, shorter than anybody looks at a picture that stands still.
-	layerSilence = 1200 * time.Millisecond
+	// of slow layers, shorter than anybody looks at a picture that stands still. Of layers that are slower still it is twice their spacing,
+	// of which no more than maxLayerSpacing counts.
+	layerSilence    = 1200 * time.Millisecond
+	maxLayerSpacing = 5 * time.Second
 )
 
 // Layer is one of several encodings of a track's pictures, in other sizes (simulcast, RFC 8853). Of all layers one at a time goes
@@ -23,11 +25,13 @@ type Layer struct {
 	chosen    atomic.Bool
 
 	// Guarded by the track's lock.
-	heard  time.Time // when the last packet came
-	size   pictureSize
-	keys   uint64
-	report senderReport
-	ended  bool
+	heard   time.Time     // when the last packet came
+	shown   time.Time     // when the last unit came
+	spacing time.Duration // between units, smoothed
+	size    pictureSize
+	keys    uint64
+	report  senderReport
+	ended   bool
 }
 
 // AddLayer adds an encoding of the track's pictures. Of these the smallest is decoded that gives every consumer pictures as large
@@ -99,6 +103,10 @@ func (l *Layer) End() {
 // unit takes a unit of the layer, whose reference it takes over. Called with the track's lock.
 func (l *Layer) unit(u *unit) {
 	s := l.track.layers
+	if !l.shown.IsZero() {
+		l.spacing += (min(u.received.Sub(l.shown), maxLayerSpacing) - l.spacing) / 2
+	}
+	l.shown = u.received
 	if u.key {
 		l.keys++
 		l.keyFrames.satisfied()
@@ -113,7 +121,7 @@ func (l *Layer) unit(u *unit) {
 	s.choose()
 	if s.next == l && u.key {
 		s.become(l)
-		u.gap, u.lost = false, Loss{} // what is missing of this layer, nobody was to get
+		u.gap, u.lost, u.first = false, Loss{}, true // what is missing of this layer, nobody was to get
 	}
 	if s.current != l {
 		u.release()
@@ -146,6 +154,8 @@ func (s *layerSet) remove(l *Layer) {
 	if s.current == l {
 		l.chosen.Store(false)
 		s.current = nil
+		s.track.chosen.Store(nil)
+		s.track.resume() // perhaps the track itself is given packets from now on
 	}
 	s.changed = true
 }
@@ -219,7 +229,7 @@ func (s *layerSet) look() bool {
 	}
 	var living [maxLayers]bool
 	for i, l := range s.all {
-		living[i] = !l.heard.IsZero() && newest.Sub(l.heard) <= layerSilence
+		living[i] = !l.heard.IsZero() && newest.Sub(l.heard) <= max(layerSilence, 2*l.spacing)
 	}
 	changed := s.changed || living != s.living || s.rotation != s.track.rotation
 	s.changed, s.living, s.rotation = false, living, s.track.rotation

@@ -124,6 +124,17 @@ func (v *videoPath) limitTo(n limits) {
 	}
 }
 
+// tellLimit tells somebody new of the limit as it is now. Meanwhile nobody is told of another.
+func (v *videoPath) tellLimit(hear func(QualityLimit)) {
+	l := &v.t.cfg.Pool.load
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	v.t.mu.Lock()
+	q := v.quality()
+	v.t.mu.Unlock()
+	hear(q)
+}
+
 // layerLimit returns the highest temporal layer that is decoded. Called with t.mu.
 func (v *videoPath) layerLimit() uint8 {
 	limit := v.thin.enough(needed(v.t.consumers))

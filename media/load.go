@@ -231,12 +231,13 @@ func (l *load) restore(tracks []*videoPath, shares map[*videoPath]loadShare) {
 	if l.stage == stageAll {
 		return
 	}
-	if l.calm += loadInterval; l.calm < l.hold {
+	running := slices.DeleteFunc(slices.Clone(tracks), func(v *videoPath) bool { return slices.Contains(l.suspended, v) })
+	if l.calm += loadInterval; l.calm < l.hold && len(running) > 0 {
 		return
 	}
-	running := slices.DeleteFunc(slices.Clone(tracks), func(v *videoPath) bool { return slices.Contains(l.suspended, v) })
 	use := 0.0
 	switch {
+	case len(running) == 0: // The last one stays, whatever it takes.
 	case len(l.suspended) > 0:
 		back := shares[l.suspended[len(l.suspended)-1]]
 		use = l.use(running, shares) + l.share(back.now())

@@ -35,8 +35,8 @@ func (c *Consumer) hold(n int) {
 // giveUp drops frames, the oldest first, until n bytes are gone, since all queues together are too long. It returns how many.
 func (c *Consumer) giveUp(n int64) (frames uint64) {
 	c.mu.Lock()
-	before := c.dropped.Frames
-	if c.req.Queue.Overflow == Disconnect {
+	before, stalled := c.dropped.Frames, c.err == nil && c.req.Queue.Overflow == Disconnect
+	if stalled {
 		frames = uint64(len(c.queue) - c.head - c.events)
 		c.stall()
 	}
@@ -46,9 +46,8 @@ func (c *Consumer) giveUp(n int64) (frames uint64) {
 	}
 	frames += uint64(c.dropped.Frames - before)
 	c.cut = c.cut || whole && frames > 0
-	ended := c.err != nil
 	c.mu.Unlock()
-	if ended && c.req.Stalled != nil {
+	if stalled && c.req.Stalled != nil {
 		c.req.Stalled()
 	}
 	c.signal()

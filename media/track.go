@@ -178,9 +178,15 @@ func (t *Track) lostAudio(u *unit) time.Duration {
 	return max(u.time-t.lastTime-length, 0)
 }
 
+// samePicture is how far apart, on the time line, two encodings of one picture may lie.
+const samePicture = 8 * time.Millisecond
+
 // measure learns the spacing of the pictures, and tells by it what a gap has cost.
 func (t *Track) measure(u *unit) {
 	u.span = max(u.time-t.lastTime, 0)
+	if u.again = u.first && u.span < min(t.spacing/2, samePicture); u.again {
+		return
+	}
 	t.lastTime = max(u.time, t.lastTime)
 	if !u.gap {
 		if t.spacing == 0 {

@@ -298,7 +298,10 @@ func (v *videoPath) show(pic picture.Picture, u *unit) {
 func (v *videoPath) fanOut(consumers []*Consumer) {
 	done := conversions{}
 	for _, c := range consumers {
-		if c.req.Video != nil && !c.tooOld(v.last.u.received) && c.pacer.pass(v.last.u.time) {
+		if c.req.Video == nil || v.last.u.again && c.sent || c.tooOld(v.last.u.received) {
+			continue
+		}
+		if c.pacer.pass(v.last.u.time) {
 			v.deliver(c, v.last.pic, v.last.u, &done)
 		}
 	}
