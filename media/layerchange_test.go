@@ -84,7 +84,15 @@ func TestF20_NoPictureIsShownTwice(t *testing.T) {
 	s.key(small)
 	s.feed(5)
 	v.sees(1, large, "this picture of the large layer came first")
-	v.sees(4, small, "alone again")
+	for range 4 {
+		before := v.last
+		if layer, at := v.next(); layer != small || at-before < 30*time.Millisecond {
+			t.Errorf("a picture of layer %d lies %v after the one before", layer, at-before)
+		}
+	}
+	if n := s.track.Stats().Decoded; n != 16 {
+		t.Errorf("%d pictures were decoded, want 16: what is not shown is needed by others", n)
+	}
 }
 
 // Who attaches while a limit is lifted is not left with it.

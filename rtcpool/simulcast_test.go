@@ -125,3 +125,20 @@ func TestF20_EachEncodingHasItsSourceAndItsRepairs(t *testing.T) {
 		}
 	})
 }
+
+// A repair of an encoding that has not sent itself is not taken for one of another encoding.
+func TestF20_RepairsDoNotStray(t *testing.T) {
+	_, r := layeredSession(t)
+	now := time.Now()
+	r["f"].packet(vp8Packet(r["f"], 1), now)
+	r["f"].packet(vp8Packet(r["f"], 3), now)
+	r["q repair"].packet(vp8Packet(r["q repair"], 1, 0, 2), now.Add(20*time.Millisecond))
+	e := r["f"].sink.Load()
+	if l := e.track.Layers(); l[0].Packets != 2 || l[1].Packets != 0 {
+		t.Errorf("layers are %+v, want two packets of the first", l)
+	}
+	r["f repair"].packet(vp8Packet(r["f repair"], 1, 0, 2), now.Add(20*time.Millisecond))
+	if l := e.track.Layers(); l[0].Packets != 3 {
+		t.Errorf("the repair of the first is not taken: %+v", l)
+	}
+}
