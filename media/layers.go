@@ -120,8 +120,9 @@ func (l *Layer) unit(u *unit) {
 	}
 	s.choose()
 	if s.next == l && u.key {
+		u.smaller = s.current != nil && s.current.size.pixels() > l.size.pixels()
 		s.become(l)
-		u.gap, u.lost, u.first = false, Loss{}, true // what is missing of this layer, nobody was to get
+		u.gap, u.lost = false, Loss{} // what is missing of this layer, nobody was to get
 	}
 	if s.current != l {
 		u.release()

@@ -184,7 +184,7 @@ const samePicture = 8 * time.Millisecond
 // measure learns the spacing of the pictures, and tells by it what a gap has cost.
 func (t *Track) measure(u *unit) {
 	u.span = max(u.time-t.lastTime, 0)
-	if u.again = u.first && u.span < min(t.spacing/2, samePicture); u.again {
+	if u.again = u.smaller && u.span < min(t.spacing/2, samePicture); u.again {
 		return
 	}
 	t.lastTime = max(u.time, t.lastTime)

@@ -23,8 +23,8 @@ type unit struct {
 	rotation int
 	ext      extensions
 	event    *Event // in place of media: what happened here
-	first    bool   // of the encoding that has taken another's place
-	again    bool   // the encoding before has shown this very picture
+	smaller  bool   // the first of an encoding that has taken a larger one's place
+	again    bool   // the larger one has shown this very picture
 	index    uint64 // counts the units of an audio track, from 1
 	refs     atomic.Int32
 	pool     *sync.Pool // that it comes from
