@@ -17,7 +17,7 @@ import (
 // number, keep media object and ssrc, and are told of once; each new one arrives.
 func TestS7_RunningStreamsGoOnWhileTracksAreAdded(t *testing.T) {
 	t.Parallel()
-	c := newLab(t).call("call")
+	c := newLab(t).call("call", fewCodecs)
 	mic, cam := c.track("alice", microphone, clips.AliceMicrophone()), c.track("bob", camera, clips.BobCamera())
 	running := []*sfutest.Track{mic, cam}
 	first := c.add(running...)
@@ -59,7 +59,7 @@ func TestS7_RunningStreamsGoOnWhileTracksAreAdded(t *testing.T) {
 // number is lost.
 func TestS8_RunningStreamsGoOnAcrossICERestarts(t *testing.T) {
 	t.Parallel()
-	c := newLab(t).call("call")
+	c := newLab(t).call("call", fewCodecs)
 	mic, cam := c.track("alice", microphone, clips.AliceMicrophone()), c.track("bob", camera, clips.BobCamera())
 	first := c.add(mic, cam)
 	audio, video := encoded(t, first[0].Track), encoded(t, first[1].Track)
@@ -94,7 +94,7 @@ func TestS8_RunningStreamsGoOnAcrossICERestarts(t *testing.T) {
 // TestS8_EveryPacketArrivesOverSeveralPaths restarts ICE where the SFU can send to each of several sockets, and does until it has chosen.
 func TestS8_EveryPacketArrivesOverSeveralPaths(t *testing.T) {
 	t.Parallel()
-	c := newLab(t, severalPaths).call("call")
+	c := newLab(t, severalPaths).call("call", fewCodecs)
 	mic, cam := c.track("alice", microphone, clips.AliceMicrophone()), c.track("bob", camera, clips.BobCamera())
 	first := c.add(mic, cam)
 	audio := encoded(t, first[0].Track)
@@ -110,7 +110,7 @@ func TestS8_EveryPacketArrivesOverSeveralPaths(t *testing.T) {
 func TestS8_MeshOfPublishersThatJoinAndLeave(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
-	newMesh(l.call("call"), 8).churn(func(round int) bool { return round < 50 })
+	newMesh(l.call("call", fewCodecs), 8).churn(func(round int) bool { return round < 50 })
 }
 
 // TestS8_Soak is the same for as long as PENSTOCK_SOAK says (a Go duration), on two sessions at a time, with a pause and a new
@@ -128,7 +128,7 @@ func TestS8_Soak(t *testing.T) {
 			t.Parallel()
 			own := *l
 			own.t = t
-			m := newMesh(own.call(fmt.Sprint("call-", i)), uint64(i+1)) //nolint:gosec // a small number
+			m := newMesh(own.call(fmt.Sprint("call-", i), fewCodecs), uint64(i+1)) //nolint:gosec // a small number
 			m.wild = true
 			end := time.Now().Add(length)
 			m.churn(func(int) bool { return time.Now().Before(end) })

@@ -67,6 +67,9 @@ func newLab(t *testing.T, changes ...func(*rtcpool.Config)) *lab {
 // several, and packets of two sockets overtake each other as the machine is busy: see arrived.
 func severalPaths(cfg *rtcpool.Config) { cfg.Network.AllowNetworks = nil }
 
+// fewCodecs lets an SFU offer few codecs, so that tests of many negotiations are about these and not about reading formats.
+func fewCodecs(c *sfutest.Config) { c.FewCodecs = true }
+
 // call is a session, the SFU that offers to it, and what is told of it.
 type call struct {
 	lab     *lab

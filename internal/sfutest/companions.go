@@ -1,6 +1,11 @@
 package sfutest
 
-import "github.com/pion/webrtc/v4"
+import (
+	"fmt"
+
+	"github.com/penstock-media/penstock/internal/sfutest/clips"
+	"github.com/pion/webrtc/v4"
+)
 
 // Payload types that browsers give to what goes along with Opus.
 const (
@@ -26,6 +31,44 @@ func companions() []webrtc.RTPCodecParameters {
 		{PayloadType: 13, RTPCodecCapability: webrtc.RTPCodecCapability{MimeType: "audio/CN", ClockRate: 8000}},
 		keys(keysAt48k, 48000), keys(keysAt8k, 8000),
 	}
+}
+
+// registerCodecs registers what pion has by itself, and the companions of a microphone.
+func registerCodecs(engine *webrtc.MediaEngine) error {
+	if err := engine.RegisterDefaultCodecs(); err != nil {
+		return err
+	}
+	for _, c := range companions() {
+		if err := engine.RegisterCodec(c, webrtc.RTPCodecTypeAudio); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// registerFewCodecs registers one format of each codec that clips have most.
+func registerFewCodecs(engine *webrtc.MediaEngine) error {
+	feedback := []webrtc.RTCPFeedback{{Type: "goog-remb"}, {Type: "ccm", Parameter: "fir"}, {Type: "nack"}, {Type: "nack", Parameter: "pli"}}
+	opus := webrtc.RTPCodecParameters{PayloadType: opusPayload, RTPCodecCapability: capability(clips.AliceMicrophone())}
+	if err := engine.RegisterCodec(opus, webrtc.RTPCodecTypeAudio); err != nil {
+		return err
+	}
+	for _, c := range []struct {
+		clip              clips.Clip
+		payload, repaired webrtc.PayloadType
+	}{{clips.AliceCamera(), 96, 97}, {clips.BobCamera(), 106, 107}} {
+		codec := webrtc.RTPCodecParameters{PayloadType: c.payload, RTPCodecCapability: capability(c.clip)}
+		codec.RTCPFeedback = feedback
+		again := webrtc.RTPCodecParameters{PayloadType: c.repaired, RTPCodecCapability: webrtc.RTPCodecCapability{
+			MimeType: webrtc.MimeTypeRTX, ClockRate: c.clip.ClockRate, SDPFmtpLine: fmt.Sprint("apt=", c.payload),
+		}}
+		for _, p := range []webrtc.RTPCodecParameters{codec, again} {
+			if err := engine.RegisterCodec(p, webrtc.RTPCodecTypeVideo); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // spoken are the packets of Opus before.

@@ -27,6 +27,8 @@ type Config struct {
 	WithoutSources bool
 	// WithoutRTX, WithoutNACK, WithoutTransportCC and WithoutREMB leave that feedback out of offers.
 	WithoutRTX, WithoutNACK, WithoutTransportCC, WithoutREMB bool
+	// FewCodecs offers only Opus, VP8 and H.264, with RTX: pion's negotiations take the square of the formats of all media descriptions.
+	FewCodecs bool
 	// Interceptors adds to what pion does with packets, nearest to the network; nil adds nothing. It is called for each generation.
 	Interceptors func(*webrtc.MediaEngine, *interceptor.Registry) error
 	// Mangle has the last word on every offer; nil leaves it. What it makes of it is not known to the SFU, whose answers must still fit.

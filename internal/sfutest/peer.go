@@ -36,7 +36,7 @@ const maxChecks = 100
 
 // newPeer returns a peer that has candidates on the loopback interface only, on a socket of its network.
 func newPeer(cfg *Config, generation uint64) (*peer, error) {
-	engine, registry, err := newEngine(cfg.Interceptors)
+	engine, registry, err := newEngine(cfg)
 	if err != nil {
 		return nil, err
 	}
@@ -72,17 +72,16 @@ func newPeer(cfg *Config, generation uint64) (*peer, error) {
 }
 
 // newEngine returns codecs, header extensions and interceptors of a sender.
-func newEngine(add func(*webrtc.MediaEngine, *interceptor.Registry) error) (*webrtc.MediaEngine, *interceptor.Registry, error) {
+func newEngine(cfg *Config) (*webrtc.MediaEngine, *interceptor.Registry, error) {
 	engine := &webrtc.MediaEngine{}
-	if err := engine.RegisterDefaultCodecs(); err != nil {
+	register := registerCodecs
+	if cfg.FewCodecs {
+		register = registerFewCodecs
+	}
+	if err := register(engine); err != nil {
 		return nil, nil, fmt.Errorf("register codecs: %w", err)
 	}
 	audio, video := webrtc.RTPCodecTypeAudio, webrtc.RTPCodecTypeVideo
-	for _, c := range companions() {
-		if err := engine.RegisterCodec(c, audio); err != nil {
-			return nil, nil, fmt.Errorf("register %s: %w", c.MimeType, err)
-		}
-	}
 	for _, x := range []struct {
 		uri   string
 		kinds []webrtc.RTPCodecType
@@ -97,7 +96,7 @@ func newEngine(add func(*webrtc.MediaEngine, *interceptor.Registry) error) (*web
 		}
 	}
 	registry := &interceptor.Registry{}
-	if add != nil {
+	if add := cfg.Interceptors; add != nil {
 		if err := add(engine, registry); err != nil {
 			return nil, nil, fmt.Errorf("add interceptors: %w", err)
 		}
