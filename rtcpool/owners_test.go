@@ -19,7 +19,7 @@ func TestS9_InactiveAndBackIsTheSameStream(t *testing.T) {
 	t.Parallel()
 	for name, strip := range map[string]bool{"source lines kept": false, "source lines stripped": true} {
 		t.Run(name, func(t *testing.T) {
-			c := newLab(t).call("call")
+			c := newLab(t).call("call", fewCodecs)
 			mic, cam := c.track("alice", microphone, clips.AliceMicrophone()), c.track("bob", camera, clips.BobCamera())
 			other := c.track("carol", microphone, clips.BobMicrophone())
 			first := c.add(mic, cam, other)
@@ -76,7 +76,7 @@ func TestS9_InactiveAndBackIsTheSameStream(t *testing.T) {
 // TestS10_NoFrameCrossesOver gives one media description to publisher after publisher: each time the old media end with a reason,
 // the new ones come, and every frame that is delivered is its own publisher's. Late packets of the old one are under way meanwhile.
 func TestS10_NoFrameCrossesOver(t *testing.T) {
-	late := sfutest.Link{Match: sfutest.IsRTP, Delay: 20 * time.Millisecond, Jitter: 30 * time.Millisecond}
+	late := sfutest.Link{Match: sfutest.IsRTP, Delay: 20 * time.Millisecond, Jitter: 30 * time.Millisecond, Stall: 100 * time.Millisecond}
 	for name, c := range map[string]struct {
 		sources sfutest.Sources
 		link    sfutest.Link
@@ -100,7 +100,7 @@ func TestS10_NoFrameCrossesOver(t *testing.T) {
 
 func handOver(t *testing.T, sources sfutest.Sources, link sfutest.Link, source penstockv1.Source, marked [2]clips.Clip) {
 	const owners = 6
-	call := newLab(t).call("call")
+	call := newLab(t).call("call", fewCodecs)
 	call.sfu.Network().SetOut(link)
 	old := call.track("owner-0", source, marked[0])
 	of := call.add(old)[0]
@@ -150,7 +150,7 @@ func (l *listener) within(track *sfutest.Track) {
 // media, and nothing is lost.
 func TestS11_RenamedMSIDFollowsWithoutAGap(t *testing.T) {
 	t.Parallel()
-	c := newLab(t).call("call")
+	c := newLab(t).call("call", fewCodecs)
 	mic, cam := c.track("alice", microphone, clips.AliceMicrophone()), c.track("bob", camera, clips.BobCamera())
 	first := c.add(mic, cam)
 	audio, video := encoded(t, first[0].Track), encoded(t, first[1].Track)
@@ -184,7 +184,7 @@ func TestS11_RenamedMSIDFollowsWithoutAGap(t *testing.T) {
 // can take them for anybody's, and get their ids in place.
 func TestS12_PhantomHasNoNameUntilItIsIdentified(t *testing.T) {
 	t.Parallel()
-	c := newLab(t).call("call")
+	c := newLab(t).call("call", fewCodecs)
 	mic, ghost := c.track("alice", microphone, clips.AliceMicrophone()), c.track("bob", camera, clips.BobCamera())
 	ghost.SetMSID("", "")
 	must(t, c.sfu.Add(c.lab.ctx, mic, ghost))
@@ -216,7 +216,7 @@ func TestS12_PhantomHasNoNameUntilItIsIdentified(t *testing.T) {
 // subscribes meanwhile gets the very first audio packet and the first picture, a key frame, when they speak.
 func TestS13_FirstFramesAfterUnmuteAreNotMissed(t *testing.T) {
 	t.Parallel()
-	c := newLab(t).call("call")
+	c := newLab(t).call("call", fewCodecs)
 	other := c.track("carol", microphone, clips.BobMicrophone())
 	steady := encoded(t, c.add(other)[0].Track)
 	for round := range 5 {

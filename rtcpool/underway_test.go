@@ -12,7 +12,7 @@ import (
 // the pair of before, and each is received.
 func TestS8_PacketsUnderWayAcrossAnICERestartArrive(t *testing.T) {
 	t.Parallel()
-	c := newLab(t).call("call")
+	c := newLab(t).call("call", fewCodecs)
 	mic, cam := c.track("alice", microphone, clips.AliceMicrophone()), c.track("bob", camera, clips.BobCamera())
 	media := c.add(mic, cam)
 	audio, video := encoded(t, media[0].Track), encoded(t, media[1].Track)

@@ -27,6 +27,9 @@ type Link struct {
 	// later may arrive first, unless InOrder is set.
 	Delay, Jitter time.Duration
 	InOrder       bool
+	// Stall is how long after its time a delayed datagram may arrive on a busy machine; what would be later is lost, so that no path
+	// is longer than it is said to be. 0 has no limit.
+	Stall time.Duration
 	// BitsPerSecond limits the rate; 0 does not. QueueBytes may wait for their turn, what comes then is lost; 0 is 64 KiB.
 	BitsPerSecond int
 	QueueBytes    int
@@ -186,6 +189,17 @@ func (d *direction) arrived(size int) bool {
 	d.stats.Delivered++
 	d.stats.Bytes += uint64(size)
 	return true
+}
+
+// stalled tells whether a datagram would arrive too late, and counts it as lost then.
+func (d *direction) stalled(at, now time.Time) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	late := d.link.Stall > 0 && now.Sub(at) > d.link.Stall
+	if late {
+		d.stats.Lost++
+	}
+	return late
 }
 
 // missed takes back what arrived counted: the datagram found no socket, or no room.

@@ -119,9 +119,12 @@ func (w *wire) run(done <-chan struct{}) {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	for {
-		f, due, wait := w.next(time.Now())
+		now := time.Now()
+		f, due, wait := w.next(now)
 		if due {
-			w.arrive(f.data, f.addr)
+			if !w.direction.stalled(f.at, now) {
+				w.arrive(f.data, f.addr)
+			}
 			continue
 		}
 		if wait < 0 {
