@@ -36,6 +36,8 @@ const maxUnitBytes = 8 << 20
 // assembler makes units of packets that come in order.
 type assembler struct {
 	emit func(*unit)
+	// stuck is called when one unit after another is given up, so that none tells that a key frame is needed. It may be nil.
+	stuck func()
 
 	codec CodecParameters
 	depkt depacketizer
@@ -53,6 +55,7 @@ type assembler struct {
 	entries    temporalEntries
 
 	incomplete uint64 // units given up
+	failing    int    // of them, since a unit was whole
 	malformed  uint64 // payloads that could not be parsed
 }
 
@@ -187,6 +190,7 @@ func (a *assembler) complete() {
 	default:
 		u.gap = u.gap || a.blanked && !u.key // it builds on what was left out
 		a.blanked = false
+		a.failing = 0
 		a.emit(u)
 	}
 }
@@ -197,6 +201,9 @@ func (a *assembler) giveUp(u *unit) {
 	a.gap = true
 	a.pending.Frames += u.lost.Frames
 	u.release()
+	if a.failing++; a.failing > 1 && a.stuck != nil {
+		a.stuck()
+	}
 }
 
 // abandon drops the unit under way: another codec or source has taken over.

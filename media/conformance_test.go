@@ -43,6 +43,7 @@ func videoClips() []videoClip {
 		{CodecH265, "h265", ".h265", picture.I420, picture.BT601, false},
 		{CodecH265, "h265-odd", ".h265", picture.I420, picture.BT601, false},
 		{CodecH265, "h265-resize", ".h265", picture.I420, picture.BT601, false},
+		{CodecH265, "h265-slices", ".h265", picture.I420, picture.BT601, false},
 		{CodecH265, "h265-10bit", ".h265", picture.I010, picture.BT601, false},
 		{CodecAV1, "av1", ".ivf", picture.I420, picture.BT601, false},
 		{CodecAV1, "av1-odd", ".ivf", picture.I420, picture.BT601, false},

@@ -55,6 +55,11 @@ func (t *Track) AddLayer(id string, requestKeyFrame func()) *Layer {
 			t.clock.sourceChanged()
 		}
 	})
+	l.assembler.stuck = func() {
+		if t.layers.current == l {
+			t.stuck()
+		}
+	}
 	l.reorder.maxWait = t.reorder.maxWait
 	t.layers.all = append(t.layers.all, l)
 	return l

@@ -83,6 +83,7 @@ func NewTrack(cfg TrackConfig) *Track {
 	}
 	t.faults.logger = cfg.Logger
 	t.intake.begin(t, t.unit, t.sourceChanged)
+	t.assembler.stuck = t.stuck
 	if cfg.Kind == KindAudio {
 		t.audio = newAudioPath(t)
 		t.keys.tell = t.key
@@ -167,6 +168,13 @@ func (t *Track) unit(u *unit) {
 		t.keyFrames.satisfied()
 	}
 	t.video.add(u)
+}
+
+// stuck asks for a key frame though no unit comes that says so: of pictures of many packets, each may miss one. Called with t.mu.
+func (t *Track) stuck() {
+	if len(t.consumers) > 0 {
+		t.keyFrames.want()
+	}
 }
 
 // lostAudio is how much is missing before a packet after a loss.

@@ -3,8 +3,6 @@ package media
 import (
 	"fmt"
 	"time"
-
-	"github.com/penstock-media/penstock/media/internal/picture"
 )
 
 // undecodableAfter is how many key frames must fail, with no run of good units between, before consumers are told.
@@ -27,11 +25,17 @@ type trust struct {
 // undecodable tells whether nothing is believed until a run of good units comes.
 func (t *trust) undecodable() bool { return t.failures >= undecodableAfter }
 
+// maxSilentUnits is how many units in a row may give no picture: H.264 and H.265 hold that many back at most, to put pictures into order.
+const maxSilentUnits = 16
+
 // judge draws the conclusions of a decode, and tells whether its pictures are to be shown. Whatever is assembled is complete, so
-// that a key frame without a whole picture is at fault itself.
+// that a unit without a whole picture is at fault itself.
 func (v *videoPath) judge(u *unit, err error, consumers []*Consumer) bool {
-	if u.key && err == nil {
-		err = wholePicture(u.codec.Codec, v.pictures)
+	if v.silent++; len(v.pictures) > 0 {
+		v.silent = 0
+	}
+	if err == nil {
+		err = v.wholePictures(u)
 	}
 	if err == nil {
 		v.decoded.Add(1)
@@ -42,7 +46,8 @@ func (v *videoPath) judge(u *unit, err error, consumers []*Consumer) bool {
 	}
 	v.errs.Add(1)
 	v.t.faults.note("decode", err)
-	v.waitKey = true
+	// It may hold back what it made of the fault, and keep sizes and tables of it: what follows begins with another one.
+	v.closeDecoder()
 	v.trust.good = 0
 	if u.key {
 		v.trust.failures++
@@ -78,14 +83,18 @@ func (v *videoPath) tellUndecodable(c *Consumer) {
 	c.tell(Event{Kind: EventUndecodable, Time: v.trust.at, Codec: v.trust.codec, Reason: v.trust.reason})
 }
 
-// wholePicture says what is wrong with the pictures of a key frame. H.264 and H.265 may hold one back, to put pictures into order.
-func wholePicture(c Codec, pictures []picture.Picture) error {
-	if len(pictures) == 0 && c != CodecH264 && c != CodecH265 {
+// wholePictures says what is wrong with the pictures of a unit. H.264 and H.265 may hold some back, to put pictures into order.
+func (v *videoPath) wholePictures(u *unit) error {
+	c := u.codec.Codec
+	switch {
+	case u.key && len(v.pictures) == 0 && c != CodecH264 && c != CodecH265:
 		return fmt.Errorf("%w: a key frame without a picture", ErrCorrupt)
+	case v.silent > maxSilentUnits:
+		return fmt.Errorf("%w: no picture of %d units", ErrCorrupt, v.silent)
 	}
-	for _, p := range pictures {
+	for _, p := range v.pictures {
 		if im, err := p.Download(); err != nil || im.Corrupt {
-			return fmt.Errorf("%w: a key frame with a damaged picture", ErrCorrupt)
+			return fmt.Errorf("%w: a damaged picture", ErrCorrupt)
 		}
 	}
 	return nil

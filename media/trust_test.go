@@ -101,6 +101,12 @@ func encryptions() []encryption {
 			nals[last] = noise(rnd, nals[last], 2)
 			s.send(annexB(nals...))
 		}},
+		{CodecH265, "h265.h265", func(s *unitSender, rnd *rand.Rand, unit []byte, _ bool) {
+			nals := annexBNALs(unit)
+			last := len(nals) - 1
+			nals[last] = noise(rnd, nals[last], 2)
+			s.send(annexB(nals...))
+		}},
 		{CodecAV1, "av1.ivf", func(s *unitSender, rnd *rand.Rand, unit []byte, key bool) {
 			head := byte(0x10)
 			if key {

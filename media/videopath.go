@@ -46,6 +46,7 @@ type videoPath struct {
 	waitKey  bool
 	trust    trust
 	last     *shown
+	silent   int // units in a row without a picture
 	pictures []picture.Picture
 
 	newDecoder func(c Codec, maxPixels int) (videoDecoder, error)
@@ -64,8 +65,9 @@ type queuedUnit struct {
 
 // shown is the decoder's last picture.
 type shown struct {
-	pic picture.Picture
-	u   *unit
+	pic     picture.Picture
+	u       *unit
+	corrupt bool
 }
 
 func (s *shown) release() {
@@ -225,7 +227,7 @@ func (v *videoPath) waited(d time.Duration) {
 func (v *videoPath) decode(q queuedUnit, consumers []*Consumer) {
 	u := q.unit
 	lose(consumers, u.lost)
-	if v.dec != nil && v.decCodec.Codec != u.codec.Codec {
+	if v.decCodec.Codec != u.codec.Codec {
 		v.freeDecoder()
 	}
 	if u.gap || v.dec == nil {
@@ -250,7 +252,7 @@ func (v *videoPath) decode(q queuedUnit, consumers []*Consumer) {
 			pic.Release()
 			continue
 		}
-		v.show(pic, u)
+		v.show(pic, u, v.dec == nil)
 		if !q.quiet && i == len(v.pictures)-1 {
 			v.fanOut(consumers)
 		}
@@ -280,15 +282,15 @@ func (v *videoPath) open(u *unit, consumers []*Consumer) bool {
 		}
 		return false
 	}
-	v.dec, v.decCodec, v.trust = dec, u.codec, trust{}
+	v.dec, v.decCodec = dec, u.codec
 	return true
 }
 
 // show makes the picture the last one. It takes over the caller's reference.
-func (v *videoPath) show(pic picture.Picture, u *unit) {
+func (v *videoPath) show(pic picture.Picture, u *unit, corrupt bool) {
 	v.last.release()
 	u.retain()
-	v.last = &shown{pic: pic, u: u}
+	v.last = &shown{pic: pic, u: u, corrupt: corrupt}
 	w, h := pic.Size()
 	v.width.Store(int32(w))
 	v.height.Store(int32(h))
@@ -333,7 +335,7 @@ func (v *videoPath) deliver(c *Consumer, pic picture.Picture, u *unit, done *con
 		v.t.faults.note("convert", err)
 	default:
 		c.sent, c.tooLarge = true, false
-		c.push(v.frame(c, pic, u, out))
+		c.push(v.frame(c, u, out))
 	}
 }
 
@@ -348,33 +350,36 @@ func (c *Consumer) refuse(size *SizeError, at time.Duration) {
 	}
 }
 
-func (v *videoPath) frame(c *Consumer, pic picture.Picture, u *unit, out converted) *Frame {
+func (v *videoPath) frame(c *Consumer, u *unit, out converted) *Frame {
 	f := &Frame{
 		Kind: KindVideo, RTPTimestamp: u.timestamp, Time: u.time, Captured: u.captured, Received: u.received,
 		Width: out.plan.width, Height: out.plan.height, KeyFrame: u.key, Planes: out.planes, Payload: out.payload,
-		span: u.span,
+		Corrupt: v.last.corrupt, span: u.span,
 	}
 	if c.began {
 		f.span = max(u.time-c.before, 0)
 	}
 	c.began, c.before = true, u.time
-	if img, err := pic.Download(); err == nil {
-		f.Corrupt = img.Corrupt
-	}
 	if c.req.Video.ReportRotation {
 		f.Rotation = u.rotation
 	}
 	return f
 }
 
+// freeDecoder forgets everything that was decoded.
 func (v *videoPath) freeDecoder() {
 	v.last.release()
-	v.last = nil
+	v.last, v.trust = nil, trust{}
+	v.closeDecoder()
+}
+
+// closeDecoder lets the next key frame begin with another decoder.
+func (v *videoPath) closeDecoder() {
 	if v.dec != nil {
 		_ = v.dec.Close() // idempotent, and there is nothing to be done about it
 		v.dec = nil
 	}
-	v.waitKey = true
+	v.waitKey, v.silent = true, 0
 }
 
 // close frees everything; it waits for a step that is under way.

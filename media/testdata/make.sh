@@ -100,6 +100,7 @@ resized vp9 ivf
 h265 h265 320 180 10 yuv420p ref=3
 h265 h265-odd 162 90 6 yuv420p ref=2
 h265 h265-10bit 160 90 4 yuv420p10le ref=1
+h265 h265-slices 640 360 4 yuv420p slices=4:ref=1:pools=2 # which x265 cannot do without
 h265 small 160 90 4 yuv420p ref=1
 h265 large 320 180 4 yuv420p ref=1
 resized h265 h265
@@ -111,6 +112,7 @@ av1 small 161 91 4 yuv420p row-mt=0
 av1 large 320 180 4 yuv420p row-mt=0
 resized av1 ivf
 for n in '' -odd -10bit -resize; do keep "vp9$n.ivf" "vp9$n.md5" "h265$n.h265" "h265$n.md5" "av1$n.ivf" "av1$n.md5"; done
+keep h265-slices.h265 h265-slices.md5
 keep av1-grain.ivf av1-grain.md5
 
 # Spatial layers, as Chromium sends them, and what other decoders make of all of them and of those that a schedule leaves (see capture/ivf.go).

@@ -95,6 +95,39 @@ static int64_t plane_sizes(AVCodecContext *ctx, const AVFrame *frame, int stride
 	return total;
 }
 
+// What is written to a corner of each block before it is decoded: a block that still has it was not.
+static const uint8_t unpainted[8] = {0x9d, 0x13, 0xe7, 0x51, 0xc4, 0x2a, 0x88, 0x6f};
+
+enum { BLOCK = 16 }; // bytes; no coding tree block is smaller
+
+// row_bytes is how long a row of luma is.
+static ptrdiff_t row_bytes(const AVFrame *frame)
+{
+	return (ptrdiff_t)frame->width * (avc_layout(frame->format) == AVC_I010 ? 2 : 1);
+}
+
+static void unpaint(AVFrame *frame)
+{
+	ptrdiff_t end = row_bytes(frame) - (ptrdiff_t)sizeof(unpainted);
+	for (int y = 0; y < frame->height; y += BLOCK)
+		for (ptrdiff_t x = 0; x <= end; x += BLOCK)
+			memcpy(frame->data[0] + (ptrdiff_t)y * frame->linesize[0] + x, unpainted, sizeof(unpainted));
+}
+
+// round_up is to the next block.
+static ptrdiff_t round_up(ptrdiff_t at) { return (at + BLOCK - 1) / BLOCK * BLOCK; }
+
+int avc_is_painted(const AVFrame *frame)
+{
+	ptrdiff_t stride = frame->linesize[0], cropped = frame->data[0] - frame->buf[0]->data;
+	ptrdiff_t top = cropped / stride, left = cropped % stride, end = left + row_bytes(frame) - (ptrdiff_t)sizeof(unpainted);
+	for (ptrdiff_t y = round_up(top); y < top + frame->height; y += BLOCK)
+		for (ptrdiff_t x = round_up(left); x <= end; x += BLOCK)
+			if (!memcmp(frame->buf[0]->data + y * stride + x, unpainted, sizeof(unpainted)))
+				return 0;
+	return 1;
+}
+
 static int refuse(avc_decoder *d, int why, int ret)
 {
 	d->refused = why;
@@ -132,5 +165,7 @@ int avc_get_buffer(AVCodecContext *ctx, AVFrame *frame, int flags)
 		at += FFALIGN(size[i] + SLACK, ALIGN);
 	}
 	frame->extended_data = frame->data;
+	if (d->unpaint)
+		unpaint(frame);
 	return 0;
 }

@@ -62,6 +62,7 @@ int avc_open_video(avc_decoder **out, const char *name, int64_t max_pixels, void
 	d->ctx->get_format = get_format;
 	if (strcmp(name, "vp9") == 0) // what waits in it behind noise would be taken for what comes next
 		d->flush = 1;
+	d->unpaint = strcmp(name, "hevc") == 0;
 	if (strcmp(name, "libdav1d") == 0) {
 		// Ignored where the wrapper is too old to know it; one thread holds nothing back.
 		av_opt_set_int(d->ctx->priv_data, "max_frame_delay", 1, 0);
@@ -172,6 +173,8 @@ static int take(avc_decoder *d)
 	p->height = f->height;
 	p->tag = f->pts;
 	p->corrupt = f->decode_error_flags != 0 || (f->flags & AV_FRAME_FLAG_CORRUPT) != 0;
+	if (d->unpaint && !avc_is_painted(f))
+		p->corrupt = 1;
 	p->matrix = f->colorspace == AVCOL_SPC_BT709                                              ? AVC_BT709
 	            : f->colorspace == AVCOL_SPC_BT2020_NCL || f->colorspace == AVCOL_SPC_BT2020_CL ? AVC_BT2020
 	                                                                                            : AVC_BT601;

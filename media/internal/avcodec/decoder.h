@@ -40,7 +40,8 @@ typedef struct {
 	avc_counter *decoders, *buffers;
 	int64_t max_pixels;
 	int refused;
-	int flush; // forget everything after an error
+	int flush;   // forget everything after an error
+	int unpaint; // find the blocks that were not decoded, of which the decoder says nothing
 	int count; // of out
 	avc_picture out[AVC_MAX_OUT];
 } avc_decoder;
