@@ -146,23 +146,9 @@ func testUndecodable(t *testing.T, e encryption, seed uint64) {
 	units, rnd := clipUnits(t, e.clip), rand.New(rand.NewPCG(seed, 1))
 	first := subscribe(t, track, Request{Queue: patient})
 	events := 0
-	look := func(c *Consumer) (pictures int) {
-		for waiting(c) > 0 {
-			item, err := next(t, c)
-			switch {
-			case err != nil:
-				t.Fatal(err)
-			case item.Frame != nil:
-				item.Frame.Payload.Release()
-				pictures++
-			case item.Event.Kind != EventUndecodable || item.Event.Codec != e.codec || item.Event.Reason == "":
-				if item.Event.Kind != EventFormatChanged {
-					t.Errorf("%+v", *item.Event)
-				}
-			default:
-				events++
-			}
-		}
+	look := func(c *Consumer) int {
+		pictures, told := takeWaiting(t, c, e.codec)
+		events += told
 		return pictures
 	}
 	const step = 200 * time.Millisecond
@@ -213,4 +199,26 @@ func testUndecodable(t *testing.T, e encryption, seed uint64) {
 	if pictures < 3*len(units) || look(late) < 3*len(units) || events != 2 {
 		t.Errorf("%d of %d pictures once they can be decoded, %d events", pictures, 4*len(units), events)
 	}
+}
+
+// takeWaiting counts the pictures that wait for a consumer, and how often it is told that the codec cannot be decoded.
+func takeWaiting(t *testing.T, c *Consumer, codec Codec) (pictures, told int) {
+	t.Helper()
+	for waiting(c) > 0 {
+		item, err := next(t, c)
+		switch {
+		case err != nil:
+			t.Fatal(err)
+		case item.Frame != nil:
+			item.Frame.Payload.Release()
+			pictures++
+		case item.Event.Kind != EventUndecodable || item.Event.Codec != codec || item.Event.Reason == "":
+			if item.Event.Kind != EventFormatChanged {
+				t.Errorf("%+v", *item.Event)
+			}
+		default:
+			told++
+		}
+	}
+	return pictures, told
 }

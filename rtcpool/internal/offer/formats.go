@@ -26,37 +26,36 @@ func h264Formats() []string {
 	return out
 }
 
+// formatLimit is what a parameter of a format may be, for it to be received. One that is left out has its default, which always can be.
+type formatLimit struct {
+	codec   media.Codec
+	name    string
+	allowed []string
+	use     string
+}
+
+func formatLimits() []formatLimit {
+	return []formatLimit{
+		{media.CodecH264, "packetization-mode", []string{"0", "1"}, "0 or 1"},
+		{media.CodecH265, "sprop-max-don-diff", []string{"0"}, "0"},
+		{media.CodecH265, "sprop-depack-buf-nalus", []string{"0"}, "0"},
+		{media.CodecH265, "tx-mode", []string{"srst"}, "SRST"},
+		{media.CodecH265, "profile-id", []string{"1", "2"}, "1 or 2"},
+		{media.CodecVP9, "profile-id", []string{"0", "2"}, "0 or 2"},
+		{media.CodecAV1, "profile", []string{"0"}, "0"},
+	}
+}
+
 // unreceivable says why a format of a codec that is received cannot be; empty when it can.
 func unreceivable(codec media.Codec, fmtp string) string {
 	parameter := formatParameters(fmtp)
-	switch codec {
-	case media.CodecH264:
-		if mode := parameter["packetization-mode"]; mode != "" && mode != "0" && mode != "1" {
-			return fmt.Sprintf("H264 with packetization-mode %.8q; use 0 or 1", mode)
+	for _, l := range formatLimits() {
+		if value := parameter[l.name]; l.codec == codec && value != "" && !slices.Contains(l.allowed, value) {
+			return fmt.Sprintf("%v with %s %.8q; use %s", codec, l.name, value, l.use)
 		}
-		if id := parameter["profile-level-id"]; id != "" && (len(id) != 6 || !slices.Contains(h264Profiles, id[:2])) {
-			return fmt.Sprintf("H264 with profile-level-id %.8q; use baseline, main or high", id)
-		}
-	case media.CodecH265:
-		for _, name := range []string{"sprop-max-don-diff", "sprop-depack-buf-nalus"} {
-			if n := parameter[name]; n != "" && n != "0" {
-				return fmt.Sprintf("H265 with %s %.8q; use 0", name, n)
-			}
-		}
-		if mode := parameter["tx-mode"]; mode != "" && mode != "srst" {
-			return fmt.Sprintf("H265 with tx-mode %.8q; use SRST", mode)
-		}
-		if id := parameter["profile-id"]; id != "" && id != "1" && id != "2" {
-			return fmt.Sprintf("H265 with profile-id %.8q; use 1 or 2", id)
-		}
-	case media.CodecVP9:
-		if id := parameter["profile-id"]; id != "" && id != "0" && id != "2" {
-			return fmt.Sprintf("VP9 with profile-id %.8q; use 0 or 2", id)
-		}
-	case media.CodecAV1:
-		if profile := parameter["profile"]; profile != "" && profile != "0" {
-			return fmt.Sprintf("AV1 with profile %.8q; use 0", profile)
-		}
+	}
+	if id := parameter["profile-level-id"]; codec == media.CodecH264 && id != "" && (len(id) != 6 || !slices.Contains(h264Profiles, id[:2])) {
+		return fmt.Sprintf("H264 with profile-level-id %.8q; use baseline, main or high", id)
 	}
 	return ""
 }
