@@ -58,12 +58,12 @@ func (d *h264Depacketizer) begin() {
 }
 
 func (d *h264Depacketizer) append(dst, payload []byte) ([]byte, bool) {
-	if len(payload) < 2 {
+	if len(payload) == 0 {
 		return dst, false
 	}
 	switch t := payload[0] & 0x1f; {
-	case t == 0:
-		return dst, false
+	case t == 0, t >= nalSTAPA && len(payload) < 2:
+		return dst, false // an end of sequence has one byte
 	case t < nalSTAPA:
 		whole := !d.fragment
 		d.fragment = false

@@ -55,10 +55,12 @@ func (d *h265Depacketizer) begin() {
 }
 
 func (d *h265Depacketizer) append(dst, payload []byte) ([]byte, bool) {
-	if len(payload) < 3 || payload[0]&0x80 != 0 || payload[1]&7 == 0 {
+	if len(payload) < 2 || payload[0]&0x80 != 0 || payload[1]&7 == 0 {
 		return dst, false
 	}
 	switch t := h265Type(payload[0]); {
+	case t >= hevcAP && len(payload) < 3:
+		return dst, false // an end of sequence has two bytes
 	case t < hevcAP:
 		whole := !d.fragment
 		d.fragment = false

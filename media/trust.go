@@ -25,15 +25,9 @@ type trust struct {
 // undecodable tells whether nothing is believed until a run of good units comes.
 func (t *trust) undecodable() bool { return t.failures >= undecodableAfter }
 
-// maxSilentUnits is how many units in a row may give no picture: H.264 and H.265 hold that many back at most, to put pictures into order.
-const maxSilentUnits = 16
-
 // judge draws the conclusions of a decode, and tells whether its pictures are to be shown. Whatever is assembled is complete, so
 // that a unit without a whole picture is at fault itself.
 func (v *videoPath) judge(u *unit, err error, consumers []*Consumer) bool {
-	if v.silent++; len(v.pictures) > 0 {
-		v.silent = 0
-	}
 	if err == nil {
 		err = v.wholePictures(u)
 	}
@@ -85,12 +79,8 @@ func (v *videoPath) tellUndecodable(c *Consumer) {
 
 // wholePictures says what is wrong with the pictures of a unit. H.264 and H.265 may hold some back, to put pictures into order.
 func (v *videoPath) wholePictures(u *unit) error {
-	c := u.codec.Codec
-	switch {
-	case u.key && len(v.pictures) == 0 && c != CodecH264 && c != CodecH265:
+	if c := u.codec.Codec; u.key && len(v.pictures) == 0 && c != CodecH264 && c != CodecH265 {
 		return fmt.Errorf("%w: a key frame without a picture", ErrCorrupt)
-	case v.silent > maxSilentUnits:
-		return fmt.Errorf("%w: no picture of %d units", ErrCorrupt, v.silent)
 	}
 	for _, p := range v.pictures {
 		if im, err := p.Download(); err != nil || im.Corrupt {

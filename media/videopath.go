@@ -46,7 +46,6 @@ type videoPath struct {
 	waitKey  bool
 	trust    trust
 	last     *shown
-	silent   int // units in a row without a picture
 	pictures []picture.Picture
 
 	newDecoder func(c Codec, maxPixels int) (videoDecoder, error)
@@ -379,7 +378,7 @@ func (v *videoPath) closeDecoder() {
 		_ = v.dec.Close() // idempotent, and there is nothing to be done about it
 		v.dec = nil
 	}
-	v.waitKey, v.silent = true, 0
+	v.waitKey = true
 }
 
 // close frees everything; it waits for a step that is under way.
