@@ -166,6 +166,32 @@ func TestF1_ChromiumPacketizesVP9AndAV1(t *testing.T) {
 	}
 }
 
+// TestF1_ChromiumPacketizesOpus lets Chromium send Opus as it is, and with the packet before again in each (RFC 2198). Decoded, the beeps of its fake microphone
+// come as often and last as long as it makes them, with silence between.
+func TestF1_ChromiumPacketizesOpus(t *testing.T) {
+	const session = "f1-opus"
+	bytes := make(map[string]float64) // a packet
+	for _, audio := range []string{opus, opus + ";red"} {
+		t.Run(strings.ReplaceAll(audio, "/", " "), func(t *testing.T) {
+			g, b := publishing(t, session, audio, "video/VP8")
+			wav := record(t, g, session, "microphone", 300, ".wav")[".wav"] // 6 s
+			if p := probe(t, wav); p.Codec != "pcm_s16le" || p.SampleRate != "48000" {
+				t.Errorf("wav: %+v", p)
+			}
+			checkBeeps(t, wav)
+			ending(t, g, b, session)
+			var sent struct{ Packets, Bytes float64 }
+			if err := json.Unmarshal([]byte(b.wait(t, "sent", nil)), &sent); err != nil || sent.Packets < 300 {
+				t.Fatalf("Chromium sent %+v: %v", sent, err)
+			}
+			bytes[audio] = sent.Bytes / sent.Packets
+		})
+	}
+	if plain, twice := bytes[opus], bytes[opus+";red"]; twice < 1.5*plain { // its statistics name the codec alone
+		t.Errorf("Chromium sent %.0f bytes a packet, and %.0f with redundancy", plain, twice)
+	}
+}
+
 // The packets of the other codecs come from Chromium's packetizer in the tests above.
 func TestF1_ChromiumPacketizesG711(t *testing.T) {
 	for _, codec := range []string{"PCMU", "PCMA"} {
@@ -272,6 +298,48 @@ func checkLoud(t *testing.T, path string) {
 	}
 	if level, err := strconv.ParseFloat(m[1], 64); err != nil || level < -30 {
 		t.Errorf("%s: loudest %s dB, want beeps", path, m[1])
+	}
+}
+
+// checkBeeps looks for what Chromium's fake microphone plays: twice a second a beep of a tenth of a second or so.
+func checkBeeps(t *testing.T, path string) {
+	t.Helper()
+	pcm, err := run(t.Context(), program(t, "FFMPEG", "ffmpeg"), "-v", "error", "-i", path, "-ac", "1", "-ar", "8000", "-f", "s16le", "pipe:1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const window, step = 2 * 80, 10 // bytes, ms
+	var starts, lengths []int       // ms
+	loud, silent := false, 0
+	for at := 0; at+window <= len(pcm); at += window {
+		energy := 0.0
+		for i := at; i < at+window; i += 2 {
+			v := float64(int16(uint16(pcm[i]) | uint16(pcm[i+1])<<8))
+			energy += v * v / (window / 2)
+		}
+		ms := at / window * step
+		switch now := energy > 500*500; {
+		case now && !loud:
+			starts, lengths = append(starts, ms), append(lengths, step)
+		case now:
+			lengths[len(lengths)-1] += step
+		case energy < 50*50:
+			silent += step
+		}
+		loud = energy > 500*500
+	}
+	var apart []int
+	for i := range starts[:max(0, len(starts)-1)] {
+		apart = append(apart, starts[i+1]-starts[i])
+	}
+	slices.Sort(apart)
+	slices.Sort(lengths)
+	if len(starts) < 8 {
+		t.Fatalf("%s: %d beeps, at %v ms", path, len(starts), starts)
+	}
+	period, length := apart[len(apart)/2], lengths[len(lengths)/2] // a busy machine may hold one or two up
+	if period < 450 || period > 550 || length < 50 || length > 200 || silent < 3000 {
+		t.Errorf("%s: beeps of %d ms every %d ms, at %v ms, %d ms of silence", path, length, period, starts, silent)
 	}
 }
 
