@@ -64,7 +64,7 @@ func FuzzOpusPath(f *testing.F) {
 // FuzzAudioTrack writes what it is given, cut into packets whose first bytes choose payload type, numbers and time, into a track with consumers of every
 // kind: nothing panics, and no frame goes back.
 func FuzzAudioTrack(f *testing.F) {
-	types := []CodecParameters{opusParams, redParams, cnParams, keysAt48k, keysAt8k, g722Params, pcmuParams, pcmaParams}
+	types := []CodecParameters{opusParams, redParams, {Codec: CodecRED, PayloadType: 64, ClockRate: 8000}, cnParams, keysAt48k, keysAt8k, g722Params, pcmuParams, pcmaParams}
 	opus := clipUnits(f, "opus-mono.ogg")[0]
 	f.Add(append([]byte{0, 1, 1, 1}, opus...), uint8(len(opus)+4))
 	f.Add([]byte{3, 1, 0, 1, 5, 0x8a, 1, 64, 3, 1, 0, 1, 5, 0x8a, 1, 64, 2, 1, 5, 9, 40, 1, 2, 3}, uint8(8))
@@ -104,7 +104,7 @@ func FuzzAudioTrack(f *testing.F) {
 					break
 				}
 				if f := item.Frame; f != nil {
-					if f.Time < last-200*time.Millisecond || f.Samples < 0 || f.Payload.Len() == 0 {
+					if f.Time < last || f.Samples < 0 || f.Payload.Len() == 0 {
 						t.Fatalf("a frame at %v follows one at %v: %+v", f.Time, last, f)
 					}
 					last = max(last, f.Time)

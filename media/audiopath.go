@@ -14,6 +14,8 @@ const (
 	// maxQuiet is the longest hole without loss that is filled: Opus senders break the silence of DTX at least every 400 ms.
 	// A longer one is a publisher who is muted, and no frame speaks for him. It comes at once, so it must fit into the usual queue.
 	maxQuiet = 450 * time.Millisecond
+	// maxInvented is how much may be made up beyond the time that goes by: timestamps that run ahead of it must not keep decoders busy.
+	maxInvented = 2 * time.Second
 	// maxAudioQueue bounds the packets that wait for a worker.
 	maxAudioQueue = 100
 	// maxPacketTime is the longest packet that RFC 6716 section 3.2.5 allows.

@@ -21,6 +21,8 @@ type lane struct {
 	started   bool
 	next      time.Duration // where the next packet should begin
 	length    time.Duration // of the packet before
+	heard     time.Time     // when that was received
+	spare     time.Duration // how much may be made up by now
 	noise     comfortNoise
 	raw, out  []int16
 
@@ -81,16 +83,18 @@ func (a *audioPath) silence(l *lane, u *unit) {
 // from this one's in-band FEC if it has any; silence that was not sent (DTX) is left to the decoder's comfort noise.
 func (l *lane) fill(u *unit) {
 	hole := u.time - l.next
+	l.earn(u.received)
 	switch {
 	case !l.started:
-		l.started = true
+		l.started, l.spare = true, maxInvented
 		return
 	case hole > -time.Millisecond && hole < time.Millisecond:
 		return
-	case hole < 0, hole > maxConceal, u.lost.Frames == 0 && (hole > maxQuiet || l.omitSilence):
+	case hole < 0, hole > min(maxConceal, l.spare), u.lost.Frames == 0 && (hole > maxQuiet || l.omitSilence):
 		l.breakOff(u, hole)
 		return
 	}
+	l.spare -= hole
 	if u.lost.Frames == 0 {
 		l.quiet(hole, u)
 		return
@@ -98,6 +102,13 @@ func (l *lane) fill(u *unit) {
 	last := min(hole, max(l.length, 10*time.Millisecond))
 	l.conceal(hole-last, u, l.next)
 	l.recover(last, u)
+}
+
+// earn lets as much be made up as time has gone by.
+func (l *lane) earn(now time.Time) {
+	if passed := now.Sub(l.heard); passed > 0 {
+		l.spare, l.heard = min(l.spare+passed, maxInvented), now
+	}
 }
 
 // breakOff sends what is left: this packet does not join on to it.

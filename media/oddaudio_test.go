@@ -214,3 +214,38 @@ func TestF8_AClockThatJumpsForgetsItsReports(t *testing.T) {
 		t.Errorf("captured at %v, want %v", got, at.Add(40*time.Millisecond))
 	}
 }
+
+// TestF12_NotMoreIsMadeUpThanTimeGoesBy sends packets a millisecond apart whose numbers and timestamps jump, with loss and without: that would make a decoder make up hundreds of
+// seconds of audio. What is made up is what time goes by, and a little more; the rest is told.
+func TestF12_NotMoreIsMadeUpThanTimeGoesBy(t *testing.T) {
+	noCMemory(t)
+	for name, jump := range map[string]struct {
+		packets uint16
+		ticks   uint32
+	}{"loss": {5, 43200}, "silence": {0, 19200}} {
+		track := newTestTrack(t, KindAudio)
+		c := subscribe(t, track, Request{Audio: &AudioFormat{Rate: 16000}, Queue: Queue{MaxDuration: time.Hour, MaxBytes: 64 << 20}})
+		s := newSpeaker(t, track, opusParams)
+		s.now = s.now.Add(-time.Hour)
+		for _, p := range speech(t, "opus-mono.ogg", 400) {
+			s.say(p, jump.ticks, time.Millisecond)
+			s.head.SequenceNumber += jump.packets
+			s.now = s.now.Add(time.Duration(jump.packets) * 100 * time.Millisecond / 5)
+			settle(track)
+		}
+		frames, events := heard(t, c)
+		var sound, silence time.Duration
+		for _, f := range frames {
+			sound += f.Duration
+			silence += f.Silence
+		}
+		passed := 400 * (time.Millisecond + time.Duration(jump.packets)*20*time.Millisecond)
+		if most := passed + 400*20*time.Millisecond + maxInvented; sound > most {
+			t.Errorf("%s: %v of sound, want at most %v", name, sound, most)
+		}
+		if jump.packets > 0 && len(events) == 0 || jump.packets == 0 && silence < 100*time.Second {
+			t.Errorf("%s: %d gaps and %v of silence told", name, len(events), silence)
+		}
+		track.End(EndClosed)
+	}
+}
