@@ -18,7 +18,7 @@ func TestS1_LateOffersHarmNobody(t *testing.T) {
 	var tracks [][]*sfutest.Track
 	var streams []*listener
 	for i := range 4 {
-		c := l.call(fmt.Sprint("other-", i))
+		c := l.call(fmt.Sprint("other-", i), fewCodecs)
 		var five []*sfutest.Track
 		for k := range 5 {
 			five = append(five, c.track(fmt.Sprint("voice-", k), microphone, clips.AliceMicrophone()))
@@ -30,7 +30,7 @@ func TestS1_LateOffersHarmNobody(t *testing.T) {
 	}
 	const rounds = 100
 	for i := range rounds {
-		late := l.call(fmt.Sprint("late-", i))
+		late := l.call(fmt.Sprint("late-", i), fewCodecs)
 		mic := late.track("alice", microphone, clips.AliceMicrophone())
 		if i%2 == 0 { // the others are closed before their first offer
 			late.add(mic)

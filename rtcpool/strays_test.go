@@ -39,10 +39,12 @@ func TestS18_SourcesThatNoOfferDeclares(t *testing.T) {
 		w.sees(markOf(tracks[i]))
 	}
 	c.account(tracks...)
+	c.goOn(tracks...)
 
 	later := undeclared(c.track("carol", microphone, clips.BobMicrophone()), c.track("carol", screen, clips.BobScreen()))
 	c.add(later...)
 	c.account(slices.Concat(tracks, later)...)
+	c.goOn(slices.Concat(tracks, later)...)
 
 	fresh := func(i int) uint32 { return 0x51500000 + uint32(i) } //nolint:gosec // small
 	for i, track := range tracks {
@@ -75,6 +77,7 @@ func TestS18_PayloadTypesTellWhenMIDsDoNot(t *testing.T) {
 	audio.sees(markOf(mic))
 	video.sees(markOf(cam))
 	c.account(mic, cam)
+	c.goOn(mic, cam)
 
 	other := c.track("bob", camera, clips.BobCamera())
 	unbound := c.lab.pool.Stats().UnboundPackets
