@@ -51,8 +51,9 @@ e2e: deps-e2e build ## Run the tests with heavy real parts (Chromium, ffprobe, g
 SOAK ?= 60s
 
 .PHONY: soak
-soak: deps-test ## Let publishers join, leave, pause and restart for SOAK, under the race detector.
+soak: deps-test ## For SOAK each: publishers join, leave and restart, under the race detector; workers read, stall and churn, and memory stays flat.
 	PENSTOCK_SOAK=$(SOAK) go test -race -count=1 -run S8_Soak -timeout 0 -v ./rtcpool
+	go run ./bench soak -for $(SOAK)
 
 .PHONY: bench
 bench: deps-bench ## Measure, and print one table; it is left in bench/out. One row alone: go run ./bench -run X3

@@ -44,7 +44,7 @@ func generateMain(ctx context.Context, args []string, in io.Reader, out io.Write
 		}
 		defer func() { _ = conn.Close() }()
 		client := penstockv1.NewSessionServiceClient(conn)
-		target = func(session int) exchange { return offerSession(client, l, sessionID(session)) }
+		target = func(session int) exchange { return offerSession(client, l, l.sessionID(session)) }
 	}
 	return generate(ctx, l, target, in, out)
 }

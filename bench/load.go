@@ -105,6 +105,7 @@ func (l load) interval() time.Duration {
 	return time.Second / time.Duration(l.clip().UnitsPerSecond())
 }
 
-func sessionID(i int) string { return fmt.Sprintf("bench-%d", i) }
+// sessionID names a session; loads of two kinds may share a gateway.
+func (l load) sessionID(i int) string { return fmt.Sprintf("bench-%s-%d", l.kind, i) }
 
 func participantID(i int) string { return fmt.Sprintf("publisher-%d", i) }

@@ -17,6 +17,7 @@ const startTimeout = 90 * time.Second
 // setting is a gateway under a load, and a worker that takes the frames; without a worker nobody does.
 type setting struct {
 	gateway, generator, worker *child
+	address                    string // of the gateway's gRPC API
 }
 
 func (s *setting) stop() {
@@ -45,12 +46,12 @@ func (b *bench) set(ctx context.Context, program string, l load, work bool) (out
 	if err != nil {
 		return nil, err
 	}
-	address, _, _ := strings.Cut(where, " ")
-	if s.generator, err = b.generator(starting, l, "-gateway", address); err != nil || !work {
+	s.address, _, _ = strings.Cut(where, " ")
+	if s.generator, err = b.generator(starting, l, "-gateway", s.address); err != nil || !work {
 		return s, err
 	}
 	if s.worker, err = start("the worker", b.self, append([]string{
-		"work", "-gateway", address, "-row-padding=" + strconv.FormatBool(b.padding),
+		"work", "-gateway", s.address, "-row-padding=" + strconv.FormatBool(b.padding),
 	}, l.args()...)...); err != nil {
 		return nil, err
 	}

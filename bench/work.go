@@ -83,8 +83,8 @@ func (w *worker) run(ctx context.Context, cancel func(), in io.Reader, out io.Wr
 			p %= w.load.tracks
 			w.started.Add(1)
 			w.streams.Go(func() {
-				if err := w.stream(ctx, sessionID(s), participantID(p)); err != nil && ctx.Err() == nil {
-					w.fail(fmt.Errorf("stream %s of %s: %w", participantID(p), sessionID(s), err))
+				if err := w.stream(ctx, w.load.sessionID(s), participantID(p)); err != nil && ctx.Err() == nil {
+					w.fail(fmt.Errorf("stream %s of %s: %w", participantID(p), w.load.sessionID(s), err))
 					cancel() // a window without this track would be worth nothing
 				}
 			})
@@ -149,21 +149,8 @@ func (w *worker) fail(err error) {
 func (w *worker) stream(ctx context.Context, session, participant string) error {
 	first := sync.OnceFunc(w.started.Done)
 	defer first()
-	desc := &grpc.StreamDesc{StreamName: "StreamTrack", ServerStreams: true}
-	stream, err := w.conn.NewStream(ctx, desc, penstockv1.TrackService_StreamTrack_FullMethodName)
+	stream, err := w.load.open(ctx, w.conn, session, participant, w.format)
 	if err != nil {
-		return err
-	}
-	request := &penstockv1.StreamTrackRequest{
-		SessionId: session, Format: w.format,
-		Selector: &penstockv1.TrackSelector{Selector: &penstockv1.TrackSelector_Participant{
-			Participant: &penstockv1.ParticipantTrack{ParticipantId: participant, Source: w.load.source()},
-		}},
-	}
-	if err := stream.SendMsg(request); err != nil {
-		return err
-	}
-	if err := stream.CloseSend(); err != nil {
 		return err
 	}
 	var m message
@@ -176,4 +163,23 @@ func (w *worker) stream(ctx context.Context, session, participant string) error 
 			first()
 		}
 	}
+}
+
+// open calls StreamTrack for one track of the load.
+func (l load) open(ctx context.Context, conn *grpc.ClientConn, session, participant string, format *penstockv1.StreamFormat) (grpc.ClientStream, error) {
+	desc := &grpc.StreamDesc{StreamName: "StreamTrack", ServerStreams: true}
+	stream, err := conn.NewStream(ctx, desc, penstockv1.TrackService_StreamTrack_FullMethodName)
+	if err != nil {
+		return nil, err
+	}
+	request := &penstockv1.StreamTrackRequest{
+		SessionId: session, Format: format,
+		Selector: &penstockv1.TrackSelector{Selector: &penstockv1.TrackSelector_Participant{
+			Participant: &penstockv1.ParticipantTrack{ParticipantId: participant, Source: l.source()},
+		}},
+	}
+	if err := stream.SendMsg(request); err != nil {
+		return nil, err
+	}
+	return stream, stream.CloseSend()
 }
