@@ -7,15 +7,17 @@ import (
 	"testing"
 )
 
-// Payloads written by hand from the RFCs, of one unit each; a bar begins the next packet. The result is the unit, "-" when it is malformed or not whole.
-func TestF12_PayloadsToTheLetter(t *testing.T) {
+// writtenPayload is one unit, written by hand from the RFCs.
+type writtenPayload struct {
+	name     string
+	codec    Codec
+	payloads string // a bar begins the next packet
+	want     string // the unit; "-" when it is malformed or not whole
+}
+
+func writtenPayloads() []writtenPayload {
 	const start = "00000001"
-	for _, c := range []struct {
-		name     string
-		codec    Codec
-		payloads string
-		want     string
-	}{
+	return []writtenPayload{
 		{"slice", CodecH264, "6588aa", start + "6588aa"},
 		{"slice and an end of sequence of one byte", CodecH264, "6588aa|0a", start + "6588aa" + start + "0a"},
 		{"STAP-A", CodecH264, "78 0002 0910 0003 6588aa", start + "0910" + start + "6588aa"},
@@ -82,7 +84,11 @@ func TestF12_PayloadsToTheLetter(t *testing.T) {
 		{"frame without end", CodecVP9, "08 8249", "-"},
 		{"frame that begins twice", CodecVP9, "08 82|0c 8249", "-"},
 		{"two layers", CodecVP9, "2c 00 00 8249|2c 02 00 8650", "8249 8650 c1 02 02 c1"},
-	} {
+	}
+}
+
+func TestF12_PayloadsToTheLetter(t *testing.T) {
+	for _, c := range writtenPayloads() {
 		t.Run(c.codec.String()+" "+c.name, func(t *testing.T) {
 			p := CodecParameters{Codec: c.codec, PayloadType: 96, ClockRate: 90000}
 			got := assembled{}
