@@ -13,7 +13,7 @@ func (v *videoPath) attach(c *Consumer, now time.Time) (limited func()) {
 		}
 	case c.req.Encoded:
 		c.waitKey = true
-		v.t.keyFrames.want()
+		v.t.keyFrames.wantToBegin()
 	case v.limits.suspended: // Until there is room again.
 	case v.t.decoding > 1:
 		v.joins = append(v.joins, c)
@@ -46,7 +46,7 @@ func (v *videoPath) fresh(now time.Time) bool {
 func (v *videoPath) start(now time.Time, replay bool) {
 	if !v.fresh(now) {
 		v.drop = true
-		v.t.keyFrames.want()
+		v.t.keyFrames.wantToBegin()
 		return
 	}
 	v.thin.restart()
@@ -71,6 +71,6 @@ func (v *videoPath) join(c *Consumer) {
 		c.pacer.pass(v.last.u.time)
 		v.deliver(c, v.last.pic, v.last.u, nil)
 	default:
-		v.t.keyFrames.want()
+		v.t.keyFrames.wantToBegin()
 	}
 }

@@ -7,18 +7,21 @@ import (
 
 // keyFrameAsker is the one place from which a track asks its sender for key frames. A key frame costs everybody on the call, so
 // that a wish that is not met is repeated with exponential back-off, at most five times in any minute. So is one that was met by a
-// key frame that could not be decoded.
+// key frame that could not be decoded, and one that was taken back before it was met: who attaches for one picture after another
+// asks no more often than who stays.
 type keyFrameAsker struct {
 	send    func()     // may be nil
 	sending sync.Mutex // held while send runs
 
 	mu      sync.Mutex
 	wanted  bool
+	patient bool // the wish can wait: nobody's pictures have stopped
+	met     bool // a key frame came since the last request
 	closed  bool
 	failing bool          // what came could not be decoded
 	wait    time.Duration // from the last request to the next repetition
-	last    time.Time
-	due     time.Time // of the next request: a timer that was stopped too late changes nothing
+	sent    [5]time.Time  // the last requests, the newest first
+	due     time.Time     // of the next request: a timer that was stopped too late changes nothing
 	timer   *time.Timer
 	counter uint64
 }
@@ -28,6 +31,10 @@ const (
 	keyFrameMaxRetry   = time.Minute
 	// keyFrameSpacing keeps apart requests that belong to different wishes.
 	keyFrameSpacing = 300 * time.Millisecond
+	// keyFramePatience keeps apart requests for consumers that come one after another, when there were three within keyFrameWindow, in
+	// which there are never more than five. With a lost picture it is otherwise: all are without pictures until a key frame comes.
+	keyFramePatience = 15 * time.Second
+	keyFrameWindow   = time.Minute
 )
 
 // sendBy gives a way to ask to one that has none.
@@ -39,19 +46,35 @@ func (k *keyFrameAsker) sendBy(send func()) {
 	}
 }
 
-// want asks for a key frame, unless that is under way. It does not block: the request is sent from a goroutine of its own.
-func (k *keyFrameAsker) want() {
+// want asks for a key frame without which consumers go without pictures, unless that is under way. It does not block: the request is
+// sent from a goroutine of its own.
+func (k *keyFrameAsker) want() { k.wish(false) }
+
+// wantToBegin asks for a key frame with which a consumer that has come begins. It is want but for its patience.
+func (k *keyFrameAsker) wantToBegin() { k.wish(true) }
+
+func (k *keyFrameAsker) wish(patient bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.closed || k.wanted || k.send == nil {
+	if k.closed || k.send == nil || k.wanted && (patient || !k.patient) {
 		return
 	}
-	k.wanted = true
-	spacing := k.wait
-	if !k.failing {
-		k.wait, spacing = 0, keyFrameSpacing
+	if !k.wanted && k.met && !k.failing {
+		k.wait = 0
 	}
-	delay := max(spacing-time.Since(k.last), 0)
+	k.wanted, k.patient = true, patient
+	k.arm(time.Until(k.sent[0].Add(max(k.wait, keyFrameSpacing))))
+}
+
+// arm sends after a delay, or later when the wish can wait. Called with the lock.
+func (k *keyFrameAsker) arm(delay time.Duration) {
+	if k.patient {
+		delay = max(delay, time.Until(k.sent[len(k.sent)-1].Add(keyFrameWindow)))
+		if time.Since(k.sent[2]) < keyFrameWindow {
+			delay = max(delay, time.Until(k.sent[0].Add(keyFramePatience)))
+		}
+	}
+	delay = max(delay, 0)
 	k.due = time.Now().Add(delay)
 	if k.timer == nil {
 		k.timer = time.AfterFunc(delay, k.ask)
@@ -70,17 +93,25 @@ func (k *keyFrameAsker) ask() {
 		k.mu.Unlock()
 		return
 	}
-	k.last = now
+	copy(k.sent[1:], k.sent[:])
+	k.sent[0], k.met = now, false
 	k.counter++
 	k.wait = min(max(3*k.wait, keyFrameFirstRetry), keyFrameMaxRetry)
-	k.due = now.Add(k.wait)
-	k.timer.Reset(k.wait)
+	k.arm(k.wait)
 	k.mu.Unlock()
 	k.send()
 }
 
-// satisfied says that a key frame came, or that nobody wants one any more.
+// satisfied says that a key frame came.
 func (k *keyFrameAsker) satisfied() {
+	k.mu.Lock()
+	k.met = true
+	k.mu.Unlock()
+	k.withdraw()
+}
+
+// withdraw says that nobody wants a key frame any more. The next wish goes on where the back-off was, unless a key frame comes.
+func (k *keyFrameAsker) withdraw() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.wanted = false
@@ -105,7 +136,7 @@ func (k *keyFrameAsker) proved() {
 
 // close ends all asking; it waits for a request that is being sent.
 func (k *keyFrameAsker) close() {
-	k.satisfied()
+	k.withdraw()
 	k.mu.Lock()
 	k.closed = true
 	k.mu.Unlock()

@@ -186,10 +186,10 @@ func (s *layerSet) demand(first bool) {
 	s.changed = true
 	s.choose()
 	if l := s.next; first && l != nil {
-		l.keyFrames.satisfied()
+		l.keyFrames.withdraw()
 		s.become(l)
 		l.assembler.gap = true
-		s.track.keyFrames.satisfied() // of the other layer
+		s.track.keyFrames.withdraw() // of the other layer
 		s.track.video.dropRun()
 	}
 }
@@ -214,13 +214,16 @@ func (s *layerSet) choose() {
 	if best != s.current {
 		s.next = best
 	}
-	wanted := len(s.track.consumers) > 0
+	wanted, going := len(s.track.consumers) > 0, s.going()
 	for i, l := range s.all {
 		unknown := !sure && s.living[i] && l.size == pictureSize{}
-		if wanted && (l == s.next || unknown && l != s.current) {
+		switch {
+		case !wanted || l != s.next && (!unknown || l == s.current):
+			l.keyFrames.withdraw()
+		case going:
+			l.keyFrames.wantToBegin()
+		default:
 			l.keyFrames.want()
-		} else {
-			l.keyFrames.satisfied()
 		}
 	}
 }
@@ -240,6 +243,16 @@ func (s *layerSet) look() bool {
 	changed := s.changed || living != s.living || s.rotation != s.track.rotation
 	s.changed, s.living, s.rotation = false, living, s.track.rotation
 	return changed
+}
+
+// going tells whether the current layer sends.
+func (s *layerSet) going() bool {
+	for i, l := range s.all {
+		if l == s.current {
+			return s.living[i]
+		}
+	}
+	return false
 }
 
 // best returns the layer that should be the current one: the smallest that is enough, else the largest. Without consumers nothing moves

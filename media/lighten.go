@@ -106,7 +106,7 @@ func (v *videoPath) limitTo(n limits) {
 	case n.suspended && !was.suspended:
 		v.idle()
 		if !slices.ContainsFunc(v.t.consumers, func(c *Consumer) bool { return c.waitKey }) {
-			v.t.keyFrames.satisfied() // for nothing
+			v.t.keyFrames.withdraw()
 		}
 	case !n.suspended && was.suspended && v.t.decoding > 0:
 		v.start(time.Now(), true)

@@ -359,7 +359,7 @@ func (t *Track) detach(c *Consumer) {
 	}
 	t.consumers = slices.Concat(t.consumers[:i], t.consumers[i+1:])
 	if len(t.consumers) == 0 {
-		t.keyFrames.satisfied()
+		t.keyFrames.withdraw()
 	}
 	t.layers.demand(false)
 	if c.req.Encoded {
