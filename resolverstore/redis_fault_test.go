@@ -150,6 +150,7 @@ func TestR17_RestartedEmpty(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			server := startRedis(t)
 			cfg := brisk(atOnce)
+			cfg.LeaseTTL = 5 * time.Second // in twice that time a busy machine has stored all sessions again
 			a, b := server.pair(cfg)
 			ctx, cancel := context.WithTimeout(t.Context(), 4*hang)
 			defer cancel()

@@ -82,7 +82,7 @@ func TestS19_VideoChangesItsPayloadTypeInMidStream(t *testing.T) {
 	if added, removed := c.seen.told(m.ID); added != 1 || removed != 0 || c.seen.now(m.ID).Track != m.Track {
 		t.Errorf("the media was added %d times and removed %d times", added, removed)
 	}
-	if s := m.Track.Stats(); s.DecodeErrors != 0 || s.Lost != 0 {
+	if s := m.Track.Stats(); s.DecodeErrors != 0 || s.Lost > c.lab.overflows() {
 		t.Errorf("%+v", s)
 	}
 }

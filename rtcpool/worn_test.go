@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -36,7 +37,10 @@ func TestMIDsWithoutEnd(t *testing.T) {
 	if _, err := s.Negotiate(context.Background(), Offer{SDP: next(100)}); !errors.As(err, &failed) || !errors.Is(err, errWorn) {
 		t.Errorf("%v", err)
 	}
-	if told := r.told(); len(told.restarts) != 1 || told.restarts[0].ICE || told.restarts[0].MinGeneration != 2 || len(told.media) != offered {
+	told := r.told()
+	// Nobody is at the other end, which a slow machine has time to notice.
+	again := slices.DeleteFunc(slices.Clone(told.restarts), func(r Restart) bool { return r.ICE })
+	if len(again) == 0 || again[0].MinGeneration != 2 || len(told.media) != offered {
 		t.Errorf("restarts %+v, %d media", told.restarts, len(told.media))
 	}
 	mustAnswer(t, s, withVersion(t, next(maxTransceivers/offered-1), 300)) // No mid is new.

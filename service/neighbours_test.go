@@ -61,9 +61,8 @@ type neighbours struct {
 // neighboursLimit is how long the noisy ones may take for their worst: what does not come meanwhile was held up by them.
 const neighboursLimit = 30 * time.Second
 
-// TestF15_NoisyNeighbours runs 50 sessions in one gateway that has one worker for video, so that whoever holds it up holds up all. One session
-// publishes corrupt RTP, the worker of one does not read, one is closed and opened again and again. Meanwhile the other 47 lose nothing: no
-// frame is missing between any two, none is dropped, concealed or lost.
+// TestF15_NoisyNeighbours runs 50 sessions in one gateway. One publishes corrupt RTP, the worker of one does not read, one is closed and
+// opened again and again. Meanwhile the other 47 lose nothing: no frame is missing between any two, none is dropped, concealed or lost.
 func TestF15_NoisyNeighbours(t *testing.T) {
 	const (
 		quiet    = 47
@@ -71,7 +70,7 @@ func TestF15_NoisyNeighbours(t *testing.T) {
 		reopened = 3
 		faults   = 20
 	)
-	n := &neighbours{gateway: startGatewayWith(t, media.NewDecodePool(1))}
+	n := &neighbours{gateway: startGateway(t)}
 	defer n.running.Wait()
 	ctx, end := context.WithCancel(n.ctx)
 	defer end()
