@@ -18,6 +18,8 @@ var (
 	ErrInvalidSelector = errors.New("the selector names neither a track nor a participant's source")
 	// ErrFenced says that the writer does not own the session, or owns it no longer.
 	ErrFenced = errors.New("the writer does not own the session")
+	// ErrOwned says that another process owns the session, and may well be alive.
+	ErrOwned = errors.New("the session has an owner")
 	// ErrLimitReached says that a bound of Config was hit.
 	ErrLimitReached = errors.New("a limit of the store is reached")
 	// ErrInvalidSession says that a session's key is empty or too long.

@@ -17,6 +17,7 @@ type Memory struct {
 	done chan struct{}
 
 	mu       sync.Mutex
+	self     Pod
 	sessions map[SessionKey]*memorySession
 	closed   bool
 	timers   sync.WaitGroup // callbacks of sessions' timers that run
@@ -26,7 +27,11 @@ var _ Store = (*Memory)(nil)
 
 // NewMemory returns an empty store. Close must be called.
 func NewMemory(cfg Config) *Memory {
-	return &Memory{cfg: cfg.withDefaults(), done: make(chan struct{}), sessions: map[SessionKey]*memorySession{}}
+	cfg = cfg.withDefaults()
+	return &Memory{
+		cfg: cfg, done: make(chan struct{}), sessions: map[SessionKey]*memorySession{},
+		self: Pod{Incarnation: cfg.Owner, Address: cfg.OwnerAddress},
+	}
 }
 
 // SameRequest reports whether two sessions were asked for alike, so that the second request is a repetition of the first.

@@ -28,6 +28,7 @@ type Redis struct {
 	done   <-chan struct{} // ctx's
 
 	mu        sync.Mutex
+	self      Pod
 	replicas  map[SessionKey]*replica
 	count     int // replicas that are owned
 	idle      []*replica
@@ -56,7 +57,7 @@ func NewRedis(ctx context.Context, cfg Config, opts RedisOptions) (*Redis, error
 	}
 	s := &Redis{
 		cfg: cfg, opts: opts.withDefaults(), client: client, scripts: newScripts(), replicas: map[SessionKey]*replica{},
-		swept: time.Now(),
+		swept: time.Now(), self: Pod{Incarnation: cfg.Owner, Address: cfg.OwnerAddress},
 	}
 	s.ctx, s.cancel = context.WithCancelCause(context.Background())
 	s.done = s.ctx.Done()

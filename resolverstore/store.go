@@ -12,6 +12,8 @@ import (
 // Store is the shared state. Implementations: [NewMemory], [NewRedis]. All methods are safe for concurrent use; all
 // return soon, except Resolve and Watcher.Next, which wait within their context.
 type Store interface {
+	Ownership
+
 	// CreateSession stores a session that is new. With an id that is taken: the stored one and false if
 	// SameRequest(stored, s), else ErrSessionExists.
 	CreateSession(ctx context.Context, s Session) (stored Session, created bool, err error)
@@ -80,9 +82,12 @@ type Session struct {
 	OwnerAddress  string
 	EndReason     SessionEndReason
 	Grace         time.Duration
-	Created       time.Time
-	Expires       time.Time // zero while all is well
-	Revision      uint64
+	// Sealed is what a new owner needs and nobody else may read, such as the credentials of ICE servers: encrypted by the caller with a key that
+	// the pods share. It is never told.
+	Sealed   []byte
+	Created  time.Time
+	Expires  time.Time // zero while all is well
+	Revision uint64
 }
 
 // SessionUpdate changes what is not nil.
@@ -90,6 +95,7 @@ type SessionUpdate struct {
 	State      *SessionState
 	Generation *uint64
 	Expires    *time.Time
+	Sealed     *[]byte
 }
 
 // SessionState is where a session is in its life.

@@ -691,8 +691,11 @@ type StreamTrackRequest struct {
 	ResumeToken string `protobuf:"bytes,6,opt,name=resume_token,json=resumeToken,proto3" json:"resume_token,omitempty"`
 	// Whether the worker follows a redirect to the pod that owns the session.
 	AcceptRedirect bool `protobuf:"varint,7,opt,name=accept_redirect,json=acceptRedirect,proto3" json:"accept_redirect,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// With resume_token: the presentation time up to which the worker has media, StreamTrackResponse's last frame with its duration or, of video, its
+	// own time. The gap that is told reaches from there, and presentation times go on behind it.
+	ResumePresentationTimeNs int64 `protobuf:"varint,8,opt,name=resume_presentation_time_ns,json=resumePresentationTimeNs,proto3" json:"resume_presentation_time_ns,omitempty"`
+	unknownFields            protoimpl.UnknownFields
+	sizeCache                protoimpl.SizeCache
 }
 
 func (x *StreamTrackRequest) Reset() {
@@ -772,6 +775,13 @@ func (x *StreamTrackRequest) GetAcceptRedirect() bool {
 		return x.AcceptRedirect
 	}
 	return false
+}
+
+func (x *StreamTrackRequest) GetResumePresentationTimeNs() int64 {
+	if x != nil {
+		return x.ResumePresentationTimeNs
+	}
+	return 0
 }
 
 // StreamTrackResponse is one message of a stream. The first is a header.
@@ -2017,7 +2027,7 @@ const file_penstock_v1_track_service_proto_rawDesc = "" +
 	"\fmax_queue_ms\x18\x02 \x01(\rR\n" +
 	"maxQueueMs\x127\n" +
 	"\boverflow\x18\x03 \x01(\x0e2\x1b.penstock.v1.OverflowActionR\boverflow\x12\x1b\n" +
-	"\treplay_ms\x18\x04 \x01(\rR\breplayMs\"\xd8\x02\n" +
+	"\treplay_ms\x18\x04 \x01(\rR\breplayMs\"\x97\x03\n" +
 	"\x12StreamTrackRequest\x12\x1d\n" +
 	"\n" +
 	"session_id\x18\x01 \x01(\tR\tsessionId\x126\n" +
@@ -2026,7 +2036,8 @@ const file_penstock_v1_track_service_proto_rawDesc = "" +
 	"\x06policy\x18\x04 \x01(\v2\x19.penstock.v1.StreamPolicyR\x06policy\x129\n" +
 	"\x19max_receive_message_bytes\x18\x05 \x01(\rR\x16maxReceiveMessageBytes\x12!\n" +
 	"\fresume_token\x18\x06 \x01(\tR\vresumeToken\x12'\n" +
-	"\x0faccept_redirect\x18\a \x01(\bR\x0eacceptRedirect\"\xe9\x01\n" +
+	"\x0faccept_redirect\x18\a \x01(\bR\x0eacceptRedirect\x12=\n" +
+	"\x1bresume_presentation_time_ns\x18\b \x01(\x03R\x18resumePresentationTimeNs\"\xe9\x01\n" +
 	"\x13StreamTrackResponse\x123\n" +
 	"\x06header\x18\x01 \x01(\v2\x19.penstock.v1.StreamHeaderH\x00R\x06header\x12/\n" +
 	"\x05audio\x18\x02 \x01(\v2\x17.penstock.v1.AudioFrameH\x00R\x05audio\x12/\n" +
