@@ -48,6 +48,8 @@ var sentinels = []struct {
 	{errDraining, penstockv1.ErrorReason_ERROR_REASON_DRAINING},
 	{errLimit, penstockv1.ErrorReason_ERROR_REASON_LIMIT_REACHED},
 	{errUnauthenticated, penstockv1.ErrorReason_ERROR_REASON_UNAUTHENTICATED},
+	{errMoved, penstockv1.ErrorReason_ERROR_REASON_SESSION_MOVING},
+	{errMoving, penstockv1.ErrorReason_ERROR_REASON_SESSION_MOVING},
 	{errSessionOver, penstockv1.ErrorReason_ERROR_REASON_SESSION_ENDED},
 	{errSignalReplaced, penstockv1.ErrorReason_ERROR_REASON_SIGNAL_REPLACED},
 	{errSignalStalled, penstockv1.ErrorReason_ERROR_REASON_CONSUMER_STALLED},

@@ -27,6 +27,11 @@ var (
 	errSignalStalled = errors.New("service: conversation is not read")
 	// errSignalIdle means that a caller did not open its conversation.
 	errSignalIdle = errors.New("service: conversation was not opened")
+	// errMoved means that a session is no longer this process's: another one owns it, and goes on. It ends what serves the session here, and
+	// nobody else is told of it: whoever follows the session asks locate again.
+	errMoved = errors.New("service: another pod has the session")
+	// errMoving means that a session's owner is gone, and that no other one was found in time.
+	errMoving = errors.New("service: the session is about to be taken over")
 	// errSpent means that a message was marshalled a second time, when its payload was gone.
 	errSpent = errors.New("service: message was sent already")
 )

@@ -160,6 +160,14 @@ var replies = map[penstockv1.ErrorReason]reply{
 		codes.Aborted, "Another Signal stream was opened for the session.", "Use that one; do not open this one again.", 0},
 	penstockv1.ErrorReason_ERROR_REASON_STORE_UNAVAILABLE: {
 		codes.Unavailable, "The store that pods share is not available.", "Running streams go on; try again.", time.Second},
+	penstockv1.ErrorReason_ERROR_REASON_SESSION_MOVING: {
+		codes.Unavailable, "The pod that had the session is gone, and another one is about to take it over.", "Try again.", time.Second},
+	penstockv1.ErrorReason_ERROR_REASON_SESSION_ELSEWHERE: {
+		codes.Unavailable, "Another pod has the session.", "Call it at the address in the metadata of ErrorInfo.", 0},
+	penstockv1.ErrorReason_ERROR_REASON_FORWARD_REFUSED: {
+		codes.PermissionDenied, "The call does not prove that it comes from another pod.", "Call without the metadata of pods.", 0},
+	penstockv1.ErrorReason_ERROR_REASON_RESUME_TOKEN_INVALID: {
+		codes.InvalidArgument, "The resume token is not one of this stream, or is too old.", "Open the stream without it.", 0},
 }
 
 // fail returns a failure of a reason.

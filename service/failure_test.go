@@ -60,7 +60,7 @@ func documentedCodes(t *testing.T) map[string]codes.Code {
 		"INVALID_ARGUMENT": codes.InvalidArgument, "NOT_FOUND": codes.NotFound, "ALREADY_EXISTS": codes.AlreadyExists,
 		"FAILED_PRECONDITION": codes.FailedPrecondition, "DEADLINE_EXCEEDED": codes.DeadlineExceeded,
 		"RESOURCE_EXHAUSTED": codes.ResourceExhausted, "UNAVAILABLE": codes.Unavailable, "UNAUTHENTICATED": codes.Unauthenticated,
-		"UNIMPLEMENTED": codes.Unimplemented, "INTERNAL": codes.Internal, "ABORTED": codes.Aborted, "CANCELLED": codes.Canceled,
+		"PERMISSION_DENIED": codes.PermissionDenied, "UNIMPLEMENTED": codes.Unimplemented, "INTERNAL": codes.Internal, "ABORTED": codes.Aborted, "CANCELLED": codes.Canceled,
 	}
 	out := map[string]codes.Code{}
 	var last string

@@ -78,6 +78,14 @@ const (
 	ErrorReason_ERROR_REASON_SIGNAL_REPLACED ErrorReason = 24
 	// UNAVAILABLE. The store that pods share cannot be reached or written at the moment. Running streams go on; try again.
 	ErrorReason_ERROR_REASON_STORE_UNAVAILABLE ErrorReason = 25
+	// UNAVAILABLE. The pod that had the session is gone, and another one is about to take it over. Try again.
+	ErrorReason_ERROR_REASON_SESSION_MOVING ErrorReason = 26
+	// UNAVAILABLE. Another pod has the session, and the caller said that it would rather call that one itself: metadata's `address` is where.
+	ErrorReason_ERROR_REASON_SESSION_ELSEWHERE ErrorReason = 27
+	// PERMISSION_DENIED. The call says that it comes from another pod, and does not prove it.
+	ErrorReason_ERROR_REASON_FORWARD_REFUSED ErrorReason = 28
+	// INVALID_ARGUMENT. The resume token was not made here, is too old, or is of another session or selector. Open the stream without it.
+	ErrorReason_ERROR_REASON_RESUME_TOKEN_INVALID ErrorReason = 29
 )
 
 // Enum value maps for ErrorReason.
@@ -109,6 +117,10 @@ var (
 		23: "ERROR_REASON_DEADLINE",
 		24: "ERROR_REASON_SIGNAL_REPLACED",
 		25: "ERROR_REASON_STORE_UNAVAILABLE",
+		26: "ERROR_REASON_SESSION_MOVING",
+		27: "ERROR_REASON_SESSION_ELSEWHERE",
+		28: "ERROR_REASON_FORWARD_REFUSED",
+		29: "ERROR_REASON_RESUME_TOKEN_INVALID",
 	}
 	ErrorReason_value = map[string]int32{
 		"ERROR_REASON_UNSPECIFIED":           0,
@@ -137,6 +149,10 @@ var (
 		"ERROR_REASON_DEADLINE":              23,
 		"ERROR_REASON_SIGNAL_REPLACED":       24,
 		"ERROR_REASON_STORE_UNAVAILABLE":     25,
+		"ERROR_REASON_SESSION_MOVING":        26,
+		"ERROR_REASON_SESSION_ELSEWHERE":     27,
+		"ERROR_REASON_FORWARD_REFUSED":       28,
+		"ERROR_REASON_RESUME_TOKEN_INVALID":  29,
 	}
 )
 
@@ -171,7 +187,7 @@ var File_penstock_v1_error_reason_proto protoreflect.FileDescriptor
 
 const file_penstock_v1_error_reason_proto_rawDesc = "" +
 	"\n" +
-	"\x1epenstock/v1/error_reason.proto\x12\vpenstock.v1*\xea\x06\n" +
+	"\x1epenstock/v1/error_reason.proto\x12\vpenstock.v1*\xf8\a\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12\x1e\n" +
 	"\x1aERROR_REASON_INVALID_FIELD\x10\x01\x12\x1c\n" +
@@ -199,7 +215,11 @@ const file_penstock_v1_error_reason_proto_rawDesc = "" +
 	"\x16ERROR_REASON_CANCELLED\x10\x16\x12\x19\n" +
 	"\x15ERROR_REASON_DEADLINE\x10\x17\x12 \n" +
 	"\x1cERROR_REASON_SIGNAL_REPLACED\x10\x18\x12\"\n" +
-	"\x1eERROR_REASON_STORE_UNAVAILABLE\x10\x19B?Z=github.com/penstock-media/penstock/api/penstock/v1;penstockv1b\x06proto3"
+	"\x1eERROR_REASON_STORE_UNAVAILABLE\x10\x19\x12\x1f\n" +
+	"\x1bERROR_REASON_SESSION_MOVING\x10\x1a\x12\"\n" +
+	"\x1eERROR_REASON_SESSION_ELSEWHERE\x10\x1b\x12 \n" +
+	"\x1cERROR_REASON_FORWARD_REFUSED\x10\x1c\x12%\n" +
+	"!ERROR_REASON_RESUME_TOKEN_INVALID\x10\x1dB?Z=github.com/penstock-media/penstock/api/penstock/v1;penstockv1b\x06proto3"
 
 var (
 	file_penstock_v1_error_reason_proto_rawDescOnce sync.Once
