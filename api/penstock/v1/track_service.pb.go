@@ -89,6 +89,8 @@ const (
 	GapCause_GAP_CAUSE_OWNER_CHANGED GapCause = 3
 	// Another media serves the same selector.
 	GapCause_GAP_CAUSE_MEDIA_REPLACED GapCause = 4
+	// The stream broke, and was opened again with its resume token.
+	GapCause_GAP_CAUSE_RECONNECTED GapCause = 5
 )
 
 // Enum value maps for GapCause.
@@ -99,6 +101,7 @@ var (
 		2: "GAP_CAUSE_SLOW_CONSUMER",
 		3: "GAP_CAUSE_OWNER_CHANGED",
 		4: "GAP_CAUSE_MEDIA_REPLACED",
+		5: "GAP_CAUSE_RECONNECTED",
 	}
 	GapCause_value = map[string]int32{
 		"GAP_CAUSE_UNSPECIFIED":    0,
@@ -106,6 +109,7 @@ var (
 		"GAP_CAUSE_SLOW_CONSUMER":  2,
 		"GAP_CAUSE_OWNER_CHANGED":  3,
 		"GAP_CAUSE_MEDIA_REPLACED": 4,
+		"GAP_CAUSE_RECONNECTED":    5,
 	}
 )
 
@@ -687,15 +691,22 @@ type StreamTrackRequest struct {
 	// The largest message that the worker's gRPC client accepts (its maximum receive message length), in
 	// bytes; 0 is gRPC's own default of 4 MiB. A format that cannot fit is refused.
 	MaxReceiveMessageBytes uint32 `protobuf:"varint,5,opt,name=max_receive_message_bytes,json=maxReceiveMessageBytes,proto3" json:"max_receive_message_bytes,omitempty"`
-	// StreamHeader.resume_token of the stream before, to learn what was missed in between.
+	// StreamHeader.resume_token of the stream before, the last one that came, to go on where that broke off: on any pod. After the header a gap
+	// tells what was missed, just before the first frame. start_time_unix_ns stays, and so does the time line.
+	// A token of another session or selector, one that is too old, or that was not made here, is INVALID_ARGUMENT,
+	// RESUME_TOKEN_INVALID: open the stream without it, as if it were the first.
 	ResumeToken string `protobuf:"bytes,6,opt,name=resume_token,json=resumeToken,proto3" json:"resume_token,omitempty"`
-	// Whether the worker follows a redirect to the pod that owns the session.
+	// Whether the worker would rather call the pod that owns the session itself. Where that is another one, the stream ends at once with
+	// UNAVAILABLE, SESSION_ELSEWHERE, whose ErrorInfo names in its metadata `address` the host:port to call. Call it with this field unset, so that
+	// nobody is sent to and fro; go back to the usual address when it does not answer. Without this field any pod serves the stream.
 	AcceptRedirect bool `protobuf:"varint,7,opt,name=accept_redirect,json=acceptRedirect,proto3" json:"accept_redirect,omitempty"`
-	// With resume_token: the presentation time up to which the worker has media, StreamTrackResponse's last frame with its duration or, of video, its
-	// own time. The gap that is told reaches from there, and presentation times go on behind it.
+	// With resume_token: the presentation time up to which the worker has media, that of the last frame with its duration or, of video, its
+	// own. The gap that is told reaches from there, and presentation times go on behind it.
 	ResumePresentationTimeNs int64 `protobuf:"varint,8,opt,name=resume_presentation_time_ns,json=resumePresentationTimeNs,proto3" json:"resume_presentation_time_ns,omitempty"`
-	unknownFields            protoimpl.UnknownFields
-	sizeCache                protoimpl.SizeCache
+	// With resume_token: FrameInfo.sequence of the last frame. Within the same epoch sequence numbers go on behind it.
+	ResumeSequence uint64 `protobuf:"varint,9,opt,name=resume_sequence,json=resumeSequence,proto3" json:"resume_sequence,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *StreamTrackRequest) Reset() {
@@ -780,6 +791,13 @@ func (x *StreamTrackRequest) GetAcceptRedirect() bool {
 func (x *StreamTrackRequest) GetResumePresentationTimeNs() int64 {
 	if x != nil {
 		return x.ResumePresentationTimeNs
+	}
+	return 0
+}
+
+func (x *StreamTrackRequest) GetResumeSequence() uint64 {
+	if x != nil {
+		return x.ResumeSequence
 	}
 	return 0
 }
@@ -916,7 +934,8 @@ type StreamHeader struct {
 	Codec Codec `protobuf:"varint,3,opt,name=codec,proto3,enum=penstock.v1.Codec" json:"codec,omitempty"`
 	// Ticks a second of FrameInfo.rtp_timestamp.
 	ClockRateHz uint32 `protobuf:"varint,4,opt,name=clock_rate_hz,json=clockRateHz,proto3" json:"clock_rate_hz,omitempty"`
-	// To be given in the next StreamTrackRequest if this stream breaks. It grants nothing by itself.
+	// To be given in the next StreamTrackRequest if this stream breaks: within the hour, so that a long stream gets a further header
+	// in time, which differs from the one before by nothing else. It grants nothing by itself.
 	ResumeToken string `protobuf:"bytes,5,opt,name=resume_token,json=resumeToken,proto3" json:"resume_token,omitempty"`
 	// Presentation time 0 of this stream: nanoseconds since the Unix epoch, gateway's clock.
 	StartTimeUnixNs int64 `protobuf:"varint,6,opt,name=start_time_unix_ns,json=startTimeUnixNs,proto3" json:"start_time_unix_ns,omitempty"`
@@ -2027,7 +2046,7 @@ const file_penstock_v1_track_service_proto_rawDesc = "" +
 	"\fmax_queue_ms\x18\x02 \x01(\rR\n" +
 	"maxQueueMs\x127\n" +
 	"\boverflow\x18\x03 \x01(\x0e2\x1b.penstock.v1.OverflowActionR\boverflow\x12\x1b\n" +
-	"\treplay_ms\x18\x04 \x01(\rR\breplayMs\"\x97\x03\n" +
+	"\treplay_ms\x18\x04 \x01(\rR\breplayMs\"\xc0\x03\n" +
 	"\x12StreamTrackRequest\x12\x1d\n" +
 	"\n" +
 	"session_id\x18\x01 \x01(\tR\tsessionId\x126\n" +
@@ -2037,7 +2056,8 @@ const file_penstock_v1_track_service_proto_rawDesc = "" +
 	"\x19max_receive_message_bytes\x18\x05 \x01(\rR\x16maxReceiveMessageBytes\x12!\n" +
 	"\fresume_token\x18\x06 \x01(\tR\vresumeToken\x12'\n" +
 	"\x0faccept_redirect\x18\a \x01(\bR\x0eacceptRedirect\x12=\n" +
-	"\x1bresume_presentation_time_ns\x18\b \x01(\x03R\x18resumePresentationTimeNs\"\xe9\x01\n" +
+	"\x1bresume_presentation_time_ns\x18\b \x01(\x03R\x18resumePresentationTimeNs\x12'\n" +
+	"\x0fresume_sequence\x18\t \x01(\x04R\x0eresumeSequence\"\xe9\x01\n" +
 	"\x13StreamTrackResponse\x123\n" +
 	"\x06header\x18\x01 \x01(\v2\x19.penstock.v1.StreamHeaderH\x00R\x06header\x12/\n" +
 	"\x05audio\x18\x02 \x01(\v2\x17.penstock.v1.AudioFrameH\x00R\x05audio\x12/\n" +
@@ -2117,13 +2137,14 @@ const file_penstock_v1_track_service_proto_rawDesc = "" +
 	"\x0eOverflowAction\x12\x1f\n" +
 	"\x1bOVERFLOW_ACTION_UNSPECIFIED\x10\x00\x12\x1f\n" +
 	"\x1bOVERFLOW_ACTION_DROP_OLDEST\x10\x01\x12\x1e\n" +
-	"\x1aOVERFLOW_ACTION_DISCONNECT\x10\x02*\x99\x01\n" +
+	"\x1aOVERFLOW_ACTION_DISCONNECT\x10\x02*\xb4\x01\n" +
 	"\bGapCause\x12\x19\n" +
 	"\x15GAP_CAUSE_UNSPECIFIED\x10\x00\x12\x1a\n" +
 	"\x16GAP_CAUSE_NETWORK_LOSS\x10\x01\x12\x1b\n" +
 	"\x17GAP_CAUSE_SLOW_CONSUMER\x10\x02\x12\x1b\n" +
 	"\x17GAP_CAUSE_OWNER_CHANGED\x10\x03\x12\x1c\n" +
-	"\x18GAP_CAUSE_MEDIA_REPLACED\x10\x04*X\n" +
+	"\x18GAP_CAUSE_MEDIA_REPLACED\x10\x04\x12\x19\n" +
+	"\x15GAP_CAUSE_RECONNECTED\x10\x05*X\n" +
 	"\x12QualityLimitReason\x12$\n" +
 	" QUALITY_LIMIT_REASON_UNSPECIFIED\x10\x00\x12\x1c\n" +
 	"\x18QUALITY_LIMIT_REASON_CPU\x10\x012\xa3\x03\n" +
