@@ -39,7 +39,8 @@ type gateway struct {
 	grpc    *grpc.Server
 	http    *http.Server
 
-	degraded func() bool // the shared store cannot be reached
+	incarnation string      // by which this process owns sessions
+	degraded    func() bool // the shared store cannot be reached
 
 	grpcListener, httpListener net.Listener
 	failed                     chan error // what ended serving, from either server
@@ -55,7 +56,7 @@ type closer struct {
 // newGateway builds a gateway that does not listen yet, from a configuration that is complete and valid. Close must
 // be called.
 func newGateway(ctx context.Context, cfg config.Config, log *slog.Logger) (*gateway, error) {
-	g := &gateway{cfg: cfg, log: log, failed: make(chan error, 2)}
+	g := &gateway{cfg: cfg, log: log, incarnation: rand.Text(), failed: make(chan error, 2)}
 	if err := g.build(ctx); err != nil {
 		return nil, errors.Join(err, g.close(ctx))
 	}
@@ -72,8 +73,7 @@ func (g *gateway) build(ctx context.Context) error {
 	decoders := media.NewDecodePool(g.cfg.DecodeWorkers, media.WithQueueBytes(int64(g.cfg.MaxQueuedBytes)))
 	g.onClose("decoders", func(context.Context) error { decoders.Close(); return nil })
 
-	owner := rand.Text()
-	store, err := g.openStore(ctx, owner)
+	store, err := g.openStore(ctx, g.incarnation)
 	if err != nil {
 		return err
 	}
@@ -96,7 +96,7 @@ func (g *gateway) build(ctx context.Context) error {
 	g.pool = pool
 
 	g.service, err = service.New(service.Config{
-		Pool: pool, Store: store, Logger: g.log, TracerProvider: provider, Owner: owner,
+		Pool: pool, Store: store, Logger: g.log, TracerProvider: provider, Owner: g.incarnation,
 		Token: string(g.cfg.AuthToken), WHIPCreate: g.cfg.WHIPCreate, Grace: g.cfg.SessionGrace, StallTimeout: g.cfg.StallTimeout,
 		Limits: service.Limits{Sessions: g.cfg.MaxSessions, Streams: g.cfg.MaxStreams, QueueBytes: g.cfg.MaxQueueBytes},
 	})
@@ -110,7 +110,7 @@ func (g *gateway) build(ctx context.Context) error {
 // openStore opens what sessions are kept in: Redis if the configuration names one, else the memory of this process. Without
 // its Redis a gateway does not start.
 func (g *gateway) openStore(ctx context.Context, owner string) (resolverstore.Store, error) {
-	cfg := resolverstore.Config{Logger: g.log, Owner: owner, MaxSessions: max(g.cfg.MaxSessions, 10_000)}
+	cfg := resolverstore.Config{Logger: g.log, Owner: owner, MaxSessions: max(g.cfg.MaxSessions, 10_000), Heartbeat: g.cfg.Heartbeat, LeaseTTL: g.cfg.LeaseTTL}
 	if g.degraded = func() bool { return false }; g.cfg.RedisURL == "" {
 		return resolverstore.NewMemory(cfg), nil
 	}
@@ -185,7 +185,7 @@ func (g *gateway) Start() error {
 	g.closers = slices.Insert(g.closers, 0, closer{"listeners", func(ctx context.Context) error {
 		return errors.Join(await(ctx, grpcServed), await(ctx, httpServed))
 	}})
-	g.log.Info("serving", "grpc", g.GRPCAddr(), "http", g.HTTPAddr(), "version", buildVersion())
+	g.log.Info("serving", "grpc", g.GRPCAddr(), "http", g.HTTPAddr(), "version", buildVersion(), "incarnation", g.incarnation)
 	return nil
 }
 

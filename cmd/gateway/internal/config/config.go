@@ -51,6 +51,11 @@ type Config struct {
 	RedisTLSServerName string `name:"redis-tls-server-name" env:"PENSTOCK_REDIS_TLS_SERVER_NAME" placeholder:"NAME" group:"Store" help:"Name in Redis's certificate, where it is not the host's."`
 	// RedisTimeout bounds a connection's set-up and each answer of Redis. 50 ms to 30 s.
 	RedisTimeout time.Duration `name:"redis-timeout" env:"PENSTOCK_REDIS_TIMEOUT" default:"1s" placeholder:"DURATION" group:"Store" help:"How long to wait for an answer of Redis."`
+	// Heartbeat is how often this process renews its lease in Redis. 50 ms to 10 s.
+	Heartbeat time.Duration `name:"heartbeat" env:"PENSTOCK_HEARTBEAT" default:"1s" placeholder:"DURATION" group:"Store" help:"How often the lease in Redis is renewed."`
+	// LeaseTTL is how long the lease lasts without being renewed. When it has been gone for as long again, other pods take this one's sessions
+	// over. At least two Heartbeats, at most 1 min. All pods must have the same.
+	LeaseTTL time.Duration `name:"lease-ttl" env:"PENSTOCK_LEASE_TTL" default:"3s" placeholder:"DURATION" group:"Store" help:"How long the lease lasts; other pods take over when it has been gone for as long again. The same on all pods."`
 
 	// SessionGrace is how long a session may be without signalling and media before it ends, where its creator says
 	// nothing else. 1 s to 1 h.
@@ -151,6 +156,8 @@ func Default() Config {
 		GRPCAddr:      "127.0.0.1:50051",
 		HTTPAddr:      "127.0.0.1:8080",
 		RedisTimeout:  time.Second,
+		Heartbeat:     time.Second,
+		LeaseTTL:      3 * time.Second,
 		SessionGrace:  30 * time.Second,
 		WHIPCreate:    true,
 		ICELoopback:   "auto",

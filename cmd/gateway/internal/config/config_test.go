@@ -85,7 +85,7 @@ func TestEverySettingCanComeFromEveryPlace(t *testing.T) {
 		"grpc-addr": "127.0.0.1:1", "http-addr": "127.0.0.1:2", "tls-cert": "c", "tls-key": "k", "auth-token": "0123456789abcdef",
 		"auth-token-file": "f", "insecure": "true", "redis-url": "r", "redis-username": "u", "redis-password": "p", "redis-password-file": "pf", "redis-sentinel-username": "su",
 		"redis-sentinel-password": "sp", "redis-tls-ca": "rca", "redis-tls-cert": "rc", "redis-tls-key": "rk",
-		"redis-tls-server-name": "rn", "redis-timeout": "2s", "session-grace": "1m", "whip-create": "false",
+		"redis-tls-server-name": "rn", "redis-timeout": "2s", "heartbeat": "2s", "lease-ttl": "9s", "session-grace": "1m", "whip-create": "false",
 		"whip-origins": "https://a.example,https://b.example", "ice-announced-ips": "192.0.2.1,192.0.2.2",
 		"ice-udp-port-min": "100", "ice-udp-port-max": "200", "ice-loopback": "off", "ice-gather-timeout": "3s",
 		"ice-udp-mux": "7000", "ice-udp-mux-ports": "2", "ice-tcp-mux": "7001", "ice-tcp-mux-connections": "9", "ice-interfaces": "eth0,eth1*",

@@ -187,6 +187,8 @@ func (c *Config) validateTimes() error {
 		value, least, most time.Duration
 	}{
 		{"redis-timeout", c.RedisTimeout, 50 * time.Millisecond, 30 * time.Second},
+		{"heartbeat", c.Heartbeat, 50 * time.Millisecond, 10 * time.Second},
+		{"lease-ttl", c.LeaseTTL, 2 * c.Heartbeat, time.Minute}, // so that one heartbeat may be late
 		{"stall-timeout", c.StallTimeout, time.Second, 10 * time.Minute},
 		{"session-grace", c.SessionGrace, time.Second, time.Hour},
 		{"ice-gather-timeout", c.GatherTimeout, 100 * time.Millisecond, 30 * time.Second},

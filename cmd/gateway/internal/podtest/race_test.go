@@ -1,0 +1,6 @@
+//go:build race
+
+package podtest
+
+// raced says that the tests look for races, and so shall the pods.
+const raced = true
