@@ -124,3 +124,19 @@ func TestS14_ManySessionsThatNeverConnect(t *testing.T) {
 		t.Errorf("left: %+v", st)
 	}
 }
+
+// TestMediaIDsAreNeverUsedAgain: also not by another process, in which a session may go on.
+func TestMediaIDsAreNeverUsedAgain(t *testing.T) {
+	t.Parallel()
+	seen := map[string]bool{}
+	for range 2 {
+		p := newTestPool(t, nil)
+		for range 100 {
+			id := p.newMediaID()
+			if seen[id] {
+				t.Fatalf("%q is given twice", id)
+			}
+			seen[id] = true
+		}
+	}
+}

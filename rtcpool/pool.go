@@ -2,6 +2,7 @@ package rtcpool
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -31,6 +32,7 @@ type Pool struct {
 	cfg     Config
 	network *network.Network
 	mediaID atomic.Uint64
+	mediaOf string // random: media of another process have other ids
 	stats   counters
 
 	mu       sync.Mutex
@@ -59,7 +61,7 @@ func New(cfg Config) (*Pool, error) {
 	if err := cfg.Network.complete(); err != nil {
 		return nil, err
 	}
-	p := &Pool{cfg: cfg, sessions: make(map[string]*Session)}
+	p := &Pool{cfg: cfg, mediaOf: rand.Text()[:8], sessions: make(map[string]*Session)}
 	var err error
 	if p.network, err = network.New(cfg.network()); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
@@ -146,4 +148,7 @@ func (p *Pool) forget(s *Session) {
 	}
 }
 
-func (p *Pool) newMediaID() string { return "md" + strconv.FormatUint(p.mediaID.Add(1), 36) }
+// newMediaID returns an id that no process ever used, since a session may go on in another one.
+func (p *Pool) newMediaID() string {
+	return "md" + p.mediaOf + strconv.FormatUint(p.mediaID.Add(1), 36)
+}
