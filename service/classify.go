@@ -10,6 +10,7 @@ import (
 	"github.com/penstock-media/penstock/media"
 	"github.com/penstock-media/penstock/resolverstore"
 	"github.com/penstock-media/penstock/rtcpool"
+	"github.com/penstock-media/penstock/service/internal/relay"
 )
 
 // classify returns the failure that an error is to the caller. Typed errors come first, since they say more; then the
@@ -48,6 +49,11 @@ var sentinels = []struct {
 	{errDraining, penstockv1.ErrorReason_ERROR_REASON_DRAINING},
 	{errLimit, penstockv1.ErrorReason_ERROR_REASON_LIMIT_REACHED},
 	{errUnauthenticated, penstockv1.ErrorReason_ERROR_REASON_UNAUTHENTICATED},
+	{relay.ErrRefused, penstockv1.ErrorReason_ERROR_REASON_FORWARD_REFUSED},
+	{relay.ErrUnreachable, penstockv1.ErrorReason_ERROR_REASON_SESSION_MOVING},
+	{relay.ErrAddress, penstockv1.ErrorReason_ERROR_REASON_SESSION_MOVING},
+	{relay.ErrLooped, penstockv1.ErrorReason_ERROR_REASON_SESSION_MOVING},
+	{relay.ErrClosed, penstockv1.ErrorReason_ERROR_REASON_DRAINING},
 	{errMoved, penstockv1.ErrorReason_ERROR_REASON_SESSION_MOVING},
 	{errMoving, penstockv1.ErrorReason_ERROR_REASON_SESSION_MOVING},
 	{errSessionOver, penstockv1.ErrorReason_ERROR_REASON_SESSION_ENDED},

@@ -10,6 +10,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/penstock-media/penstock/media"
+	"github.com/penstock-media/penstock/service/internal/relay"
 )
 
 const (
@@ -54,12 +55,12 @@ func (m *frameMessage) release() {
 }
 
 // payloadCodec is gRPC's own codec for everything but a frameMessage, whose payload it hands to the transport
-// without a copy.
+// without a copy, and a *relay.Message, which passes as it is.
 type payloadCodec struct{ encoding.CodecV2 }
 
 // newCodec returns the codec that is to be forced upon a server.
 func newCodec() encoding.CodecV2 {
-	return payloadCodec{encoding.GetCodecV2(grpcproto.Name)}
+	return payloadCodec{relay.Codec(encoding.GetCodecV2(grpcproto.Name))}
 }
 
 // Marshal implements encoding.CodecV2. The payload of a frameMessage belongs to what it returns, even on an error.

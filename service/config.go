@@ -7,6 +7,7 @@ import (
 
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
+	"google.golang.org/grpc/credentials"
 
 	"github.com/penstock-media/penstock/resolverstore"
 	"github.com/penstock-media/penstock/rtcpool"
@@ -30,6 +31,14 @@ type Config struct {
 	Owner string
 	// OwnerAddress is where other pods reach this one; it may be empty while there is but one.
 	OwnerAddress string
+	// PodSecrets are what all pods of the deployment share, at least 32 bytes each: by the first one pods prove to each other that a call comes from a pod, and
+	// make tokens; what the others made is still accepted, so that the secret can be changed pod by pod. None makes a random one, which is right
+	// for a process that is alone. Secret.
+	PodSecrets [][]byte
+	// PodCredentials secures this pod's connections to others; nil is no TLS.
+	PodCredentials credentials.TransportCredentials
+	// PodMutual asks for a verified client certificate of a pod that forwards a call, beside its proof.
+	PodMutual bool
 
 	// Token is the bearer token that every call but health must carry; empty asks for none. Secret.
 	Token string

@@ -30,6 +30,8 @@ var (
 	// errMoved means that a session is no longer this process's: another one owns it, and goes on. It ends what serves the session here, and
 	// nobody else is told of it: whoever follows the session asks locate again.
 	errMoved = errors.New("service: another pod has the session")
+	// errServeHere means that a call is not for another pod.
+	errServeHere = errors.New("service: not for another pod")
 	// errMoving means that a session's owner is gone, and that no other one was found in time.
 	errMoving = errors.New("service: the session is about to be taken over")
 	// errSpent means that a message was marshalled a second time, when its payload was gone.

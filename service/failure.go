@@ -170,6 +170,16 @@ var replies = map[penstockv1.ErrorReason]reply{
 		codes.InvalidArgument, "The resume token is not one of this stream, or is too old.", "Open the stream without it.", 0},
 }
 
+// reasonOf returns the reason in a status that a pod of this service made, or none.
+func reasonOf(err error) penstockv1.ErrorReason {
+	for _, d := range status.Convert(err).Details() {
+		if info, ok := d.(*errdetails.ErrorInfo); ok && info.GetDomain() == errorDomain {
+			return penstockv1.ErrorReason(penstockv1.ErrorReason_value[reasonPrefix+info.GetReason()])
+		}
+	}
+	return penstockv1.ErrorReason_ERROR_REASON_UNSPECIFIED
+}
+
 // fail returns a failure of a reason.
 func fail(reason penstockv1.ErrorReason, cause error) *failure {
 	return &failure{reason: reason, cause: cause}

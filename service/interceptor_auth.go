@@ -11,6 +11,8 @@ import (
 	"github.com/grpc-ecosystem/go-grpc-middleware/v2/interceptors/selector"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/metadata"
+
+	"github.com/penstock-media/penstock/service/internal/relay"
 )
 
 // bearerAuth compares a call's bearer token (RFC 6750) with the only one that there is. Digests are compared, so that the
@@ -29,9 +31,11 @@ func bearerAuth(token string) auth.AuthFunc {
 	}
 }
 
-// needsAuth matches all calls but health's, which probes make without credentials.
+// needsAuth matches all calls but health's, which probes make without credentials, and those that another pod has proved to forward: that one
+// has authenticated the caller.
 func needsAuth() selector.Matcher {
-	return selector.MatchFunc(func(_ context.Context, c interceptors.CallMeta) bool {
-		return c.Service != healthpb.Health_ServiceDesc.ServiceName
+	return selector.MatchFunc(func(ctx context.Context, c interceptors.CallMeta) bool {
+		_, forwarded := relay.Forwarded(ctx)
+		return !forwarded && c.Service != healthpb.Health_ServiceDesc.ServiceName
 	})
 }

@@ -14,6 +14,7 @@ import (
 	"google.golang.org/grpc/reflection"
 	"google.golang.org/grpc/stats"
 
+	podv1 "github.com/penstock-media/penstock/api/penstock/pod/v1"
 	penstockv1 "github.com/penstock-media/penstock/api/penstock/v1"
 )
 
@@ -50,6 +51,7 @@ func (s *Service) NewServer(opts ...grpc.ServerOption) *grpc.Server {
 	server := grpc.NewServer(append(base, opts...)...)
 	penstockv1.RegisterSessionServiceServer(server, &sessionServer{Service: s})
 	penstockv1.RegisterTrackServiceServer(server, &trackServer{Service: s})
+	podv1.RegisterPodServiceServer(server, &podServer{Service: s})
 	healthpb.RegisterHealthServer(server, s.health)
 	reflection.Register(server)
 	for name := range server.GetServiceInfo() {
@@ -63,27 +65,31 @@ func (s *Service) NewServer(opts ...grpc.ServerOption) *grpc.Server {
 //  1. recovery: nothing behind it can end the process
 //  2. logging: sees the status that the caller gets
 //  3. status: the one place where errors become statuses
-//  4. auth: nothing is looked at before it
-//  5. validation: handlers see only requests that are right by themselves
-//  6. payload: replies whose payload rides beside the header
+//  4. proof: what another pod forwards must prove it
+//  5. auth: nothing else is looked at before it; what is forwarded was authenticated by the first pod
+//  6. validation: what comes behind sees only requests that are right by themselves
+//  7. forward: calls that belong to another pod go there
+//  8. payload: replies whose payload rides beside the header
 func (s *Service) unaryChain() []grpc.UnaryServerInterceptor {
 	chain := []grpc.UnaryServerInterceptor{
 		recovery.UnaryServerInterceptor(recoveryOption(s.cfg.Logger)),
 		logging.UnaryServerInterceptor(callLogger(s.cfg.Logger), loggingOptions()...),
 		statusUnary(s.cfg.Logger),
+		s.proofUnary,
 	}
 	if s.cfg.Token != "" {
 		chain = append(chain, selector.UnaryServerInterceptor(auth.UnaryServerInterceptor(bearerAuth(s.cfg.Token)), needsAuth()))
 	}
-	return append(chain, validationUnary, payloadUnary)
+	return append(chain, validationUnary, s.forwardUnary, payloadUnary)
 }
 
-// streamChain is the same for streams, whose payloads the handlers send themselves.
+// streamChain is the same for streams, whose handlers forward, and send payloads, themselves.
 func (s *Service) streamChain() []grpc.StreamServerInterceptor {
 	chain := []grpc.StreamServerInterceptor{
 		recovery.StreamServerInterceptor(recoveryOption(s.cfg.Logger)),
 		logging.StreamServerInterceptor(callLogger(s.cfg.Logger), loggingOptions()...),
 		statusStream(s.cfg.Logger),
+		s.proofStream,
 	}
 	if s.cfg.Token != "" {
 		chain = append(chain, selector.StreamServerInterceptor(auth.StreamServerInterceptor(bearerAuth(s.cfg.Token)), needsAuth()))

@@ -13,6 +13,7 @@ import (
 	"github.com/penstock-media/penstock/connector/whip"
 	"github.com/penstock-media/penstock/resolverstore"
 	"github.com/penstock-media/penstock/rtcpool"
+	"github.com/penstock-media/penstock/service/internal/relay"
 )
 
 // tracerName is the instrumentation scope of the package's spans.
@@ -26,6 +27,10 @@ type Service struct {
 	drain   *drain
 	streams *limiter
 	gate    gate // creating and deleting a session
+	keys    *relay.Keys
+	proofs  *relay.Gate // of calls that other pods forward
+	pods    *relay.Pods // to forward calls to
+	routes  map[string]route
 
 	mu       sync.Mutex
 	closed   bool
@@ -39,8 +44,16 @@ func New(cfg Config) (*Service, error) {
 	if err := cfg.complete(); err != nil {
 		return nil, err
 	}
+	keys, err := podKeys(cfg.PodSecrets)
+	if err != nil {
+		return nil, err
+	}
 	s := &Service{
 		cfg:      cfg,
+		keys:     keys,
+		routes:   routes(),
+		proofs:   relay.NewGate(cfg.Owner, keys, cfg.PodMutual, cfg.Logger),
+		pods:     relay.New(relay.Config{Self: cfg.Owner, Keys: keys, Credentials: cfg.PodCredentials, Propagator: cfg.Propagator}),
 		health:   health.NewServer(),
 		drain:    newDrain(),
 		streams:  newLimiter("streams", cfg.Limits.Streams),
@@ -91,6 +104,7 @@ func (s *Service) Close() {
 		closing.Go(func() { v.end(context.Background(), resolverstore.SessionDrained) })
 	}
 	closing.Wait()
+	s.pods.Close()
 	s.ended.Wait()
 	s.talking.Wait()
 }

@@ -1,0 +1,90 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"google.golang.org/grpc"
+
+	penstockv1 "github.com/penstock-media/penstock/api/penstock/v1"
+	"github.com/penstock-media/penstock/resolverstore"
+	"github.com/penstock-media/penstock/service/internal/relay"
+)
+
+// maxForwards is how many owners a call is tried at, where the session moves while it is under way.
+const maxForwards = 3
+
+// ofSession is a request that names a session.
+type ofSession interface{ GetSessionId() string }
+
+// route says how a unary call on a session of another pod is served.
+type route struct {
+	// local tells that this pod can serve it from the store too, less well: it does where the owner cannot be reached.
+	local bool
+}
+
+// routes has the unary calls that go to the owner. Those that are not in it are answered by any pod from the store; CreateSession goes where
+// there is room.
+func routes() map[string]route {
+	return map[string]route{
+		penstockv1.SessionService_GetSession_FullMethodName:       {local: true}, // the owner knows what is on its way to the store
+		penstockv1.SessionService_DeleteSession_FullMethodName:    {local: true}, // the owner waits until all is closed
+		penstockv1.SessionService_Negotiate_FullMethodName:        {},
+		penstockv1.SessionService_AddIceCandidate_FullMethodName:  {},
+		penstockv1.SessionService_UpdateIceServers_FullMethodName: {},
+		penstockv1.SessionService_ReportEvents_FullMethodName:     {local: true}, // the owner's conversations hear of them
+		penstockv1.TrackService_ResolveTrack_FullMethodName:       {local: true}, // the owner asks signalling for the track
+		penstockv1.TrackService_GetFrame_FullMethodName:           {},
+	}
+}
+
+// forwardUnary sends calls on sessions of other pods there. The request goes with its unknown fields, and the reply comes back undecoded. What a pod forwarded is
+// served here, or refused: it never goes on.
+func (s *Service) forwardUnary(ctx context.Context, req any, info *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
+	r, routed := s.routes[info.FullMethod]
+	of, named := req.(ofSession)
+	if !routed || !named {
+		return next(ctx, req)
+	}
+	reply, err := s.forward(ctx, of.GetSessionId(), info.FullMethod, req)
+	switch {
+	case errors.Is(err, errServeHere), err != nil && r.local && outOfReach(err) && ctx.Err() == nil:
+		return next(ctx, req)
+	case err != nil:
+		return nil, err
+	}
+	return reply, nil
+}
+
+// forward sends a call to the owner of a session. Where that has just moved it is sent on to the next. Errors: errServeHere where the session is here, or where there
+// is none that a handler could not tell as well.
+func (s *Service) forward(ctx context.Context, id, method string, req any) (*relay.Message, error) {
+	var before resolverstore.Fence
+	for try := 0; ; try++ {
+		at, err := s.locate(ctx, id)
+		switch {
+		case at.live != nil, errors.Is(err, resolverstore.ErrSessionNotFound), errors.Is(err, resolverstore.ErrSessionEnded):
+			return nil, errServeHere
+		case err != nil:
+			return nil, err
+		}
+		if _, forwarded := relay.Forwarded(ctx); forwarded {
+			return nil, fmt.Errorf("%w: session %q is at %s", relay.ErrLooped, id, at.pod.Incarnation)
+		}
+		if try > 0 && at.fence == before {
+			return nil, fmt.Errorf("session %q at %s: %w", id, at.pod.Incarnation, relay.ErrUnreachable)
+		}
+		before = at.fence
+		reply, err := s.pods.Invoke(ctx, relay.Pod{Incarnation: at.pod.Incarnation, Address: at.pod.Address}, method, s.callerOf(ctx), req)
+		if err == nil || try == maxForwards-1 || !outOfReach(err) {
+			return reply, err
+		}
+	}
+}
+
+// outOfReach tells that a call did not get to the session's owner, or was lost with it.
+func outOfReach(err error) bool {
+	return errors.Is(err, relay.ErrUnreachable) || errors.Is(err, relay.ErrAddress) || errors.Is(err, relay.ErrLooped) ||
+		errors.Is(err, errMoving) || reasonOf(err) == penstockv1.ErrorReason_ERROR_REASON_SESSION_MOVING
+}

@@ -1,0 +1,134 @@
+package relay
+
+import (
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/hkdf"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/binary"
+	"fmt"
+)
+
+// MinSecret is the least length of a pod secret, in bytes.
+const MinSecret = 32
+
+// Purpose is what a key is for. Keys of different purposes have nothing in common but the secret, which none of them tells.
+type Purpose uint8
+
+// The purposes.
+const (
+	ForForward     Purpose = iota // the proof that a pod forwarded a call
+	ForResume                     // resume tokens of streams
+	ForSeal                       // what a new owner needs of a session, such as credentials of ICE servers
+	ForRequestHash                // tells "the same request" without telling what it holds
+	purposes
+)
+
+// labels are the info of HKDF (RFC 5869). They are part of what pods agree on: a changed one makes another key.
+var labels = [purposes]string{"penstock forward v1", "penstock resume v1", "penstock seal v1", "penstock request-hash v1"}
+
+// Keys are the keys that all pods of a deployment derive from the secret that they share. There may be secrets of before, so that
+// the secret can be changed one pod at a time: what they made is still accepted. It is immutable, and safe for concurrent use.
+type Keys struct {
+	generations [][purposes][]byte // the first one signs and seals
+}
+
+// NewKeys derives keys from the current secret and those of before. Errors: ErrSecret.
+func NewKeys(current []byte, before ...[]byte) (*Keys, error) {
+	k := &Keys{}
+	for _, secret := range append([][]byte{current}, before...) {
+		if len(secret) < MinSecret {
+			return nil, fmt.Errorf("%w, and this has %d", ErrSecret, len(secret))
+		}
+		var g [purposes][]byte
+		for p, label := range labels {
+			key, err := hkdf.Key(sha256.New, secret, nil, label, sha256.Size)
+			if err != nil {
+				return nil, fmt.Errorf("relay: deriving a key: %w", err)
+			}
+			g[p] = key
+		}
+		k.generations = append(k.generations, g)
+	}
+	return k, nil
+}
+
+// RandomKeys returns the keys of a process that shares them with nobody.
+func RandomKeys() *Keys {
+	secret := make([]byte, MinSecret)
+	_, _ = rand.Read(secret) // never fails
+	k, err := NewKeys(secret)
+	if err != nil {
+		panic(err) // the secret is long enough
+	}
+	return k
+}
+
+// MAC returns the HMAC-SHA256 over parts. Their bounds are part of it.
+func (k *Keys) MAC(p Purpose, parts ...[]byte) []byte { return mac(k.generations[0][p], parts) }
+
+// Verify tells, in a time that tells nothing else, whether MAC returned sum for the parts, with the current secret or one of before.
+func (k *Keys) Verify(p Purpose, sum []byte, parts ...[]byte) bool {
+	ok := false
+	for _, g := range k.generations {
+		if hmac.Equal(sum, mac(g[p], parts)) {
+			ok = true
+		}
+	}
+	return ok
+}
+
+// Seal encrypts with AES-256-GCM under a random nonce, which is put in front. What binds it, such as a session's key, must be given to Open again.
+func (k *Keys) Seal(p Purpose, plain []byte, binding ...[]byte) ([]byte, error) {
+	aead, err := aeadOf(k.generations[0][p])
+	if err != nil {
+		return nil, err
+	}
+	return aead.Seal(nil, nil, plain, joined(binding)), nil
+}
+
+// Open decrypts what Seal returned, with the current secret or one of before. Errors: ErrSealed.
+func (k *Keys) Open(p Purpose, sealed []byte, binding ...[]byte) ([]byte, error) {
+	for _, g := range k.generations {
+		aead, err := aeadOf(g[p])
+		if err != nil {
+			return nil, err
+		}
+		if plain, err := aead.Open(nil, nil, sealed, joined(binding)); err == nil {
+			return plain, nil
+		}
+	}
+	return nil, ErrSealed
+}
+
+// aeadOf returns the cipher of a key.
+func aeadOf(key []byte) (cipher.AEAD, error) {
+	block, err := aes.NewCipher(key)
+	if err != nil {
+		return nil, fmt.Errorf("relay: %w", err)
+	}
+	aead, err := cipher.NewGCMWithRandomNonce(block)
+	if err != nil {
+		return nil, fmt.Errorf("relay: %w", err)
+	}
+	return aead, nil
+}
+
+// mac returns the HMAC of parts.
+func mac(key []byte, parts [][]byte) []byte {
+	h := hmac.New(sha256.New, key)
+	h.Write(joined(parts))
+	return h.Sum(nil)
+}
+
+// joined returns parts, each behind its length, so that no two lists of parts are alike.
+func joined(parts [][]byte) []byte {
+	var out []byte
+	for _, part := range parts {
+		out = binary.BigEndian.AppendUint64(out, uint64(len(part)))
+		out = append(out, part...)
+	}
+	return out
+}

@@ -1,0 +1,105 @@
+package relay
+
+import (
+	"encoding/base64"
+	"strconv"
+	"strings"
+	"time"
+)
+
+const (
+	// Metadata is the name of the metadata that holds the proof. Callers never send it.
+	Metadata = "penstock-forward"
+	// window is how old a proof may be, and how far in the future: as far as the clocks of two pods may differ, beside the call's way.
+	window = 30 * time.Second
+	// maxProof bounds a proof, in bytes.
+	maxProof = 2048
+	// version is that of the proof.
+	version = "1"
+	// onceForwarded is the only number of hops that there may be.
+	onceForwarded = "1"
+)
+
+// Caller is who made a call, as the pod that it came to knows.
+type Caller struct {
+	Subject string // who the pod has authenticated; empty where nobody is asked
+	Address string // where the call came from, host:port
+}
+
+// Forward is a call that another pod forwarded.
+type Forward struct {
+	From   string // the pod's incarnation
+	Caller Caller
+}
+
+// proof is what a forwarded call says of itself.
+type proof struct {
+	from, to string // incarnations
+	method   string // not sent: the call has it
+	caller   Caller
+	hops     string
+	at       int64 // Unix milliseconds
+}
+
+// parts is what is signed.
+func (p proof) parts() [][]byte {
+	return [][]byte{
+		[]byte(version), []byte(p.from), []byte(p.to), []byte(p.method), []byte(p.caller.Subject), []byte(p.caller.Address),
+		[]byte(p.hops), []byte(strconv.FormatInt(p.at, 10)),
+	}
+}
+
+// encode returns the metadata's value: fields in base64url between dots, the MAC last.
+func (p proof) encode(k *Keys) string {
+	e := base64.RawURLEncoding
+	fields := []string{
+		version, strconv.FormatInt(p.at, 10), p.hops, e.EncodeToString([]byte(p.from)), e.EncodeToString([]byte(p.to)),
+		e.EncodeToString([]byte(p.caller.Subject)), e.EncodeToString([]byte(p.caller.Address)),
+		e.EncodeToString(k.MAC(ForForward, p.parts()...)),
+	}
+	return strings.Join(fields, ".")
+}
+
+// decode reads a proof, of which nothing is believed yet but its form. sum is its MAC.
+func decode(value, method string) (p proof, sum []byte, ok bool) {
+	if len(value) > maxProof {
+		return proof{}, nil, false
+	}
+	fields := strings.Split(value, ".")
+	if len(fields) != 8 || fields[0] != version {
+		return proof{}, nil, false
+	}
+	at, err := strconv.ParseInt(fields[1], 10, 64)
+	if err != nil {
+		return proof{}, nil, false
+	}
+	var texts [5][]byte
+	for i, f := range fields[3:] {
+		if texts[i], err = base64.RawURLEncoding.Strict().DecodeString(f); err != nil {
+			return proof{}, nil, false
+		}
+	}
+	return proof{
+		from: string(texts[0]), to: string(texts[1]), method: method, at: at, hops: fields[2],
+		caller: Caller{Subject: string(texts[2]), Address: string(texts[3])},
+	}, texts[4], true
+}
+
+// fault returns what is wrong with a call's proof, or nothing.
+func fault(k *Keys, value, method, self string, now time.Time) (proof, string) {
+	p, sum, ok := decode(value, method)
+	switch {
+	case !ok:
+		return proof{}, "it cannot be read"
+	case !k.Verify(ForForward, sum, p.parts()...):
+		return proof{}, "it is forged, of another method, or of pods with another secret"
+	case p.to != self:
+		return p, "it is for another pod"
+	case p.hops != onceForwarded:
+		return p, "the call was forwarded more than once"
+	}
+	if age := now.Sub(time.UnixMilli(p.at)); age > window || age < -window {
+		return p, "it is of another time; the clocks of pods must agree"
+	}
+	return p, ""
+}
