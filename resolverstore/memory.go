@@ -159,6 +159,16 @@ func (m *Memory) UpdateSession(ctx context.Context, key SessionKey, f Fence, u S
 
 // EndSession implements Store.
 func (m *Memory) EndSession(ctx context.Context, key SessionKey, reason SessionEndReason) error {
+	return m.end(ctx, key, nil, reason)
+}
+
+// EndOwned implements Store.
+func (m *Memory) EndOwned(ctx context.Context, key SessionKey, f Fence, reason SessionEndReason) error {
+	return m.end(ctx, key, &f, reason)
+}
+
+// end ends a session, if it belongs to an owner where one is named.
+func (m *Memory) end(ctx context.Context, key SessionKey, f *Fence, reason SessionEndReason) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -168,8 +178,11 @@ func (m *Memory) EndSession(ctx context.Context, key SessionKey, reason SessionE
 	switch {
 	case closed:
 		return ErrClosed
-	case s != nil:
-		s.end(reason)
+	case s == nil:
+		return nil
+	}
+	if err := s.end(f, reason); err != nil {
+		return fmt.Errorf("end session %q: %w", key.ID, err)
 	}
 	return nil
 }

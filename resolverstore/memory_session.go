@@ -82,12 +82,17 @@ func (s *memorySession) tick() {
 	}
 }
 
-// end ends the session, its tracks and its waiters. It is idempotent.
-func (s *memorySession) end(reason SessionEndReason) {
+// end ends the session, its tracks and its waiters, if it belongs to an owner where one is named: else ErrFenced. It is idempotent.
+func (s *memorySession) end(f *Fence, reason SessionEndReason) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.retired || s.record.State == SessionEnded {
-		return
+		return nil
+	}
+	if f != nil {
+		if err := s.fenced(*f); err != nil {
+			return err
+		}
 	}
 	now := time.Now()
 	s.state.end(reason, now)
@@ -95,6 +100,7 @@ func (s *memorySession) end(reason SessionEndReason) {
 	s.gone = now.Add(s.store.cfg.EndedTTL)
 	s.schedule(s.gone, now)
 	s.store.cfg.Logger.Debug("session ended", "session", s.key.ID, "reason", uint8(reason))
+	return nil
 }
 
 // retire takes the session out of use: the store is closed, or another has taken its id. Who still finds it gets the reason.

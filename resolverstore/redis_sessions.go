@@ -252,8 +252,23 @@ func open(op func(*state, time.Time) error) func(*state, time.Time) error {
 
 // EndSession implements Store.
 func (s *Redis) EndSession(ctx context.Context, key SessionKey, reason SessionEndReason) error {
+	return s.end(ctx, key, nil, reason)
+}
+
+// EndOwned implements Store.
+func (s *Redis) EndOwned(ctx context.Context, key SessionKey, f Fence, reason SessionEndReason) error {
+	return s.end(ctx, key, &f, reason)
+}
+
+// end ends a session, if it belongs to an owner where one is named.
+func (s *Redis) end(ctx context.Context, key SessionKey, f *Fence, reason SessionEndReason) error {
 	err := s.with(ctx, key, "end", func(r *replica) error {
 		_, err := s.update(ctx, r, edit{do: open(func(st *state, now time.Time) error {
+			if f != nil {
+				if err := st.fenced(*f); err != nil {
+					return err
+				}
+			}
 			st.end(reason, now)
 			return nil
 		})})

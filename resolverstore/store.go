@@ -26,6 +26,8 @@ type Store interface {
 	// EndSession ends a session and all its tracks, and wakes all who wait. It stays readable as ENDED for a short while
 	// (the tombstone), then is gone. Ending one that is gone is nil.
 	EndSession(ctx context.Context, key SessionKey, reason SessionEndReason) error
+	// EndOwned does so in the name of an owner that has lost what fed the session; fenced: a session that another one has taken over goes on.
+	EndOwned(ctx context.Context, key SessionKey, f Fence, reason SessionEndReason) error
 
 	// ApplyEvents applies signalling's events in order. They may be kept: the caller does not change them afterwards.
 	ApplyEvents(ctx context.Context, key SessionKey, events []Event) (Applied, error)

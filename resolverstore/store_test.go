@@ -120,10 +120,14 @@ func testEnded(t *testing.T, newStore makeStore) {
 	if c, err := w.Next(f.ctx); err != nil || !c.Snapshot || len(c.Tracks) != 1 {
 		t.Fatalf("first change: %+v %v", c, err)
 	}
+	wantErr(t, f.store.EndOwned(f.ctx, f.key, Fence{Owner: f.fence.Owner, Epoch: f.fence.Epoch + 1}, SessionDrained), ErrFenced)
 	for range 2 {
-		if err := f.store.EndSession(f.ctx, f.key, SessionMediaLost); err != nil {
+		if err := f.store.EndOwned(f.ctx, f.key, f.fence, SessionMediaLost); err != nil {
 			t.Fatal(err)
 		}
+	}
+	if err := f.store.EndSession(f.ctx, f.key, SessionDeleted); err != nil {
+		t.Fatal(err)
 	}
 	_, err = wait()
 	wantErr(t, err, ErrSessionEnded)

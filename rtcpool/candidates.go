@@ -65,14 +65,14 @@ func (s *Session) AddCandidate(ctx context.Context, generation uint64, c Candida
 // addCandidate judges a candidate by the generation and the credentials that it names.
 func (s *Session) addCandidate(generation uint64, c Candidate) CandidateResult {
 	if generation == 0 {
-		generation = max(s.generation(), 1)
+		generation = s.least()
 	}
 	ufrag, ok := readCandidate(c)
 	p := s.current
 	switch {
 	case !ok || s.pool.network.Refuses(c.Candidate):
 		return CandidateIgnored
-	case p != nil && generation < p.generation:
+	case p != nil && generation < p.generation, generation < s.cfg.MinGeneration:
 		return CandidateDropped
 	case p == nil || generation > p.generation || p.last == nil:
 		return s.keep(generation, c)

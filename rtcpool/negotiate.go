@@ -122,7 +122,7 @@ func (s *Session) beginNegotiation(n *negotiation) {
 		}
 	}
 	if n.generation == 0 {
-		n.generation = max(s.generation(), 1)
+		n.generation = s.least()
 	}
 	if s.judged(n) {
 		return
@@ -178,6 +178,9 @@ func (s *Session) beginRestart(n *negotiation) error {
 func (s *Session) judged(n *negotiation) bool {
 	p := s.current
 	switch {
+	case n.generation < s.cfg.MinGeneration:
+		s.drop(n, DropStaleGeneration)
+		return true
 	case p == nil || n.generation > p.generation || n.restart != nil:
 		return false
 	case n.generation < p.generation:

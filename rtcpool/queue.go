@@ -104,8 +104,11 @@ func (s *Session) dropAll(reason DropReason) {
 func (s *Session) drop(n *negotiation, reason DropReason) {
 	s.pool.stats.countDrop(reason)
 	s.log.Debug("offer dropped", "reason", reason.String(), "generation", n.generation, "current", s.generation())
-	n.answer(outcome{result: Result{Drop: &Drop{Reason: reason, CurrentGeneration: s.generation()}}})
+	n.answer(outcome{result: Result{Drop: &Drop{Reason: reason, CurrentGeneration: s.generation(), MinGeneration: s.cfg.MinGeneration}}})
 }
+
+// least is the generation of what names none: the current one, or the lowest that there may be.
+func (s *Session) least() uint64 { return max(s.generation(), s.cfg.MinGeneration, 1) }
 
 // generation is the current one, or 0.
 func (s *Session) generation() uint64 {

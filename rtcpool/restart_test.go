@@ -140,3 +140,30 @@ func TestEachNegotiationHasASpan(t *testing.T) {
 		}
 	}
 }
+
+// TestOffersOfAnotherProcessAreDropped: a session whose peer connections were elsewhere before takes no offer and no candidate of theirs, tells from
+// which generation on it does, and begins there with an offer that names none.
+func TestOffersOfAnotherProcessAreDropped(t *testing.T) {
+	p := newTestPool(t, nil)
+	r := newRecorder()
+	s, err := p.Open(SessionConfig{ID: "s", Observer: r, MinGeneration: 4})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := newTestSFU(t)
+	f.add(vp8, "cam", "alice")
+	res, err := s.Negotiate(context.Background(), Offer{Generation: 3, SDP: f.offer(nil)})
+	if err != nil || res.Drop == nil || *res.Drop != (Drop{Reason: DropStaleGeneration, MinGeneration: 4}) {
+		t.Errorf("an offer of before: %+v, %v", res, err)
+	}
+	c, err := s.AddCandidate(context.Background(), 3, Candidate{Candidate: "candidate:1 1 udp 1 127.0.0.1 9 typ host"})
+	if err != nil || c != CandidateDropped {
+		t.Errorf("a candidate of before: %v, %v", c, err)
+	}
+	fresh := newTestSFU(t)
+	fresh.add(vp8, "cam", "alice")
+	fresh.negotiate(s, 0)
+	if m := r.flowing(t, "cam"); m.Generation != 4 {
+		t.Errorf("an offer without a generation: %+v", m)
+	}
+}

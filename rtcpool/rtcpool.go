@@ -51,6 +51,9 @@ type SessionConfig struct {
 	ID         string
 	ICEServers []ICEServer
 	Grace      time.Duration // 0 is the pool's
+	// MinGeneration is the lowest that an offer may have, where peer connections of the session were elsewhere before. What is of a
+	// lower one is dropped; an offer that names none is of this one at least.
+	MinGeneration uint64
 	// EndOnRemoteClose ends the session as soon as the other side closes its peer connection (DTLS close_notify), as a
 	// WHIP publisher does who leaves. Otherwise an SFU may offer anew within the grace.
 	EndOnRemoteClose bool
@@ -173,6 +176,7 @@ const (
 type Drop struct {
 	Reason            DropReason
 	CurrentGeneration uint64
+	MinGeneration     uint64 // SessionConfig's
 }
 
 // Candidate is a remote ICE candidate (W3C RTCIceCandidateInit). An empty Candidate is end-of-candidates.

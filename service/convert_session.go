@@ -34,7 +34,9 @@ func protoSession(s resolverstore.Session) *penstockv1.Session {
 // protoResult returns the outcome of a negotiation.
 func protoResult(r rtcpool.Result) *penstockv1.NegotiateResponse {
 	if d := r.Drop; d != nil {
-		return dropped(d.Reason, d.CurrentGeneration)
+		out := dropped(d.Reason, d.CurrentGeneration)
+		out.GetDropped().MinGeneration = d.MinGeneration
+		return out
 	}
 	a := &penstockv1.Answer{
 		Sdp: r.Answer.SDP, Generation: r.Answer.Generation, CandidatesComplete: r.Answer.CandidatesComplete,

@@ -917,8 +917,10 @@ type Dropped struct {
 	Message string `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"`
 	// The generation that is current, 0 when the session is closed.
 	CurrentGeneration uint64 `protobuf:"varint,3,opt,name=current_generation,json=currentGeneration,proto3" json:"current_generation,omitempty"`
-	unknownFields     protoimpl.UnknownFields
-	sizeCache         protoimpl.SizeCache
+	// The lowest generation that a new offer may have, where another pod had the session's peer connections before; else 0.
+	MinGeneration uint64 `protobuf:"varint,4,opt,name=min_generation,json=minGeneration,proto3" json:"min_generation,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Dropped) Reset() {
@@ -968,6 +970,13 @@ func (x *Dropped) GetMessage() string {
 func (x *Dropped) GetCurrentGeneration() uint64 {
 	if x != nil {
 		return x.CurrentGeneration
+	}
+	return 0
+}
+
+func (x *Dropped) GetMinGeneration() uint64 {
+	if x != nil {
+		return x.MinGeneration
 	}
 	return 0
 }
@@ -1776,11 +1785,12 @@ const file_penstock_v1_session_proto_rawDesc = "" +
 	"generation\x18\x02 \x01(\x04R\n" +
 	"generation\x12/\n" +
 	"\x13candidates_complete\x18\x03 \x01(\bR\x12candidatesComplete\x12A\n" +
-	"\x0erejected_media\x18\x04 \x03(\v2\x1a.penstock.v1.RejectedMediaR\rrejectedMedia\"\x83\x01\n" +
+	"\x0erejected_media\x18\x04 \x03(\v2\x1a.penstock.v1.RejectedMediaR\rrejectedMedia\"\xaa\x01\n" +
 	"\aDropped\x12/\n" +
 	"\x06reason\x18\x01 \x01(\x0e2\x17.penstock.v1.DropReasonR\x06reason\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12-\n" +
-	"\x12current_generation\x18\x03 \x01(\x04R\x11currentGeneration\"L\n" +
+	"\x12current_generation\x18\x03 \x01(\x04R\x11currentGeneration\x12%\n" +
+	"\x0emin_generation\x18\x04 \x01(\x04R\rminGeneration\"L\n" +
 	"\x0eTrackPublished\x12:\n" +
 	"\vpublication\x18\x01 \x01(\v2\x18.penstock.v1.PublicationR\vpublication\"f\n" +
 	"\x10TrackUnpublished\x12%\n" +

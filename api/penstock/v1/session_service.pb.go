@@ -569,7 +569,8 @@ type NegotiateRequest struct {
 	// The session.
 	SessionId string `protobuf:"bytes,1,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
 	// Which peer connection of the SFU the offer is of, counted by the caller from 1. A higher one than the
-	// current starts a new peer connection; a lower one is dropped. 0 is the current one, or 1.
+	// current starts a new peer connection; a lower one is dropped, as is one below Session.min_generation. 0 is the current one, or the
+	// lowest that there may be.
 	Generation uint64 `protobuf:"varint,2,opt,name=generation,proto3" json:"generation,omitempty"`
 	// The SDP offer (RFC 8866, RFC 9429), at most 1 MiB.
 	Sdp           string `protobuf:"bytes,3,opt,name=sdp,proto3" json:"sdp,omitempty"`
@@ -720,7 +721,7 @@ type AddIceCandidateRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The session.
 	SessionId string `protobuf:"bytes,1,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
-	// The generation it belongs to; 0 is the current one, or 1.
+	// The generation it belongs to; 0 is as in NegotiateRequest.
 	Generation uint64 `protobuf:"varint,2,opt,name=generation,proto3" json:"generation,omitempty"`
 	// The candidate, or end-of-candidates.
 	Candidate     *IceCandidate `protobuf:"bytes,3,opt,name=candidate,proto3" json:"candidate,omitempty"`
