@@ -73,7 +73,11 @@ func (g *gateway) build(ctx context.Context) error {
 	decoders := media.NewDecodePool(g.cfg.DecodeWorkers, media.WithQueueBytes(int64(g.cfg.MaxQueuedBytes)))
 	g.onClose("decoders", func(context.Context) error { decoders.Close(); return nil })
 
-	store, err := g.openStore(ctx, g.incarnation)
+	address, err := g.listenGRPC(ctx)
+	if err != nil {
+		return err
+	}
+	store, err := g.openStore(ctx, address)
 	if err != nil {
 		return err
 	}
@@ -95,7 +99,12 @@ func (g *gateway) build(ctx context.Context) error {
 	g.onClose("peer connections", pool.Close)
 	g.pool = pool
 
+	pods, err := podCredentials(&g.cfg)
+	if err != nil {
+		return err
+	}
 	g.service, err = service.New(service.Config{
+		OwnerAddress: address, PodSecrets: g.cfg.PodSecrets(), PodCredentials: pods, PodMutual: g.cfg.PodMTLS,
 		Pool: pool, Store: store, Logger: g.log, TracerProvider: provider, Owner: g.incarnation,
 		Token: string(g.cfg.AuthToken), WHIPCreate: g.cfg.WHIPCreate, Grace: g.cfg.SessionGrace, StallTimeout: g.cfg.StallTimeout,
 		Limits: service.Limits{Sessions: g.cfg.MaxSessions, Streams: g.cfg.MaxStreams, QueueBytes: g.cfg.MaxQueueBytes},
@@ -107,10 +116,22 @@ func (g *gateway) build(ctx context.Context) error {
 	return g.buildServers()
 }
 
+// listenGRPC takes the address of the gRPC API, before other pods are told of it, and returns what they are told. It is served from Start on.
+func (g *gateway) listenGRPC(ctx context.Context) (address string, err error) {
+	var lc net.ListenConfig
+	l, err := lc.Listen(ctx, "tcp", g.cfg.GRPCAddr)
+	if err != nil {
+		return "", fmt.Errorf("--grpc-addr: %w; is another gateway running, or does the address belong to another machine?", err)
+	}
+	g.grpcListener = l
+	g.onClose("gRPC listener", func(context.Context) error { _ = l.Close(); return nil }) // the server has closed it, if it was served
+	return podAddress(&g.cfg, l)
+}
+
 // openStore opens what sessions are kept in: Redis if the configuration names one, else the memory of this process. Without
 // its Redis a gateway does not start.
-func (g *gateway) openStore(ctx context.Context, owner string) (resolverstore.Store, error) {
-	cfg := resolverstore.Config{Logger: g.log, Owner: owner, MaxSessions: max(g.cfg.MaxSessions, 10_000), Heartbeat: g.cfg.Heartbeat, LeaseTTL: g.cfg.LeaseTTL}
+func (g *gateway) openStore(ctx context.Context, address string) (resolverstore.Store, error) {
+	cfg := resolverstore.Config{Logger: g.log, Owner: g.incarnation, OwnerAddress: address, MaxSessions: max(g.cfg.MaxSessions, 10_000), Heartbeat: g.cfg.Heartbeat, LeaseTTL: g.cfg.LeaseTTL}
 	if g.degraded = func() bool { return false }; g.cfg.RedisURL == "" {
 		return resolverstore.NewMemory(cfg), nil
 	}
@@ -138,7 +159,15 @@ func (g *gateway) buildServers() error {
 			return fmt.Errorf("load the certificate: %w", err)
 		}
 		tlsConfig = &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{pair}}
-		opts = append(opts, grpc.Creds(credentials.NewTLS(tlsConfig)))
+		grpcTLS := tlsConfig.Clone()
+		if g.cfg.PodMTLS {
+			pods, err := g.cfg.PodTLS()
+			if err != nil {
+				return err
+			}
+			grpcTLS.ClientCAs, grpcTLS.ClientAuth = pods.RootCAs, tls.VerifyClientCertIfGiven // workers need none
+		}
+		opts = append(opts, grpc.Creds(credentials.NewTLS(grpcTLS)))
 	}
 	g.grpc = g.service.NewServer(opts...)
 	g.onClose("gRPC server", g.stopGRPC)
@@ -160,11 +189,7 @@ func (g *gateway) onClose(name string, f func(ctx context.Context) error) {
 func (g *gateway) Start() error {
 	var lc net.ListenConfig
 	var err error
-	if g.grpcListener, err = lc.Listen(context.Background(), "tcp", g.cfg.GRPCAddr); err != nil {
-		return fmt.Errorf("--grpc-addr: %w; is another gateway running, or does the address belong to another machine?", err)
-	}
 	if g.httpListener, err = lc.Listen(context.Background(), "tcp", g.cfg.HTTPAddr); err != nil {
-		_ = g.grpcListener.Close()
 		return fmt.Errorf("--http-addr: %w; is another gateway running, or does the address belong to another machine?", err)
 	}
 	g.pool.Protect(addrPortOf(g.grpcListener), addrPortOf(g.httpListener))

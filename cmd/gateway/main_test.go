@@ -109,7 +109,7 @@ func TestO7_BadConfigurationIsRefusedAtStart(t *testing.T) {
 		{"variable", []string{"PENSTOCK_DRAIN_GRACE=soon"}, nil, exitUsage, []string{"PENSTOCK_DRAIN_GRACE", "write one like 10s"}},
 		{"beyond loopback", []string{"PENSTOCK_GRPC_ADDR=:0"}, nil, exitUsage, []string{"--grpc-addr (PENSTOCK_GRPC_ADDR)", "--insecure"}},
 		{"store", []string{"PENSTOCK_REDIS_URL=http://:s3cr3t@127.0.0.1"}, nil, exitUsage, []string{"--redis-url (PENSTOCK_REDIS_URL)", "its scheme is not known", "write it like redis://127.0.0.1:6379"}},
-		{"store that is not there", []string{"PENSTOCK_REDIS_URL=redis://:s3cr3t@127.0.0.1:1"}, nil, exitFailed, []string{"--redis-url", "not available", "does it run"}},
+		{"store that is not there", []string{"PENSTOCK_REDIS_URL=redis://:s3cr3t@127.0.0.1:1", "PENSTOCK_POD_SECRET=" + podSecret}, nil, exitFailed, []string{"--redis-url", "not available", "does it run"}},
 		{"file that is not there", nil, []string{"--config=/does/not/exist"}, exitUsage, []string{"--config", "/does/not/exist", "name a YAML file"}},
 		{"malformed file", nil, []string{"--config=" + file(t, "bad.yaml", "grpc-addr: [\n")}, exitUsage, []string{"bad.yaml: is not YAML", "write one 'flag-name: value' a line"}},
 		{"unknown key", nil, []string{"--config=" + file(t, "key.yaml", "log-level: info\nlog-levels: info\n")}, exitUsage, []string{`key.yaml:2: unknown setting "log-levels"`, `did you mean "log-level"?`}},

@@ -19,6 +19,9 @@ import (
 	penstockv1 "github.com/penstock-media/penstock/api/penstock/v1"
 )
 
+// podSecret is what the pods of a test share.
+const podSecret = "0123456789abcdef-of-the-pods-of-a-test"
+
 // startRedis starts a server on a socket, and returns its URL and its process.
 func startRedis(t *testing.T) (string, *os.Process) {
 	t.Helper()
@@ -51,7 +54,7 @@ func startRedis(t *testing.T) (string, *os.Process) {
 // so, the owner still answers, /readyz stays ready and tells; then all goes on.
 func TestR16_GatewaysShareSessions(t *testing.T) {
 	url, redis := startRedis(t)
-	env := []string{"PENSTOCK_REDIS_URL=" + url, "PENSTOCK_REDIS_TIMEOUT=2s"}
+	env := []string{"PENSTOCK_REDIS_URL=" + url, "PENSTOCK_REDIS_TIMEOUT=2s", "PENSTOCK_POD_SECRET=" + podSecret}
 	var gateways []*served
 	var clients []penstockv1.SessionServiceClient
 	for range 2 {

@@ -57,6 +57,21 @@ type Config struct {
 	// over. At least two Heartbeats, at most 1 min. All pods must have the same.
 	LeaseTTL time.Duration `name:"lease-ttl" env:"PENSTOCK_LEASE_TTL" default:"3s" placeholder:"DURATION" group:"Store" help:"How long the lease lasts; other pods take over when it has been gone for as long again. The same on all pods."`
 
+	// PodSecret is what all pods on one Redis share, at least 32 characters: by it they prove to each other that a call comes from a pod, and keep what is in
+	// Redis unreadable. Needed with RedisURL. Several, between blanks or lines, are all accepted, and the first one is used: so it is changed pod by pod. Secret.
+	PodSecret Secret `name:"pod-secret" env:"PENSTOCK_POD_SECRET" placeholder:"SECRET" group:"Pods" help:"Secret that all pods on one Redis share; needed with --redis-url. Of several, between blanks, all are accepted and the first is used. Others on this machine can see a command line: prefer --pod-secret-file."`
+	// PodSecretFile is a file that holds PodSecret instead, one secret a line.
+	PodSecretFile string `name:"pod-secret-file" env:"PENSTOCK_POD_SECRET_FILE" placeholder:"FILE" group:"Pods" help:"File that holds the pods' secret, or several, one a line."`
+	// PodAddr is where other pods reach this one's gRPC API, as host:port. Empty is GRPCAddr where that is one address, else the first address of this machine that is
+	// not loopback, with GRPCAddr's port.
+	PodAddr string `name:"pod-addr" env:"PENSTOCK_POD_ADDR" placeholder:"HOST:PORT" group:"Pods" help:"Where other pods reach this one's gRPC API. Empty: --grpc-addr, or this machine's first address that is not loopback."`
+	// PodCA is a PEM file with the authorities of other pods' certificates, where they serve over TLS. Empty takes the machine's own.
+	PodCA string `name:"pod-ca" env:"PENSTOCK_POD_CA" placeholder:"FILE" group:"Pods" help:"PEM file with the authorities of other pods' certificates; none is the machine's own."`
+	// PodServerName is the name in other pods' certificates. Empty is the host of their address.
+	PodServerName string `name:"pod-server-name" env:"PENSTOCK_POD_SERVER_NAME" placeholder:"NAME" group:"Pods" help:"Name in other pods' certificates, where it is not the host of their address."`
+	// PodMTLS asks of a pod that forwards a call for a client certificate signed by PodCA, beside the secret. Pods show the one of TLSCert.
+	PodMTLS bool `name:"pod-mtls" env:"PENSTOCK_POD_MTLS" group:"Pods" help:"Ask pods for a client certificate of --pod-ca too; they show that of --tls-cert."`
+
 	// SessionGrace is how long a session may be without signalling and media before it ends, where its creator says
 	// nothing else. 1 s to 1 h.
 	SessionGrace time.Duration `name:"session-grace" env:"PENSTOCK_SESSION_GRACE" default:"30s" placeholder:"DURATION" group:"Sessions" help:"How long a session may be without media before it ends."`

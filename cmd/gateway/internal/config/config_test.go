@@ -36,6 +36,9 @@ func parse(t *testing.T, args ...string) (Config, error) {
 	return c, c.Check()
 }
 
+// podSecret is long enough.
+const podSecret = "0123456789abcdef0123456789abcdef"
+
 // write makes a file and returns its path.
 func write(t *testing.T, name, text string) string {
 	t.Helper()
@@ -85,7 +88,8 @@ func TestEverySettingCanComeFromEveryPlace(t *testing.T) {
 		"grpc-addr": "127.0.0.1:1", "http-addr": "127.0.0.1:2", "tls-cert": "c", "tls-key": "k", "auth-token": "0123456789abcdef",
 		"auth-token-file": "f", "insecure": "true", "redis-url": "r", "redis-username": "u", "redis-password": "p", "redis-password-file": "pf", "redis-sentinel-username": "su",
 		"redis-sentinel-password": "sp", "redis-tls-ca": "rca", "redis-tls-cert": "rc", "redis-tls-key": "rk",
-		"redis-tls-server-name": "rn", "redis-timeout": "2s", "heartbeat": "2s", "lease-ttl": "9s", "session-grace": "1m", "whip-create": "false",
+		"redis-tls-server-name": "rn", "redis-timeout": "2s", "heartbeat": "2s", "lease-ttl": "9s", "pod-secret": "ps", "pod-secret-file": "psf", "pod-addr": "h:1",
+		"pod-ca": "pca", "pod-server-name": "psn", "pod-mtls": "true", "session-grace": "1m", "whip-create": "false",
 		"whip-origins": "https://a.example,https://b.example", "ice-announced-ips": "192.0.2.1,192.0.2.2",
 		"ice-udp-port-min": "100", "ice-udp-port-max": "200", "ice-loopback": "off", "ice-gather-timeout": "3s",
 		"ice-udp-mux": "7000", "ice-udp-mux-ports": "2", "ice-tcp-mux": "7001", "ice-tcp-mux-connections": "9", "ice-interfaces": "eth0,eth1*",
@@ -225,6 +229,19 @@ func TestO7_ValidateNamesTheSettingAndTheMend(t *testing.T) {
 		{[]string{"--redis-url=rediss://a", "--redis-tls-key=f"}, "redis-tls-cert", "name the PEM file"},
 		{[]string{"--redis-url=rediss://a", "--redis-tls-key=/none", "--redis-tls-cert=/none"}, "redis-tls-cert", "unencrypted PEM key"},
 		{[]string{"--redis-url=redis://a", "--redis-password=p", "--redis-password-file=f"}, "redis-password-file", "set only one"},
+		{[]string{"--redis-url=redis://a"}, "pod-secret-file", "the same secret"},
+		{[]string{"--redis-url=redis://a", "--pod-secret=short"}, "pod-secret", "at least 32"},
+		{[]string{"--redis-url=redis://a", "--pod-secret=" + podSecret + " short"}, "pod-secret", "at least 32"},
+		{[]string{"--redis-url=redis://a", "--pod-secret=(hidden)"}, "pod-secret", "write the secret itself"},
+		{[]string{"--redis-url=redis://a", "--pod-secret-file=/none"}, "pod-secret-file", "holds the secret"},
+		{[]string{"--redis-url=redis://a", "--pod-secret=" + podSecret, "--pod-secret-file=f"}, "pod-secret-file", "set only one"},
+		{[]string{"--pod-secret=" + podSecret}, "pod-secret", "set --redis-url too"},
+		{[]string{"--pod-addr=10.0.0.1:1"}, "pod-addr", "set --redis-url too"},
+		{[]string{"--redis-url=redis://a", "--pod-secret=" + podSecret, "--pod-addr=10.0.0.1"}, "pod-addr", "10.1.2.3:50051"},
+		{[]string{"--redis-url=redis://a", "--pod-secret=" + podSecret, "--pod-addr=10.0.0.1:0"}, "pod-addr", "from 1 to 65535"},
+		{[]string{"--redis-url=redis://a", "--pod-secret=" + podSecret, "--pod-addr=0.0.0.0:1"}, "pod-addr", "other pods reach this one"},
+		{[]string{"--redis-url=redis://a", "--pod-secret=" + podSecret, "--pod-ca=f"}, "pod-ca", "set --tls-cert"},
+		{[]string{"--redis-url=redis://a", "--pod-secret=" + podSecret, "--pod-mtls"}, "pod-mtls", "set --tls-cert"},
 		{[]string{"--redis-url=redis://a", "--redis-timeout=1ms"}, "redis-timeout", "use 50ms to 30s"},
 		{[]string{"--whip-origins=example.org"}, "whip-origins", "https://example.org"},
 		{[]string{"--whip-origins=https://example.org/path"}, "whip-origins", "scheme, host and port only"},
@@ -299,7 +316,7 @@ func TestO7_DumpHidesSecretsAndCanBeReadBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.RedisURL = "redis://:" + secret + "@127.0.0.1"
-	c.RedisPassword, c.RedisSentinelPassword = secret, secret
+	c.RedisPassword, c.RedisSentinelPassword, c.PodSecret = secret, secret, secret
 	var dump bytes.Buffer
 	if err := c.Write(&dump); err != nil {
 		t.Fatal(err)
@@ -316,9 +333,9 @@ func TestO7_DumpHidesSecretsAndCanBeReadBack(t *testing.T) {
 		t.Errorf("a dump with hidden secrets is taken: %v", err)
 	}
 	text := strings.ReplaceAll(strings.ReplaceAll(dump.String(), "auth-token: (hidden)", "auth-token: "+secret), "redis-url: (hidden)", `redis-url: ""`)
-	text = strings.ReplaceAll(text, "password: (hidden)", `password: ""`)
+	text = strings.ReplaceAll(strings.ReplaceAll(text, "password: (hidden)", `password: ""`), "pod-secret: (hidden)", `pod-secret: ""`)
 	back, err := parse(t, "--config", write(t, "d.yaml", text))
-	c.RedisURL, c.RedisPassword, c.RedisSentinelPassword = "", "", ""
+	c.RedisURL, c.RedisPassword, c.RedisSentinelPassword, c.PodSecret = "", "", "", ""
 	if err != nil || !reflect.DeepEqual(back, c) {
 		t.Errorf("read back\n%#v, %v\nwant\n%#v", back, err, c)
 	}

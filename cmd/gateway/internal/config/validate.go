@@ -33,6 +33,9 @@ func (c *Config) Complete() error {
 	if err := readSecret("auth-token", "token", c.AuthTokenFile, &c.AuthToken); err != nil {
 		return err
 	}
+	if err := readSecret("pod-secret", "secret", c.PodSecretFile, &c.PodSecret); err != nil {
+		return err
+	}
 	return readSecret("redis-password", "password", c.RedisPasswordFile, &c.RedisPassword)
 }
 
@@ -60,7 +63,7 @@ func (c *Config) Check() error {
 	checks := []func() error{
 		c.validateAddresses, c.validateSecrets, c.validateTLS, c.validateExposure, c.validateStore,
 		c.validateOrigins, c.validateICE, c.validateShared, c.validateFilters, c.validateAuthorities,
-		c.validateLimits, c.validateTimes, c.validateObserving,
+		c.validateLimits, c.validateTimes, c.validatePods, c.validateObserving,
 	}
 	for _, check := range checks {
 		if err := check(); err != nil {
@@ -99,7 +102,7 @@ func (c *Config) validateSecrets() error {
 		value   Secret
 	}{
 		{"auth-token", c.AuthToken}, {"redis-url", c.RedisURL}, {"redis-password", c.RedisPassword},
-		{"redis-sentinel-password", c.RedisSentinelPassword},
+		{"redis-sentinel-password", c.RedisSentinelPassword}, {"pod-secret", c.PodSecret},
 	} {
 		if s.value == hidden {
 			return &Error{s.setting, "is the text that stands for a secret in `gateway config`", "write the secret itself"}
