@@ -24,11 +24,11 @@ type followed struct {
 	open  *openSpan
 	abort context.CancelCauseFunc // ends it at once; safe for concurrent use
 
-	forwarded bool  // by another pod, which follows; so there is but one leg, here
-	at        *mark // nil until the worker got a header
-	goingTo   bool  // GoingAway was sent
-	passed    int   // messages that the worker got in this leg
-	record    *resolverstore.Session
+	forwarded bool      // by another pod, which follows; so there is but one leg, here
+	at        *mark     // nil until the worker got a header
+	accepted  bool      // an owner serves it; the worker may wait for its first message
+	goingTo   bool      // GoingAway was sent
+	passed    int       // messages that the worker got in this leg
 	lost      time.Time // since when no leg has brought anything; zero while one does
 }
 
@@ -81,7 +81,7 @@ func (f *followed) leg(ctx context.Context) error {
 		return f.serve(ctx, p.live)
 	case f.forwarded:
 		return errMoved
-	case f.req.GetAcceptRedirect() && f.at == nil:
+	case f.req.GetAcceptRedirect() && !f.accepted && p.pod.Address != "":
 		return elsewhere(p.pod)
 	}
 	return f.relay(ctx, p)
@@ -93,6 +93,12 @@ func (f *followed) serve(ctx context.Context, live *session) error {
 	if err != nil {
 		return err
 	}
+	f.accepted = true
+	if f.forwarded { // It may be long until there is a first message.
+		if err := f.out.SendHeader(nil); err != nil {
+			return err
+		}
+	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	defer context.AfterFunc(live.moved, func() { cancel(errMoved) })()
@@ -100,14 +106,14 @@ func (f *followed) serve(ctx context.Context, live *session) error {
 	return st.run(ctx, f.open)
 }
 
-// goesOn tells whether the stream outlives an error of a leg: only that the session is elsewhere, or its owner gone, is no end. Before the worker got
-// anything it can as well call again.
+// goesOn tells whether the stream outlives an error of a leg: only that the session is elsewhere, or its owner gone, is no end. Before an owner has
+// accepted the stream the worker can as well call again.
 func (f *followed) goesOn(ctx context.Context, err error) bool {
 	switch {
 	case f.forwarded:
 		return false
 	case errors.Is(err, errMoved):
-	case f.at == nil, !f.ownerLost(ctx, err):
+	case !f.accepted, !f.ownerLost(ctx, err):
 		return false
 	}
 	if f.lost.IsZero() {
@@ -116,15 +122,8 @@ func (f *followed) goesOn(ctx context.Context, err error) bool {
 	return time.Since(f.lost) < f.patience()
 }
 
-// patience is how long the stream waits for another owner: the session's grace, in which that must be offered new media, and
-// what a take-over may take.
-func (f *followed) patience() time.Duration {
-	grace := f.svc.cfg.Grace
-	if f.record != nil {
-		grace = max(grace, f.record.Grace)
-	}
-	return grace + takeOverTime
-}
+// patience is how long the stream waits for another owner. When the session's grace is over the store tells the end; this is for where it cannot.
+func (f *followed) patience() time.Duration { return max(f.svc.cfg.Grace, maxGrace) + takeOverTime }
 
 // takeOverTime is longer than a take-over takes by far.
 const takeOverTime = 30 * time.Second

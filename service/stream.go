@@ -8,6 +8,7 @@ import (
 	penstockv1 "github.com/penstock-media/penstock/api/penstock/v1"
 	"github.com/penstock-media/penstock/media"
 	"github.com/penstock-media/penstock/resolverstore"
+	"github.com/penstock-media/penstock/service/internal/relay"
 )
 
 const (
@@ -30,7 +31,8 @@ func (s *trackServer) StreamTrack(r *penstockv1.StreamTrackRequest, stream penst
 	defer stop()
 	ctx, abort := context.WithCancelCause(ctx)
 	defer abort(context.Canceled)
-	f := &followed{svc: s.Service, req: r, out: stream, abort: abort}
+	_, forwarded := relay.Forwarded(ctx)
+	f := &followed{svc: s.Service, req: r, out: stream, abort: abort, forwarded: forwarded}
 	ended := make(chan error, 1)
 	if !s.talk(func() {
 		defer s.streams.release()
