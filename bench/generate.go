@@ -13,7 +13,6 @@ import (
 
 	penstockv1 "github.com/penstock-media/penstock/api/penstock/v1"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
 )
 
 // connectTimeout bounds the setting up of everything.
@@ -22,10 +21,11 @@ const connectTimeout = 60 * time.Second
 // generateMain is the generator process: it connects every session, says that it is ready, and sends until its input ends.
 func generateMain(ctx context.Context, args []string, in io.Reader, out io.Writer) (err error) {
 	var l load
-	var gateway, receiver string
+	var gateway, receiver, ca string
 	flags := flag.NewFlagSet("generate", flag.ContinueOnError)
 	l.flags(flags)
 	flags.StringVar(&gateway, "gateway", "", "address of the gateway's gRPC API")
+	flags.StringVar(&ca, "ca", "", "PEM file of the gateway's certificate; empty is plaintext")
 	flags.StringVar(&receiver, "receiver", "", "URL to which offers are posted instead")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -38,7 +38,11 @@ func generateMain(ctx context.Context, args []string, in io.Reader, out io.Write
 	}
 	target := func(int) exchange { return postOffer(receiver) }
 	if gateway != "" {
-		conn, err := grpc.NewClient(gateway, grpc.WithTransportCredentials(insecure.NewCredentials()))
+		creds, err := credentialsOf(ca)
+		if err != nil {
+			return err
+		}
+		conn, err := grpc.NewClient(gateway, grpc.WithTransportCredentials(creds))
 		if err != nil {
 			return fmt.Errorf("dial the gateway: %w", err)
 		}

@@ -3,7 +3,8 @@
 // `bench run` starts everything: the built gateway, a generator that acts as an SFU and a worker, each a process of its own, so
 // that only the gateway is counted; then the references, such as a paced bare decode with ffmpeg and aiortc's receiver. It prints
 // one table and leaves it as a file; -run picks rows by their id. `bench compare OLD NEW` measures two gateways in turns, to
-// tell whether a change was worth it; `bench soak` watches the memory of one for as long as is asked. `bench generate`, `bench work` and `bench receive` are the processes that these start.
+// tell whether a change was worth it; `bench soak` watches the memory of one for as long as is asked; `bench sessions` tells what
+// many sessions cost pods and Redis at rest. `bench generate`, `bench work` and `bench receive` are the processes that these start.
 package main
 
 import (
@@ -46,7 +47,9 @@ func dispatch(ctx context.Context, args []string, in io.Reader, out io.Writer) e
 		return compareMain(ctx, args, out)
 	case "soak":
 		return soakMain(ctx, args, out)
+	case "sessions":
+		return sessionsMain(ctx, args, out)
 	default:
-		return fmt.Errorf("%w: %q; there are run, compare, soak, generate, work and receive", errUsage, name)
+		return fmt.Errorf("%w: %q; there are run, compare, soak, sessions, generate, work and receive", errUsage, name)
 	}
 }

@@ -24,7 +24,9 @@ func (b *bench) groups() []group {
 		{[]string{"X7"}, b.delay},
 		{[]string{"X8"}, b.manyTracks},
 		{[]string{"X9"}, b.otherCodecs},
-		{[]string{"X10", "X11", "X12", "LiveKit"}, b.elsewhere},
+		{[]string{"X11"}, b.forwarded},
+		{[]string{"takeover"}, b.takeOver},
+		{[]string{"X10", "X12", "LiveKit"}, b.elsewhere},
 	}
 }
 
@@ -176,7 +178,6 @@ func (b *bench) otherCodecs(ctx context.Context) []row {
 func (b *bench) elsewhere(context.Context) []row {
 	return []row{
 		{ID: "X10", What: "resolve over Redis", Missing: "go test -run '^$' -bench 'X10_Rel|AtRest' -benchtime 1000x ./resolverstore"},
-		{ID: "X11", What: "a forwarded stream", Missing: "not run: no load of this program forwards"},
 		{ID: "X12", What: "counts", Missing: "go test -run X12 ./media ./rtcpool ./service ./resolverstore"},
 		{What: "LiveKit's rtc-node as a peer", Missing: "not run: it needs network namespaces of its own"},
 	}

@@ -13,17 +13,17 @@ import (
 
 	penstockv1 "github.com/penstock-media/penstock/api/penstock/v1"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
 )
 
 // workMain is the worker process: it streams every track, counts frames and looks at nothing in them.
 func workMain(ctx context.Context, args []string, in io.Reader, out io.Writer) error {
 	var l load
-	var gateway string
+	var gateway, ca string
 	var padding bool
 	flags := flag.NewFlagSet("work", flag.ContinueOnError)
 	l.flags(flags)
 	flags.StringVar(&gateway, "gateway", "", "address of the gateway's gRPC API")
+	flags.StringVar(&ca, "ca", "", "PEM file of the gateway's certificate; empty is plaintext")
 	flags.BoolVar(&padding, "row-padding", true, "take rows of pictures with padding")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -31,8 +31,12 @@ func workMain(ctx context.Context, args []string, in io.Reader, out io.Writer) e
 	if err := l.validate(); err != nil {
 		return err
 	}
+	creds, err := credentialsOf(ca)
+	if err != nil {
+		return err
+	}
 	conn, err := grpc.NewClient(gateway,
-		grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithTransportCredentials(creds),
 		grpc.WithDefaultCallOptions(grpc.ForceCodecV2(discardCodec{})),
 		// Windows that hold some pictures: the worker is not what is measured.
 		grpc.WithInitialWindowSize(8<<20), grpc.WithInitialConnWindowSize(32<<20), grpc.WithReadBufferSize(256<<10))

@@ -2,6 +2,7 @@ package podtest
 
 import (
 	"context"
+	"net/http"
 	"strings"
 	"sync"
 
@@ -183,4 +184,15 @@ func (k *call) awaitTold(what string, is func(*penstockv1.SignalResponse) bool) 
 		return false
 	})
 	return found
+}
+
+// publishWHIP publishes carol's camera by way of a pod. The caller closes it.
+func (c *cluster) publishWHIP(at *pod, id string) *sfutest.WHIPPublisher {
+	c.t.Helper()
+	p, err := sfutest.PublishWHIP(c.ctx, sfutest.WHIPConfig{
+		URL: "http://" + at.http + "/whip/" + id, Clips: []clips.Clip{camera()},
+		Client: &http.Client{Transport: &http.Transport{DisableKeepAlives: true}},
+	})
+	must(c.t, err)
+	return p
 }

@@ -64,12 +64,20 @@ type pod struct {
 // startCluster starts a Redis and so many pods, all with the same further arguments.
 func startCluster(t *testing.T, pods int, args ...string) *cluster {
 	t.Helper()
+	return startClusterOf(t, pods, func(*pod) []string { return args })
+}
+
+// startClusterOf starts a Redis and so many pods, each with further arguments of its own.
+func startClusterOf(t *testing.T, pods int, args func(*pod) []string) *cluster {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), hang)
 	t.Cleanup(cancel)
 	c := &cluster{t: t, ctx: ctx}
 	c.redis = startRedis(ctx, t)
 	for i := range pods {
-		c.pods = append(c.pods, c.newPod(i, args))
+		p := c.newPod(i)
+		p.args = args(p)
+		c.pods = append(c.pods, p)
 	}
 	for _, p := range c.pods {
 		c.serve(p)
@@ -79,9 +87,9 @@ func startCluster(t *testing.T, pods int, args ...string) *cluster {
 }
 
 // newPod readies a pod that is not started.
-func (c *cluster) newPod(i int, args []string) *pod {
+func (c *cluster) newPod(i int) *pod {
 	c.t.Helper()
-	p := &pod{grpc: freeAddr(c.t), http: freeAddr(c.t), args: args, redis: startProxy(c.t, fmt.Sprint("redis of pod ", i), c.redis.addr)}
+	p := &pod{grpc: freeAddr(c.t), http: freeAddr(c.t), redis: startProxy(c.t, fmt.Sprint("redis of pod ", i), c.redis.addr)}
 	conn, err := grpc.NewClient(p.grpc, grpc.WithTransportCredentials(insecure.NewCredentials()), impatient())
 	must(c.t, err)
 	c.t.Cleanup(func() { must(c.t, conn.Close()) })

@@ -1,7 +1,9 @@
 package podtest
 
 import (
+	"strconv"
 	"strings"
+	"testing"
 	"time"
 )
 
@@ -21,3 +23,12 @@ func attribute(log, text, name string) string {
 
 // newPause returns a ticker for what is tried again.
 func newPause() *time.Ticker { return time.NewTicker(100 * time.Millisecond) }
+
+func itoa(n int) string { return strconv.Itoa(n) }
+
+func atoi(t *testing.T, s string) int {
+	t.Helper()
+	n, err := strconv.Atoi(s)
+	must(t, err)
+	return n
+}
