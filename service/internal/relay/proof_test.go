@@ -1,0 +1,141 @@
+package relay
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/peer"
+
+	podv1 "github.com/penstock-media/penstock/api/penstock/pod/v1"
+)
+
+const (
+	testMethod  = "/penstock.v1.SessionService/Negotiate"
+	otherMethod = "/penstock.v1.SessionService/DeleteSession"
+)
+
+// proofNow is a proof that is right for the pod "b", changed.
+func proofNow(change func(*proof)) proof {
+	p := proof{from: "a", to: "b", method: testMethod, caller: Caller{Subject: "anna@example", Address: "192.0.2.1:5"}, hops: onceForwarded, at: time.Now().UnixMilli()}
+	if change != nil {
+		change(&p)
+	}
+	return p
+}
+
+// incoming is a call's context with proofs.
+func incoming(values ...string) context.Context {
+	return metadata.NewIncomingContext(context.Background(), metadata.MD{Metadata: values})
+}
+
+// TestP9_ForgedForwardsAreRefused: every call that claims to be forwarded, and was not signed by a pod for this pod, this method and this moment, is refused
+// and counted; one that was is taken, with its caller.
+func TestP9_ForgedForwardsAreRefused(t *testing.T) {
+	keys := keysOf(t, 's', 'o')
+	var log bytes.Buffer
+	g := NewGate("b", keys, false, slog.New(slog.NewTextHandler(&log, nil)))
+	good := proofNow(nil).encode(keys)
+	ctx, err := g.Enter(incoming(good), testMethod)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if f, ok := Forwarded(ctx); !ok || f != (Forward{From: "a", Caller: Caller{Subject: "anna@example", Address: "192.0.2.1:5"}}) {
+		t.Errorf("known of the call: %+v, %v", f, ok)
+	}
+	if _, err := g.Enter(incoming(proofNow(nil).encode(keysOf(t, 'o'))), testMethod); err != nil {
+		t.Errorf("with the secret of before: %v", err)
+	}
+
+	far := window + 10*time.Second
+	cases := map[string]struct {
+		values []string
+		method string
+	}{
+		"another secret":  {[]string{proofNow(nil).encode(keysOf(t, 'x'))}, testMethod},
+		"another target":  {[]string{proofNow(func(p *proof) { p.to = "c" }).encode(keys)}, testMethod},
+		"another method":  {[]string{good}, otherMethod},
+		"too old":         {[]string{proofNow(func(p *proof) { p.at -= far.Milliseconds() }).encode(keys)}, testMethod},
+		"of the future":   {[]string{proofNow(func(p *proof) { p.at += far.Milliseconds() }).encode(keys)}, testMethod},
+		"forwarded twice": {[]string{proofNow(func(p *proof) { p.hops = "2" }).encode(keys)}, testMethod},
+		"never forwarded": {[]string{proofNow(func(p *proof) { p.hops = "0" }).encode(keys)}, testMethod},
+		"twice there":     {[]string{good, good}, testMethod},
+		"empty":           {[]string{""}, testMethod},
+		"long":            {[]string{good + strings.Repeat("A", maxProof)}, testMethod},
+		"another version": {[]string{"2" + good[1:]}, testMethod},
+		"for pods only":   {nil, podv1.PodService_Adopt_FullMethodName},
+	}
+	var want uint64
+	refused := func(name, method string, values ...string) {
+		t.Helper()
+		want++
+		ctx, err := g.Enter(incoming(values...), method)
+		if !errors.Is(err, ErrRefused) || ctx != nil || g.Refused() != want {
+			t.Errorf("%s: %v, %d refused", name, err, g.Refused())
+		}
+	}
+	for name, c := range cases {
+		refused(name, c.method, c.values...)
+	}
+	for i := range good { // no character of it can be another
+		b := []byte(good)
+		if b[i]++; b[i] == '.' || good[i] == '.' {
+			b[i] = '!'
+		}
+		refused("changed", testMethod, string(b))
+		refused("cut", testMethod, good[:i])
+	}
+	if n := strings.Count(log.String(), "\n"); n < 1 || n > 10 {
+		t.Errorf("%d refusals within a moment are logged %d times", want, n)
+	}
+	if strings.Contains(log.String(), good) {
+		t.Error("the log tells a proof")
+	}
+	if ctx, err := g.Enter(context.Background(), testMethod); err != nil {
+		t.Errorf("a caller's own call: %v", err)
+	} else if _, ok := Forwarded(ctx); ok {
+		t.Error("a caller's own call counts as forwarded")
+	}
+}
+
+// TestP9_MutualTLSAsksForACertificateToo: with it a proof alone, as somebody who has the secret could make, is refused.
+func TestP9_MutualTLSAsksForACertificateToo(t *testing.T) {
+	keys := keysOf(t, 's')
+	g := NewGate("b", keys, true, slog.New(slog.DiscardHandler))
+	for name, info := range map[string]credentials.AuthInfo{"plaintext": nil, "no certificate": credentials.TLSInfo{}} {
+		ctx := peer.NewContext(incoming(proofNow(nil).encode(keys)), &peer.Peer{Addr: &net.TCPAddr{}, AuthInfo: info})
+		if _, err := g.Enter(ctx, testMethod); !errors.Is(err, ErrRefused) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// FuzzProof: whatever metadata holds, reading it ends, and nothing but what the key signed is believed.
+func FuzzProof(f *testing.F) {
+	keys := keysOf(f, 's')
+	f.Add(proofNow(nil).encode(keys))
+	f.Add("1.0.1.YQ.Yg.Yw.ZA.AAAA")
+	f.Add("1.......")
+	f.Add("")
+	stranger := keysOf(f, 'x')
+	f.Fuzz(func(t *testing.T, value string) {
+		if _, what := fault(stranger, value, testMethod, "b", time.Now()); what == "" {
+			t.Errorf("%q is believed", value)
+		}
+		p, _, ok := decode(value, testMethod)
+		if !ok {
+			return
+		}
+		back, _, ok := decode(p.encode(stranger), testMethod)
+		if !ok || back != p {
+			t.Errorf("%+v is read back as %+v", p, back)
+		}
+	})
+}
