@@ -42,6 +42,8 @@ type Config struct {
 
 	// Token is the bearer token that every call but health must carry; empty asks for none. Secret.
 	Token string
+	// ResumeLife is how long a resume token is good for. Streams that are longer get new ones. Default 1 h.
+	ResumeLife time.Duration
 	// WHIPCreate lets a WHIP publisher create the session it publishes into.
 	WHIPCreate bool
 
@@ -99,6 +101,8 @@ func (c *Config) complete() error {
 		return fmt.Errorf("%w: Owner is empty; give each process a random one", ErrConfig)
 	case c.Grace < 0 || c.FrameTimeout < 0 || c.SignalPatience < 0 || c.StallTimeout < 0 || c.PingInterval < 0 || c.PingTimeout < 0:
 		return fmt.Errorf("%w: Grace, FrameTimeout, SignalPatience, StallTimeout, PingInterval and PingTimeout must not be negative", ErrConfig)
+	case c.ResumeLife < 0:
+		return fmt.Errorf("%w: ResumeLife must not be negative", ErrConfig)
 	case c.Limits.Sessions < 0 || c.Limits.Streams < 0 || c.Limits.QueueBytes < 0:
 		return fmt.Errorf("%w: Limits must not be negative", ErrConfig)
 	}
@@ -106,6 +110,7 @@ func (c *Config) complete() error {
 	setDefault(&c.FrameTimeout, DefaultFrameTimeout)
 	setDefault(&c.SignalPatience, DefaultSignalPatience)
 	setDefault(&c.StallTimeout, DefaultStallTimeout)
+	setDefault(&c.ResumeLife, DefaultResumeLife)
 	setDefault(&c.PingInterval, DefaultPingInterval)
 	setDefault(&c.PingTimeout, DefaultPingTimeout)
 	setDefault(&c.Limits.Sessions, DefaultSessions)

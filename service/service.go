@@ -31,6 +31,7 @@ type Service struct {
 	proofs  *relay.Gate // of calls that other pods forward
 	pods    *relay.Pods // to forward calls to
 	routes  map[string]route
+	tokens  tokens // of streams that may go on
 
 	mu       sync.Mutex
 	closed   bool
@@ -57,6 +58,7 @@ func New(cfg Config) (*Service, error) {
 		health:   health.NewServer(),
 		drain:    newDrain(),
 		streams:  newLimiter("streams", cfg.Limits.Streams),
+		tokens:   tokens{keys: keys, life: cfg.ResumeLife, now: time.Now},
 		sessions: make(map[string]*session),
 	}
 	var provider trace.TracerProvider = noop.NewTracerProvider()

@@ -24,6 +24,9 @@ type session struct {
 	hub    *hub          // to and from signalling
 	gone   chan struct{} // closed when the pool and the store know the end
 
+	moved context.Context    // ends when another process has the session; what serves it here follows it there
+	move  context.CancelFunc // ends moved
+
 	keeping sync.Mutex // held while the session is told whether signalling keeps it
 
 	mu        sync.Mutex
@@ -38,6 +41,7 @@ func newSession(svc *Service, rec resolverstore.Session) *session {
 		svc: svc, key: rec.Key, fence: rec.Fence, source: rec.Source,
 		mirror: newMirror(rec.Grace, rec.Expires), hub: newHub(rec.Key.ID), gone: make(chan struct{}),
 	}
+	v.moved, v.move = context.WithCancel(context.Background())
 	v.view, v.held = newView(v.tracksChanged), newHolders(v.receives)
 	return v
 }

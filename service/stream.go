@@ -3,15 +3,12 @@ package service
 import (
 	"context"
 	"errors"
-	"runtime/debug"
 	"time"
-
-	"google.golang.org/grpc"
-	"google.golang.org/protobuf/types/known/durationpb"
 
 	penstockv1 "github.com/penstock-media/penstock/api/penstock/v1"
 	"github.com/penstock-media/penstock/media"
 	"github.com/penstock-media/penstock/resolverstore"
+	"github.com/penstock-media/penstock/service/internal/relay"
 )
 
 const (
@@ -30,21 +27,18 @@ func (s *trackServer) StreamTrack(r *penstockv1.StreamTrackRequest, stream penst
 	if err := s.streams.acquire(); err != nil {
 		return err
 	}
-	st, err := s.newStream(r, stream)
-	if err != nil {
-		s.streams.release()
-		return err
-	}
 	ctx, stop := s.drain.bound(stream.Context())
 	defer stop()
-	ctx, st.abort = context.WithCancelCause(ctx)
-	defer st.abort(context.Canceled)
+	ctx, abort := context.WithCancelCause(ctx)
+	defer abort(context.Canceled)
+	_, forwarded := relay.Forwarded(ctx)
+	f := &followed{svc: s.Service, req: r, out: stream, abort: abort, forwarded: forwarded}
 	ended := make(chan error, 1)
 	if !s.talk(func() {
 		defer s.streams.release()
-		ended <- st.guarded(ctx, s.openSpan(ctx, "StreamTrack"))
+		f.open = s.openSpan(ctx, "StreamTrack")
+		ended <- f.guarded(ctx)
 	}) {
-		st.attach.close()
 		s.streams.release()
 		return errDraining
 	}
@@ -69,58 +63,68 @@ func (s *Service) talk(each ...func()) bool {
 	return true
 }
 
-// stream is one call of StreamTrack.
+// stream is one leg of a call of StreamTrack: what this process serves of it.
 type stream struct {
 	svc      *Service
-	abort    context.CancelCauseFunc // ends it at once; safe for concurrent use
+	call     *followed
 	attach   attacher
 	sender   sender
 	time     timeline
 	pause    pause
-	headers  int              // sent
-	header   penstockv1.Codec // in the last header
-	clock    uint32           // in the last header
-	goingTo  bool             // GoingAway was sent
-	received time.Time        // of the last frame
+	headers  int                      // sent
+	header   *penstockv1.StreamHeader // the last one
+	signed   time.Time                // when it was
+	renewal  *time.Timer              // wakes the stream when it shall be sent again
+	resumed  *mark                    // where the worker was; nil for a stream that begins
+	gap      penstockv1.GapCause      // to be told before the next frame, for a stream that goes on
+	received time.Time                // of the last frame
 	untold   untold
 }
 
-// newStream checks what validation cannot, and finds the session.
-func (s *trackServer) newStream(r *penstockv1.StreamTrackRequest, out grpc.ServerStream) (*stream, error) {
-	if r.GetResumeToken() != "" {
-		return nil, notImplemented("resume_token")
+// newStream checks what validation cannot, and makes a leg on an open session.
+func (f *followed) newStream(live *session) (*stream, error) {
+	r, s := f.req, f.svc
+	from := f.at
+	if from == nil {
+		var err error
+		if from, err = s.resumed(r); err != nil {
+			return nil, err
+		}
 	}
 	sel := trackSelector(r.GetSelector())
 	if err := checkFormat(r.GetFormat(), sel.Source.Kind()); err != nil {
 		return nil, err
 	}
-	live, err := s.lookup(out.Context(), r.GetSessionId())
-	if err != nil {
-		return nil, err
+	st := &stream{svc: s, call: f, sender: sender{stream: f.out, epoch: live.fence.Epoch}}
+	if from != nil {
+		st.goOn(*from)
 	}
-	st := &stream{svc: s.Service, sender: sender{stream: out, epoch: live.fence.Epoch}}
 	st.attach = attacher{
-		svc: s.Service, session: live, selector: sel, prefix: formatPrefix(r.GetFormat()), room: headerRoom,
-		limit: int(orDefault(r.GetMaxReceiveMessageBytes(), defaultMessage)), woken: st.tellDrain,
+		svc: s, session: live, selector: sel, prefix: formatPrefix(r.GetFormat()), room: headerRoom,
+		limit: int(orDefault(r.GetMaxReceiveMessageBytes(), defaultMessage)), woken: st.interject,
 	}
 	asked, err := formatRequest(r.GetFormat(), mediaKind(sel.Source.Kind()), media.I420)
 	if err != nil {
 		return nil, err
 	}
 	st.attach.want = live.hub.want(sel, shapeOf(asked))
-	st.attach.request = func(t resolverstore.Track) (media.Request, error) {
-		req, err := formatRequest(r.GetFormat(), mediaKind(t.Kind), media.I420)
-		req.Queue = queue(r.GetPolicy(), s.cfg.Limits.QueueBytes)
-		req.StallAfter = s.cfg.StallTimeout
-		req.Stalled = func() { st.abort(media.ErrStalled) }
-		req.Limited = func(q media.QualityLimit) { st.attach.want.limit(q.Width, q.Height) }
-		req.MaxPayloadBytes = max(st.attach.limit-headerRoom, 1)
-		if req.Replay = time.Duration(r.GetPolicy().GetReplayMs()) * time.Millisecond; req.Replay > 0 {
-			req.NotBefore = st.received // nothing is heard twice
-		}
-		return req, err
-	}
+	st.attach.request = st.request
 	return st, nil
+}
+
+// request asks for what a track's media shall deliver.
+func (s *stream) request(t resolverstore.Track) (media.Request, error) {
+	r := s.call.req
+	req, err := formatRequest(r.GetFormat(), mediaKind(t.Kind), media.I420)
+	req.Queue = queue(r.GetPolicy(), s.svc.cfg.Limits.QueueBytes)
+	req.StallAfter = s.svc.cfg.StallTimeout
+	req.Stalled = func() { s.call.abort(media.ErrStalled) }
+	req.Limited = func(q media.QualityLimit) { s.attach.want.limit(q.Width, q.Height) }
+	req.MaxPayloadBytes = max(s.attach.limit-headerRoom, 1)
+	if req.Replay = time.Duration(r.GetPolicy().GetReplayMs()) * time.Millisecond; req.Replay > 0 {
+		req.NotBefore = s.received // nothing is heard twice
+	}
+	return req, err
 }
 
 // checkFormat finds what is wrong with a format before the track is known. kind is 0 when the selector does not tell.
@@ -147,22 +151,15 @@ func mediaKind(k resolverstore.Kind) media.Kind {
 	}
 }
 
-// guarded runs, and turns a panic into an internal error: the interceptor sees the handler's goroutine only.
-func (s *stream) guarded(ctx context.Context, open *openSpan) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			s.svc.cfg.Logger.ErrorContext(ctx, "stream panicked", "panic", p, "stack", string(debug.Stack()))
-			err = fail(penstockv1.ErrorReason_ERROR_REASON_INTERNAL, nil)
-		}
-	}()
-	defer context.AfterFunc(s.svc.drain.begin, s.attach.waker.wake)()
-	return s.run(ctx, open)
-}
-
 // run serves the selector until its track has ended for good. open is the span of the opening.
 func (s *stream) run(ctx context.Context, open *openSpan) (err error) {
 	defer s.attach.close()
-	defer func() { open.end(err) }()
+	defer func() {
+		open.end(err)
+		if s.renewal != nil {
+			s.renewal.Stop()
+		}
+	}()
 	for {
 		a, err := s.attach.attach(open.context(ctx))
 		if err == nil {
@@ -263,61 +260,9 @@ func (s *stream) firstItem(a *attachment, item media.Item, err error) error {
 	return err
 }
 
-// begin sends the gap since the attachment before, and the header.
-func (s *stream) begin(a *attachment) error {
-	now := time.Now()
-	s.time.next()
-	if s.headers == 0 {
-		s.time.start = now
-		if r := a.consumer.Replays(); !r.Received.IsZero() {
-			s.time.startAt(r.Received, r.Time)
-		}
-		return s.sendHeader(a)
-	}
-	gap := time.Duration(0)
-	if !s.received.IsZero() {
-		gap = now.Sub(s.received)
-	}
-	err := s.sender.event(&penstockv1.StreamEvent{
-		PresentationTimeNs: int64(s.time.wall(now)),
-		Event: &penstockv1.StreamEvent_Gap{Gap: &penstockv1.Gap{
-			Cause: penstockv1.GapCause_GAP_CAUSE_MEDIA_REPLACED, Milliseconds: milliseconds(gap),
-		}},
-	})
-	if err != nil {
-		return err
-	}
-	return s.sendHeader(a)
-}
-
-// sendHeader says what follows. Without any packet the codec is unknown, and the clock rate is a guess of the usual one; a
-// further header corrects both with the first frame.
-func (s *stream) sendHeader(a *attachment) error {
-	stats := a.media.Stats()
-	track := a.describe(s.attach.session.key.ID)
-	s.headers++
-	s.header, s.clock = track.GetMedia().GetCodec(), clockRate(stats, a.track.Kind)
-	return s.sender.header(&penstockv1.StreamHeader{
-		Track: track, Format: protoFormat(a.consumer, mediaCodec(s.header)), Codec: s.header, ClockRateHz: s.clock,
-		StartTimeUnixNs: s.time.start.UnixNano(),
-	})
-}
-
-// clockRate returns the rate of RTP timestamps.
-func clockRate(s media.TrackStats, kind resolverstore.Kind) uint32 {
-	switch {
-	case s.Codec.ClockRate != 0:
-		return s.Codec.ClockRate
-	case kind == resolverstore.KindAudio:
-		return 48000
-	default:
-		return 90000
-	}
-}
-
 // look tells what the store and the drain have to say.
 func (s *stream) look(a *attachment) error {
-	if err := s.tellDrain(); err != nil {
+	if err := s.interject(); err != nil {
 		return err
 	}
 	if !s.attach.follow.carries(a.track.Media.ID) {
@@ -326,20 +271,6 @@ func (s *stream) look(a *attachment) error {
 	t, _, _ := s.attach.follow.state()
 	muted := t.Publication != nil && t.Publication.Muted
 	return s.tellPause(s.pause.store(t.State == resolverstore.TrackPaused, muted), s.time.wall(time.Now()))
-}
-
-// tellDrain tells once that the process is about to stop.
-func (s *stream) tellDrain() error {
-	if s.goingTo || s.headers == 0 || !s.svc.drain.begun() {
-		return nil
-	}
-	s.goingTo = true
-	return s.sender.event(&penstockv1.StreamEvent{
-		PresentationTimeNs: int64(s.time.wall(time.Now())),
-		Event: &penstockv1.StreamEvent_GoingAway{GoingAway: &penstockv1.GoingAway{
-			Grace: durationpb.New(s.svc.drain.left()),
-		}},
-	})
 }
 
 // item sends a frame or an event of the media.
@@ -363,14 +294,14 @@ func (s *stream) item(a *attachment, item media.Item) error {
 	s.untold.tell(f)
 	at, sequence := s.time.frame(f.Time, f.Sequence, f.Received)
 	s.received = f.Received
-	return s.sender.frame(f, at, sequence)
-}
-
-// correctHeader sends the header again when the first packets told another codec.
-func (s *stream) correctHeader(a *attachment) error {
-	stats := a.media.Stats()
-	if c := protoCodec(stats.Codec.Codec); c == 0 || c == s.header && stats.Codec.ClockRate == s.clock {
-		return nil
+	if err := s.tellGap(at); err != nil {
+		f.Payload.Release()
+		return err
 	}
-	return s.sendHeader(a)
+	end := at + f.Duration
+	if err := s.sender.frame(f, at, sequence); err != nil {
+		return err
+	}
+	s.call.got(s.sender.epoch, sequence, end)
+	return nil
 }

@@ -35,6 +35,19 @@ func (t *timeline) startAt(received time.Time, media time.Duration) {
 	t.start, t.offset, t.placed = received, -media, true
 }
 
+// goOn makes the stream go on where a worker is, behind what it has. The start may be of another pod's clock.
+func (t *timeline) goOn(m mark, epoch uint64) {
+	t.start, t.last = m.start, m.at
+	if m.epoch == epoch {
+		t.seq = m.sequence
+	}
+}
+
+// replayAt places what the media received at some time in the past, of a stream that goes on: behind what was sent before.
+func (t *timeline) replayAt(received time.Time, media time.Duration) {
+	t.offset, t.placed = max(received.Sub(t.start), t.last)-media, true
+}
+
 // skip leaves the next frame of the media out, as if it had not been made.
 func (t *timeline) skip() { t.base-- }
 

@@ -259,6 +259,12 @@ func (f *faults) source(field string, s penstockv1.Source) {
 func (f *faults) streamTrack(r *penstockv1.StreamTrackRequest) {
 	f.session(r.GetSessionId())
 	f.selector(r.GetSelector())
+	switch at := r.GetResumePresentationTimeNs(); {
+	case at < 0:
+		f.add("resume_presentation_time_ns", "is below 0")
+	case r.GetResumeToken() == "" && (at != 0 || r.GetResumeSequence() != 0):
+		f.add("resume_token", "is missing; resume_presentation_time_ns and resume_sequence mean nothing without it")
+	}
 	p := r.GetPolicy()
 	if p.GetMaxQueueMs() > 10000 {
 		f.add("policy.max_queue_ms", "is %d; at most 10000 are allowed", p.GetMaxQueueMs())

@@ -1,11 +1,13 @@
 package relay
 
 import (
+	"fmt"
 	"sync/atomic"
 
 	"google.golang.org/grpc/encoding"
 	"google.golang.org/grpc/mem"
 	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
 )
 
 // Message is a message as it is on the wire, in the buffers of the transport that it came by. Whoever holds it sends it once, or frees it once; Free is idempotent,
@@ -79,6 +81,17 @@ func textOf(b []byte, path []protowire.Number) (text string, found bool) {
 		}
 	}
 	return text, found
+}
+
+// Decode decodes the message, which is left as it is. It is for small ones: it copies what lies in many buffers.
+func (m *Message) Decode(into proto.Message) error {
+	if m.spent.Load() {
+		return errSent
+	}
+	if err := proto.Unmarshal(m.data.Materialize(), into); err != nil {
+		return fmt.Errorf("relay: %w", err)
+	}
+	return nil
 }
 
 // Free gives the buffers back, unless the message was sent.

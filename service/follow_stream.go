@@ -1,0 +1,224 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"runtime/debug"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	penstockv1 "github.com/penstock-media/penstock/api/penstock/v1"
+	"github.com/penstock-media/penstock/resolverstore"
+)
+
+// followed is one call of StreamTrack at the pod that the worker called. It follows the session from owner to owner, one leg after another: a
+// leg is served here, or relayed from another pod. One goroutine runs it, and nobody else sends.
+type followed struct {
+	svc   *Service
+	req   *penstockv1.StreamTrackRequest
+	out   grpc.ServerStream
+	open  *openSpan
+	abort context.CancelCauseFunc // ends it at once; safe for concurrent use
+
+	forwarded bool      // by another pod, which follows; so there is but one leg, here
+	at        *mark     // nil until the worker got a header
+	accepted  bool      // an owner serves it; the worker may wait for its first message
+	goingTo   bool      // GoingAway was sent
+	passed    int       // messages that the worker got in this leg
+	lost      time.Time // since when no leg has brought anything; zero while one does
+}
+
+// guarded runs, and turns a panic into an internal error: the interceptor sees the handler's goroutine only.
+func (f *followed) guarded(ctx context.Context) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			f.svc.cfg.Logger.ErrorContext(ctx, "stream panicked", "panic", p, "stack", string(debug.Stack()))
+			err = fail(penstockv1.ErrorReason_ERROR_REASON_INTERNAL, nil)
+		}
+	}()
+	defer func() { f.open.end(err) }()
+	return f.run(ctx)
+}
+
+// run serves one leg after another until the stream ends for good.
+func (f *followed) run(ctx context.Context) error {
+	var pause backoff
+	for {
+		f.passed = 0
+		err := f.leg(ctx)
+		switch {
+		case err == nil:
+			return nil
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		}
+		if f.passed > 0 {
+			f.lost = time.Time{}
+			pause.reset()
+		}
+		if !f.goesOn(ctx, err) {
+			return f.finish(ctx, err)
+		}
+		if err := pause.wait(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+// leg serves the stream where the session is now, until that owner has it no longer.
+func (f *followed) leg(ctx context.Context) error {
+	p, err := f.svc.locate(ctx, f.req.GetSessionId())
+	switch {
+	case err != nil:
+		return err
+	case f.at != nil && p.fence.Epoch < f.at.epoch:
+		return errMoved // what is here is of before
+	case p.live != nil:
+		return f.serve(ctx, p.live)
+	case f.forwarded:
+		return errMoved
+	case f.req.GetAcceptRedirect() && !f.accepted && p.pod.Address != "":
+		return elsewhere(p.pod)
+	}
+	return f.relay(ctx, p)
+}
+
+// serve serves a leg here.
+func (f *followed) serve(ctx context.Context, live *session) error {
+	st, err := f.newStream(live)
+	if err != nil {
+		return err
+	}
+	f.accepted = true
+	if f.forwarded { // It may be long until there is a first message.
+		if err := f.out.SendHeader(nil); err != nil {
+			return err
+		}
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	defer context.AfterFunc(live.moved, func() { cancel(errMoved) })()
+	defer context.AfterFunc(f.svc.drain.begin, st.attach.waker.wake)()
+	return st.run(ctx, f.open)
+}
+
+// goesOn tells whether the stream outlives an error of a leg: only that the session is elsewhere, or its owner gone, is no end. Before an owner has
+// accepted the stream the worker can as well call again.
+func (f *followed) goesOn(ctx context.Context, err error) bool {
+	switch {
+	case f.forwarded:
+		return false
+	case errors.Is(err, errMoved):
+	case !f.accepted, !f.ownerLost(ctx, err):
+		return false
+	}
+	if f.lost.IsZero() {
+		f.lost = time.Now()
+	}
+	return time.Since(f.lost) < f.patience()
+}
+
+// patience is how long the stream waits for another owner. When the session's grace is over the store tells the end; this is for where it cannot.
+func (f *followed) patience() time.Duration { return max(f.svc.cfg.Grace, maxGrace) + takeOverTime }
+
+// takeOverTime is longer than a take-over takes by far.
+const takeOverTime = 30 * time.Second
+
+// ownerLost tells whether an error means that the leg's owner is lost, or was not found, while the session may go on.
+func (f *followed) ownerLost(ctx context.Context, err error) bool {
+	switch reason, code := verdict(err); reason {
+	case penstockv1.ErrorReason_ERROR_REASON_UNSPECIFIED: // the transport's, of the way to the worker
+		return false
+	case penstockv1.ErrorReason_ERROR_REASON_SESSION_ENDED, penstockv1.ErrorReason_ERROR_REASON_SESSION_NOT_FOUND:
+		return !f.svc.sessionOver(ctx, f.req.GetSessionId())
+	default:
+		return code == codes.Unavailable
+	}
+}
+
+// sessionOver tells whether a session has really ended: an owner that is just about to have it, or has it no longer, does not know it either.
+func (s *Service) sessionOver(ctx context.Context, id string) bool {
+	rec, err := s.cfg.Store.GetSession(ctx, key(id))
+	return errors.Is(err, resolverstore.ErrSessionNotFound) || err == nil && rec.State == resolverstore.SessionEnded
+}
+
+// verdict returns the reason and the code that an error has for the caller. There is no reason where the error is gRPC's own.
+func verdict(err error) (penstockv1.ErrorReason, codes.Code) {
+	var own *failure
+	if st, ok := status.FromError(err); ok && !errors.As(err, &own) {
+		return reasonOf(err), st.Code()
+	}
+	reason := classify(err).reason
+	return reason, replyOf(reason).code
+}
+
+// finish returns how the stream ends by the error of a leg. If the worker had media, it is told the end of what it had by an event, as
+// if one leg had served it all.
+func (f *followed) finish(ctx context.Context, err error) error {
+	if f.at == nil {
+		return err
+	}
+	var reason resolverstore.TrackEndReason
+	switch name, _ := verdict(err); name {
+	case penstockv1.ErrorReason_ERROR_REASON_PARTICIPANT_LEFT:
+		reason = resolverstore.TrackParticipantLeft
+	case penstockv1.ErrorReason_ERROR_REASON_TRACK_NOT_FOUND:
+		reason = resolverstore.TrackMediaEnded
+	case penstockv1.ErrorReason_ERROR_REASON_SESSION_ENDED, penstockv1.ErrorReason_ERROR_REASON_SESSION_NOT_FOUND:
+		reason = f.svc.sessionEnd(ctx, f.req.GetSessionId())
+	default:
+		return err
+	}
+	return f.event(&penstockv1.StreamEvent{
+		PresentationTimeNs: int64(f.at.at),
+		Event:              &penstockv1.StreamEvent_Ended{Ended: &penstockv1.TrackEnded{Reason: penstockv1.TrackEndReason(reason)}},
+	})
+}
+
+// event sends what happened.
+func (f *followed) event(e *penstockv1.StreamEvent) error {
+	return f.out.SendMsg(&penstockv1.StreamTrackResponse{Message: &penstockv1.StreamTrackResponse_Event{Event: e}})
+}
+
+// tellDrain tells once that this process is about to stop. That of the owner, if it is another one, does not concern the worker.
+func (f *followed) tellDrain(at time.Duration) error {
+	if f.goingTo || f.forwarded || f.at == nil || !f.svc.drain.begun() {
+		return nil
+	}
+	f.goingTo = true
+	return f.event(&penstockv1.StreamEvent{
+		PresentationTimeNs: int64(at),
+		Event: &penstockv1.StreamEvent_GoingAway{GoingAway: &penstockv1.GoingAway{
+			Grace: durationpb.New(f.svc.drain.left()),
+		}},
+	})
+}
+
+// began takes note that the worker got a header of an owner.
+func (f *followed) began(start time.Time, epoch uint64) {
+	f.passed++
+	if f.at == nil {
+		f.at = &mark{}
+	}
+	f.at.start = start
+	if f.at.epoch != epoch {
+		f.at.epoch, f.at.sequence = epoch, 0
+	}
+}
+
+// got takes note that the worker got a frame, which ends at a presentation time.
+func (f *followed) got(epoch, sequence uint64, end time.Duration) {
+	f.passed++
+	f.at.epoch, f.at.sequence, f.at.at = epoch, sequence, max(f.at.at, end)
+}
+
+// elsewhere is the redirect to the pod that has the session, as its lease names it.
+func elsewhere(p resolverstore.Pod) error {
+	return &failure{
+		reason: penstockv1.ErrorReason_ERROR_REASON_SESSION_ELSEWHERE, metadata: map[string]string{"address": p.Address},
+	}
+}
