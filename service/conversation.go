@@ -14,21 +14,24 @@ import (
 // laneDepth is how many requests of one kind may wait in a conversation before it reads no further.
 const laneDepth = 16
 
-// conversation is one Signal stream. One goroutine receives, one sends, and each kind of request has a lane, in which
-// requests are done one after another; the handler's goroutine only waits, so that a caller that does not read
+// conversation is what is said over a Signal stream about a session that is here. One goroutine receives, one sends, and each kind of request has a
+// lane, in which requests are done one after another; whoever waits for its end does only that, so that a caller that does not read
 // cannot hold it up.
 type conversation struct {
 	svc    *Service
-	stream penstockv1.SessionService_SignalServer
+	line   line
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 	out    *outbox
 	sent   chan struct{} // closed when the sender has ended
-	idle   *time.Timer   // ends a conversation that does not get on: without open, or not read
+	live   *session
 
-	live       *session // set by open, before any lane starts; used by the receiver and the lanes
-	generation uint64   // of the caller's last offer; the receiver's
-	offers     lane     // and ICE servers, which are for the offers after them
+	since     time.Time // when the caller opened it, at whichever pod and with whichever owner
+	again     bool      // it was opened with an owner before
+	forwarded bool      // another pod holds the caller's stream
+
+	generation uint64 // of the caller's last offer; the receiver's
+	offers     lane   // and ICE servers, which are for the offers after them
 	candidates lane
 	events     lane
 
@@ -42,12 +45,11 @@ type conversation struct {
 }
 
 // newConversation returns a conversation that has not begun. Its context ends with parent's.
-func newConversation(parent context.Context, svc *Service, stream penstockv1.SessionService_SignalServer) *conversation {
+func newConversation(parent context.Context, svc *Service, live *session) *conversation {
 	ctx, cancel := context.WithCancelCause(parent)
 	c := &conversation{
-		svc: svc, stream: stream, ctx: ctx, cancel: cancel, out: newOutbox(), sent: make(chan struct{}),
+		svc: svc, live: live, ctx: ctx, cancel: cancel, out: newOutbox(), sent: make(chan struct{}), since: time.Now(),
 	}
-	c.idle = time.AfterFunc(svc.cfg.SignalPatience, func() { c.abort(errSignalIdle) })
 	for _, l := range []*lane{&c.offers, &c.candidates, &c.events} {
 		l.work = make(chan func(), laneDepth)
 	}
@@ -60,7 +62,6 @@ func (c *conversation) wait() error {
 	case <-c.sent:
 	case <-c.ctx.Done():
 	}
-	c.idle.Stop()
 	err := context.Cause(c.ctx)
 	c.cancel(context.Canceled)
 	c.detach()
@@ -104,10 +105,7 @@ func (c *conversation) send() {
 		if !ok {
 			return
 		}
-		watch := time.AfterFunc(c.svc.cfg.SignalPatience, func() { c.abort(errSignalStalled) })
-		err := c.stream.Send(m)
-		watch.Stop()
-		if err != nil {
+		if err := c.line.Send(m); err != nil {
 			c.abort(err)
 			return
 		}
@@ -134,18 +132,20 @@ func (c *conversation) receive() {
 // requests takes the first request, which must be open, and all that follow.
 func (c *conversation) requests(working *sync.WaitGroup) (err error) {
 	defer c.recovered(func(failed error) { err = failed })
-	first, err := c.stream.Recv()
+	first, err := c.line.Recv()
 	if err != nil {
 		return err
 	}
 	if err := c.open(first); err != nil {
 		return err
 	}
-	defer context.AfterFunc(c.svc.drain.begin, func() {
-		c.out.put(subject{kind: aboutDrain}, protoGoingAway(c.svc.drain.left()))
-	})()
+	if !c.forwarded { // The caller's own pod goes on.
+		defer context.AfterFunc(c.svc.drain.begin, func() {
+			c.out.put(subject{kind: aboutDrain}, protoGoingAway(c.svc.drain.left()))
+		})()
+	}
 	for {
-		r, err := c.stream.Recv()
+		r, err := c.line.Recv()
 		if err != nil {
 			return err
 		}
@@ -175,25 +175,11 @@ func (c *conversation) recovered(failed func(error)) {
 
 // open takes the session's conversation over.
 func (c *conversation) open(r *penstockv1.SignalRequest) error {
-	o := r.GetOpen()
-	var f faults
-	if o == nil {
-		f.add("open", "must be the first message")
-	} else {
-		f.session(o.GetSessionId())
-	}
-	if err := f.err(); err != nil {
-		return err
-	}
-	v, err := c.svc.lookup(c.ctx, o.GetSessionId())
-	if err != nil {
-		return err
-	}
+	o, v := r.GetOpen(), c.live
 	rec, err := c.svc.record(c.ctx, o.GetSessionId())
 	if err != nil {
 		return err
 	}
-	c.live = v
 	opened := func() {
 		c.out.put(subject{kind: aboutOpen}, &penstockv1.SignalResponse{
 			RequestId: r.GetRequestId(), Message: &penstockv1.SignalResponse_Opened{Opened: protoSession(rec)},
@@ -203,10 +189,14 @@ func (c *conversation) open(r *penstockv1.SignalRequest) error {
 		return context.Cause(c.ctx)
 	}
 	old, ok := v.hub.attach(c, opened, o.GetGeneration())
-	if !ok {
+	switch {
+	case !ok && v.hub.newer(c):
+		return errSignalReplaced
+	case !ok && v.moved.Err() != nil:
+		return errMoved
+	case !ok:
 		return errSessionOver
 	}
-	c.idle.Stop()
 	if old != nil {
 		old.abort(errSignalReplaced)
 	}

@@ -2,6 +2,7 @@ package service
 
 import (
 	"sync"
+	"time"
 
 	penstockv1 "github.com/penstock-media/penstock/api/penstock/v1"
 	"github.com/penstock-media/penstock/resolverstore"
@@ -23,7 +24,8 @@ type hub struct {
 
 	mu         sync.Mutex
 	open       *conversation
-	lost       bool // there was a conversation, and it was not replaced
+	lost       bool      // there was a conversation, and it was not replaced
+	since      time.Time // when the caller of the last conversation opened it
 	over       bool
 	generation uint64 // the newest that was told of
 	state      rtcpool.State
@@ -42,14 +44,14 @@ func newHub(session string) *hub {
 }
 
 // attach makes a conversation the session's, and tells it all that stands, after its reply to open. generation is the one that the
-// caller is at. It returns the conversation that it replaces, or false when the session is over.
+// caller is at. It returns the conversation that it replaces, or false when the session is over or has a newer one.
 func (h *hub) attach(c *conversation, opened func(), generation uint64) (old *conversation, ok bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.over {
+	if h.over || h.outdated(c) {
 		return nil, false
 	}
-	old, h.open, h.lost = h.open, c, false
+	old, h.open, h.lost, h.since = h.open, c, false, c.since
 	opened()
 	if r := h.behind(generation); r != nil {
 		c.out.put(subject{kind: aboutRestart}, protoRestart(*r))
@@ -63,6 +65,15 @@ func (h *hub) attach(c *conversation, opened func(), generation uint64) (old *co
 	h.demand.repeatAll()
 	return old, true
 }
+
+// newer tells whether a conversation that comes over from an owner before was replaced meanwhile.
+func (h *hub) newer(than *conversation) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.outdated(than)
+}
+
+func (h *hub) outdated(c *conversation) bool { return c.again && c.since.Before(h.since) }
 
 // behind returns why a caller at a generation must start again, or nil.
 func (h *hub) behind(generation uint64) *rtcpool.Restart {

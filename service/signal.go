@@ -9,22 +9,24 @@ import (
 	"github.com/penstock-media/penstock/rtcpool"
 )
 
-// Signal implements penstockv1.SessionServiceServer.
+// Signal implements penstockv1.SessionServiceServer. The handler only waits, since nothing but its return ends a send to a caller that does not read.
 func (s *sessionServer) Signal(stream penstockv1.SessionService_SignalServer) error {
 	ctx, stop := s.drain.bound(stream.Context())
 	defer stop()
-	c := newConversation(ctx, s.Service, stream)
-	if !s.converse(c) {
-		c.abort(errDraining)
-		close(c.sent)
-		return c.wait()
+	ctx, abort := context.WithCancelCause(ctx)
+	defer abort(context.Canceled)
+	c := newCalling(ctx, s.Service, stream, abort)
+	ended := make(chan error, 1)
+	if !s.talk(func() { c.read(ctx) }, func() { ended <- c.guarded(ctx) }) {
+		return errDraining
 	}
-	return c.wait()
+	select {
+	case err := <-ended:
+		return err
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 }
-
-// converse starts a conversation's goroutines. They end soon after the handler has returned, which ends what they wait for
-// in the transport; Close waits for them. It returns false when the service is closed.
-func (s *Service) converse(c *conversation) bool { return s.talk(c.send, c.receive) }
 
 // observer tells what a session's peer connections do to all whom it concerns.
 type observer struct {

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
+	"time"
 
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
@@ -152,8 +154,32 @@ func withMetadata(ctx context.Context, propagator propagation.TextMapPropagator,
 		}
 	}
 	out := metadata.Pairs(Metadata, proof)
+	if since, ok := ctx.Value(sinceKey{}).(time.Time); ok {
+		out.Set(sinceMetadata, strconv.FormatInt(since.UnixNano(), 10))
+	}
 	propagator.Inject(ctx, carrier(out))
 	return metadata.NewOutgoingContext(ctx, out)
+}
+
+// sinceMetadata is the name of the metadata that WithSince sends.
+const sinceMetadata = "penstock-since"
+
+// sinceKey is the context key of the time that WithSince tells.
+type sinceKey struct{}
+
+// WithSince returns a context whose calls tell pods since when the caller's stream goes on that they are part of.
+func WithSince(ctx context.Context, since time.Time) context.Context {
+	return context.WithValue(ctx, sinceKey{}, since)
+}
+
+// Since returns what the other pod has told by WithSince, and whether it has. It means something in calls that a pod has forwarded.
+func Since(ctx context.Context) (time.Time, bool) {
+	values := metadata.ValueFromIncomingContext(ctx, sinceMetadata)
+	if len(values) != 1 {
+		return time.Time{}, false
+	}
+	ns, err := strconv.ParseInt(values[0], 10, 64)
+	return time.Unix(0, ns), err == nil
 }
 
 // passOn sends what the pod's service said beside its reply to the caller, where ctx is that of a call.
