@@ -106,6 +106,7 @@ func startServer(t testing.TB, pool mem.BufferPool, serve grpc.StreamHandler) st
 	t.Helper()
 	opts := []grpc.ServerOption{
 		grpc.ForceServerCodecV2(Codec(encoding.GetCodecV2(grpcproto.Name))), grpc.UnknownServiceHandler(serve), grpc.MaxRecvMsgSize(64 << 20),
+		grpc.WriteBufferSize(256 << 10), // as the service has it
 	}
 	if pool != nil {
 		opts = append(opts, experimental.BufferPool(pool))

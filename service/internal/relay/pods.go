@@ -31,8 +31,8 @@ const (
 	// connectionWindow is for all streams of two pods together. gRPC opens it as bytes come in, whoever reads them, so that a slow
 	// worker holds up nobody else.
 	connectionWindow = 16 << 20
-	// readBuffer takes 8 frames of HTTP/2 from the socket in one system call.
-	readBuffer = 128 << 10
+	// readBuffer takes 16 frames of HTTP/2 from the socket in one system call.
+	readBuffer = 256 << 10
 	// pingAfter and pingTimeout find a pod whose machine has vanished. Servers allow pings every 5 s.
 	pingAfter   = 10 * time.Second
 	pingTimeout = 5 * time.Second
