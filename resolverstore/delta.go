@@ -1,6 +1,7 @@
 package resolverstore
 
 import (
+	"bytes"
 	"cmp"
 	"fmt"
 	"slices"
@@ -36,6 +37,13 @@ func (s *state) diff(old *state) delta {
 	}
 	if f := encodeFence(s.record.Fence); old == nil || f != encodeFence(was.record.Fence) {
 		d.set(fieldFence, f)
+	}
+	switch now, before := s.record.Sealed, was.record.Sealed; {
+	case bytes.Equal(now, before):
+	case len(now) == 0:
+		d.dels = append(d.dels, fieldSealed)
+	default:
+		d.set(fieldSealed, string(now))
 	}
 	if c := s.call.counters(); old == nil || c != was.call.counters() {
 		d.set(fieldCounters, c.encode())
@@ -208,6 +216,8 @@ func (p *patch) del(f string) error {
 		}
 	case fieldTombstone:
 		delete(c.tombstones.left, id)
+	case fieldSealed[0]:
+		p.record.Sealed = nil
 	case fieldProposal:
 		n, err := strconv.ParseUint(id, 10, 32)
 		if err != nil {
@@ -230,11 +240,13 @@ func (p *patch) set(f, v string) (err error) {
 	switch f[0] {
 	case fieldVersion[0]:
 	case fieldRecord[0]:
-		fence := p.record.Fence
+		fence, sealed := p.record.Fence, p.record.Sealed
 		p.record, err = decodeRecord(v)
-		p.record.Fence = fence
+		p.record.Fence, p.record.Sealed = fence, sealed
 	case fieldFence[0]:
 		p.record.Fence, err = decodeFence(v)
+	case fieldSealed[0]:
+		p.record.Sealed = []byte(v)
 	case fieldCounters[0]:
 		var n counters
 		n, err = decodeCounters(v)

@@ -2,6 +2,7 @@ package resolverstore
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
 	"maps"
 	"slices"
@@ -28,6 +29,9 @@ var _ Store = (*Memory)(nil)
 // NewMemory returns an empty store. Close must be called.
 func NewMemory(cfg Config) *Memory {
 	cfg = cfg.withDefaults()
+	if cfg.Owner == "" {
+		cfg.Owner = rand.Text()
+	}
 	return &Memory{
 		cfg: cfg, done: make(chan struct{}), sessions: map[SessionKey]*memorySession{},
 		self: Pod{Incarnation: cfg.Owner, Address: cfg.OwnerAddress},

@@ -22,6 +22,11 @@ type Redis struct {
 	subs    *subscriber
 	refresh *refresher
 	pulse   pulse
+	peers   *peers
+	awake   awake
+	stats   storeStats
+
+	orphaning chan struct{} // holds a token while Orphans runs
 
 	ctx    context.Context // ends with ErrClosed as its cause
 	cancel context.CancelCauseFunc
@@ -35,6 +40,8 @@ type Redis struct {
 	sweeping  []*replica
 	sweepStep int
 	swept     time.Time
+	unclaimed map[SessionKey]Fence  // taken over, perhaps: the answer did not come
+	refused   map[SessionKey]string // what is stored of a session and could not be read, as was logged
 	closed    bool
 
 	running sync.Mutex
@@ -57,6 +64,8 @@ func NewRedis(ctx context.Context, cfg Config, opts RedisOptions) (*Redis, error
 	}
 	s := &Redis{
 		cfg: cfg, opts: opts.withDefaults(), client: client, scripts: newScripts(), replicas: map[SessionKey]*replica{},
+		peers: newPeers(), awake: awake{last: time.Now()}, orphaning: make(chan struct{}, 1),
+		unclaimed: map[SessionKey]Fence{}, refused: map[SessionKey]string{},
 		swept: time.Now(), self: Pod{Incarnation: cfg.Owner, Address: cfg.OwnerAddress},
 	}
 	s.ctx, s.cancel = context.WithCancelCause(context.Background())
@@ -71,6 +80,9 @@ func NewRedis(ctx context.Context, cfg Config, opts RedisOptions) (*Redis, error
 		return nil, errors.Join(fmt.Errorf("open redis: %w", err), client.Close())
 	}
 	s.work.Go(s.beats)
+	s.work.Go(s.looks)
+	s.work.Go(s.sweeps)
+	s.work.Go(s.wakes)
 	s.work.Go(s.subs.run)
 	s.work.Go(s.refresh.run)
 	return s, nil
@@ -94,6 +106,7 @@ func (s *Redis) fault(ctx context.Context, err error) error {
 	case redis.HasErrorPrefix(err, "WRONGTYPE"):
 		return ErrCorrupt
 	}
+	s.stats.failures.Add(1)
 	return fmt.Errorf("%w: %v", ErrUnavailable, err) //nolint:errorlint // a deadline of the driver's is not the caller's
 }
 

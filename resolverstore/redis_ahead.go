@@ -158,11 +158,11 @@ func (s *Redis) reconcile(ctx context.Context, r *replica, st *state, v version)
 		base, jump = try{state: state{record: st.record, call: st.call.clone()}}, true
 		held.state = *r.replay(st)
 	}
-	call, d := r.call, held.state.diff(&base.state)
+	call, d, ttl := r.call, held.state.diff(&base.state), r.ttl(&held.state)
 	r.mu.Unlock()
 	if !d.empty() {
 		held.version = v.next()
-		got, err := s.commit(ctx, r.name, change{from: v.raw, to: held.version, delta: d, ttl: s.ttl(&held.state)})
+		got, err := s.commit(ctx, r.name, change{from: v.raw, to: held.version, delta: d, ttl: ttl})
 		if errors.Is(err, errNoAnswer) && !jump {
 			r.mu.Lock()
 			a.tried(held)
@@ -175,6 +175,7 @@ func (s *Redis) reconcile(ctx context.Context, r *replica, st *state, v version)
 			return err
 		}
 	}
+	s.stats.reconciled.Add(1)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.caughtUp(a, call, held, jump)

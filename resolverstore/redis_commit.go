@@ -70,13 +70,16 @@ func (s *Redis) attempt(ctx context.Context, r *replica, e *edit) (Session, bool
 		return Session{}, false, nil
 	}
 	next, opErr := r.draft(e)
-	d, from := next.diff(&r.state), r.version
+	d, from, ttl := next.diff(&r.state), r.version, r.ttl(next)
 	r.mu.Unlock()
+	if errors.Is(opErr, ErrFenced) {
+		s.stats.fenced.Add(1)
+	}
 	if d.empty() {
 		return s.unchanged(ctx, r, next, from, e.quiet, opErr)
 	}
 	to := from.next()
-	found, err := s.commit(ctx, r.name, change{from: from.raw, to: to, delta: d, ttl: s.ttl(next), end: next.record.State == SessionEnded})
+	found, err := s.commit(ctx, r.name, change{from: from.raw, to: to, delta: d, ttl: ttl, end: next.record.State == SessionEnded})
 	switch {
 	case errors.Is(err, errNoAnswer):
 		if done, err := s.unheard(r, e, next, from, to, err); !done {
@@ -107,11 +110,14 @@ func (s *Redis) unchanged(ctx context.Context, r *replica, st *state, from versi
 	return st.snapshot(), true, opErr
 }
 
-func (s *Redis) ttl(st *state) time.Duration {
-	if st.record.State == SessionEnded {
-		return s.cfg.EndedTTL
+// ttl returns how long a state of the session stays stored. The end of one is kept for as long as the session itself where an owner may not
+// know of it: cut off, it would else find nothing, and write the session again. An owner who hears of it shortens that: see vanish.
+// The caller holds room.mu.
+func (r *replica) ttl(st *state) time.Duration {
+	if st.record.State == SessionEnded && r.owns() && !st.record.contested {
+		return r.store.cfg.EndedTTL
 	}
-	return s.cfg.SessionTTL
+	return r.store.cfg.SessionTTL
 }
 
 // change is one call of commitScript.
@@ -219,6 +225,10 @@ func (s *Redis) adopt(ctx context.Context, r *replica, before version, st *state
 	case r.ahead != nil && (st.record.State == SessionEnded || !r.outranks(st.record.Fence)):
 		r.ahead = nil // the end, or another owner's word, counts
 		r.install(st, v, true)
+	case r.owns() && st.record.Fence.Epoch < r.mine.Epoch && st.record.State != SessionEnded:
+		// Redis lost what was held here, and an owner before, who had not heard, was the first to write again.
+		r.mu.Unlock()
+		return s.restore(ctx, r, v.raw, v.n)
 	case r.ahead == nil && v.raw == r.version.raw:
 		r.absent = time.Time{}
 	case v.behind(before), r.ahead != nil && st.record.Fence != r.record.Fence:
@@ -311,7 +321,7 @@ func (s *Redis) mend(ctx context.Context, r *replica, found string, fence Fence,
 	r.mu.Lock()
 	owns, n, loaded := r.outranks(fence), r.version.n, r.loaded
 	r.mu.Unlock()
-	s.cfg.Logger.Warn("what redis holds of a session cannot be read", "session", r.key.ID, "owned", owns, "error", why)
+	s.refuse(r.key, found, why)
 	if owns {
 		return s.restore(ctx, r, found, n)
 	}
@@ -321,6 +331,25 @@ func (s *Redis) mend(ctx context.Context, r *replica, found string, fence Fence,
 	}
 	return why
 }
+
+// refuse counts and logs what is stored of a session and cannot be read: once, until it is something else.
+func (s *Redis) refuse(key SessionKey, found string, why error) {
+	s.mu.Lock()
+	again := s.refused[key] == found
+	if len(s.refused) >= maxRefused {
+		clear(s.refused)
+	}
+	s.refused[key] = found
+	s.mu.Unlock()
+	if again {
+		return
+	}
+	s.stats.corrupt.Add(1)
+	s.cfg.Logger.Warn("what redis holds of a session cannot be read; it is left alone until its owner writes it again", "session", key.ID, "error", why)
+}
+
+// maxRefused bounds the sessions of which it is remembered that they could not be read.
+const maxRefused = 1024
 
 // doubt tells the owner of a session that what is stored of it cannot be read.
 func (s *Redis) doubt(ctx context.Context, name string) {
@@ -342,9 +371,9 @@ func (s *Redis) restore(ctx context.Context, r *replica, found string, n uint64)
 	if a != nil {
 		edits = len(a.edits)
 	}
-	to := newVersion(max(n, r.version.n)+1, r.version.birth)
+	to, ttl := newVersion(max(n, r.version.n)+1, r.version.birth), r.ttl(st)
 	r.mu.Unlock()
-	got, err := s.commit(ctx, r.name, change{from: found, to: to, delta: st.diff(nil), ttl: s.ttl(st), clear: true})
+	got, err := s.commit(ctx, r.name, change{from: found, to: to, delta: st.diff(nil), ttl: ttl, clear: true})
 	if err != nil {
 		if errors.Is(err, errNoAnswer) && a != nil {
 			r.mu.Lock()
@@ -357,6 +386,7 @@ func (s *Redis) restore(ctx context.Context, r *replica, found string, n uint64)
 		s.refresh.mark(r)
 		return fmt.Errorf("write session %q again: %w", r.key.ID, ErrUnavailable)
 	}
+	s.stats.rewritten.Add(1)
 	s.cfg.Logger.Info("session written again", "session", r.key.ID)
 	r.mu.Lock()
 	switch {

@@ -10,22 +10,43 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
+// addToIndex names a session that this process owns in the index of its tenant's sessions, and in that of this process's.
 func (s *Redis) addToIndex(ctx context.Context, key SessionKey) error {
-	name := indexName(key.Tenant, indexShard(key.ID))
-	err := s.scripts.index.Run(ctx, s.client, []string{name}, key.ID, s.cfg.SessionTTL.Milliseconds()).Err()
+	pipe := s.client.Pipeline()
+	s.pipeIndex(ctx, pipe, key)
+	_, err := pipe.Exec(ctx)
 	return s.fault(ctx, err)
 }
 
-// unindex takes sessions that are gone out of the index, and puts back one that was made again meanwhile.
+// pipeIndex has a pipeline do what addToIndex does.
+func (s *Redis) pipeIndex(ctx context.Context, pipe redis.Pipeliner, key SessionKey) {
+	shard := indexShard(key.ID)
+	s.pipeAdd(ctx, pipe, indexName(key.Tenant, shard), key.ID)
+	s.pipeAdd(ctx, pipe, ownedName(s.cfg.Owner, shard), indexEntry(key))
+}
+
+func (s *Redis) pipeAdd(ctx context.Context, pipe redis.Pipeliner, index, member string) {
+	pipe.ZAdd(ctx, index, redis.Z{Member: member})
+	pipe.PExpire(ctx, index, s.cfg.SessionTTL)
+}
+
+// unindex takes a session that is gone out of the indexes, and puts back one that was made again meanwhile.
 func (s *Redis) unindex(ctx context.Context, key SessionKey) {
 	ctx, cancel := s.bounded(ctx)
 	defer cancel()
-	err := s.client.ZRem(ctx, indexName(key.Tenant, indexShard(key.ID)), key.ID).Err()
-	if err == nil {
-		var there int64
-		if there, err = s.client.Exists(ctx, sessionName(key)).Result(); there > 0 {
-			err = s.addToIndex(ctx, key)
+	shard, pipe := indexShard(key.ID), s.client.Pipeline()
+	pipe.ZRem(ctx, indexName(key.Tenant, shard), key.ID)
+	pipe.ZRem(ctx, ownedName(s.cfg.Owner, shard), indexEntry(key))
+	there := pipe.Exists(ctx, sessionName(key))
+	_, err := pipe.Exec(ctx)
+	if err == nil && there.Val() > 0 {
+		again := s.client.Pipeline()
+		if _, mine := s.own(key); mine {
+			s.pipeIndex(ctx, again, key)
+		} else {
+			s.pipeAdd(ctx, again, indexName(key.Tenant, shard), key.ID)
 		}
+		_, err = again.Exec(ctx)
 	}
 	if err != nil {
 		s.cfg.Logger.Debug("index not mended", "session", key.ID, "error", err)

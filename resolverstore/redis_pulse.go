@@ -3,6 +3,8 @@ package resolverstore
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
+	"strconv"
 	"sync"
 	"time"
 )
@@ -15,6 +17,7 @@ type pulse struct {
 	lost   time.Time     // when it was last noticed that the server had lost what it held
 	offset time.Duration // server's time less this machine's
 	known  bool          // offset was measured
+	run    string        // of the server, as it says; "" if it does not
 }
 
 // Contact tells whether Redis can be reached, and since when it could be without a break or a loss of its data.
@@ -22,6 +25,13 @@ func (s *Redis) Contact() (since time.Time, up bool) {
 	s.pulse.mu.Lock()
 	defer s.pulse.mu.Unlock()
 	return s.pulse.since, s.pulse.up
+}
+
+// breakContact has contact count from now.
+func (p *pulse) breakContact() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.since = time.Now()
 }
 
 // now is the server's time.
@@ -66,48 +76,88 @@ func (s *Redis) beats() {
 		}
 		next := s.cfg.Heartbeat
 		if err := s.beat(s.ctx); err != nil {
-			next /= 4
+			next = next/8 + rand.N(next/4+1) // pods that all lost it do not all come at once
 		}
 		s.housekeep()
 		timer.Reset(next)
 	}
 }
 
-// beat renews the lease once. After a break in contact, and where the server has lost the lease, everything is looked at again.
+// beat renews the lease once. After a break in contact, and where the server has lost the lease or is another, everything is looked
+// at again.
 func (s *Redis) beat(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, s.opts.Timeout)
 	defer cancel()
-	sent := time.Now()
-	got, err := s.scripts.lease.Run(ctx, s.client, []string{leaseName(s.cfg.Owner)},
-		s.cfg.OwnerAddress, s.cfg.LeaseTTL.Milliseconds()).Int64Slice()
-	if err == nil && len(got) != 3 {
-		err = errWire
+	sent, self := time.Now(), s.Self()
+	got, err := s.scripts.lease.Run(ctx, s.client, []string{leaseName(s.cfg.Owner)}, encodeLease(&self), s.cfg.LeaseTTL.Milliseconds()).Slice()
+	var r leaseReply
+	if err == nil {
+		r, err = readLeaseReply(got)
+	}
+	if err != nil {
+		s.missed(err)
+		return err
 	}
 	p := &s.pulse
 	p.mu.Lock()
-	if err != nil {
-		if p.up {
-			s.cfg.Logger.Warn("redis cannot be reached", "error", err)
-		}
-		p.up = false
-		p.mu.Unlock()
-		return err
+	first, back, lost := p.since.IsZero(), !p.up, !r.had
+	if !first && p.run != "" && r.run != "" && p.run != r.run {
+		back = true
 	}
-	first, back, lost := p.since.IsZero(), !p.up, got[0] == 0
 	if first || back || lost {
 		p.since = time.Now()
 	}
 	if lost && !first {
 		p.lost = time.Now()
+		s.stats.losses.Add(1)
 	}
-	p.up = true
-	p.measure(time.Unix(got[1], got[2]*1000), sent, time.Since(sent))
+	p.up, p.run = true, r.run
+	p.measure(r.now, sent, time.Since(sent))
 	p.mu.Unlock()
 	if !first && (back || lost) {
 		s.cfg.Logger.Info("redis can be reached again, or has lost what it held: looking at every session", "lost", lost)
 		s.refresh.all()
 	}
 	return nil
+}
+
+// missed notes a heartbeat that failed.
+func (s *Redis) missed(err error) {
+	s.stats.failures.Add(1)
+	p := &s.pulse
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.up {
+		s.stats.breaks.Add(1)
+		s.cfg.Logger.Warn("redis cannot be reached", "error", err)
+	}
+	p.up = false
+}
+
+// leaseReply is what leaseScript returns.
+type leaseReply struct {
+	had bool
+	now time.Time
+	run string
+}
+
+func readLeaseReply(got []any) (r leaseReply, err error) {
+	if len(got) != 4 {
+		return r, errWire
+	}
+	had, ok := got[0].(int64)
+	var at [2]int64
+	for i := range at {
+		text, isText := got[i+1].(string)
+		if at[i], err = strconv.ParseInt(text, 10, 64); err != nil || !isText {
+			return r, errWire
+		}
+	}
+	run, okRun := got[3].(string)
+	if !ok || !okRun {
+		return r, errWire
+	}
+	return leaseReply{had: had != 0, now: time.Unix(at[0], at[1]*1000), run: run}, nil
 }
 
 // measure takes the server's time, unless it says nothing new.

@@ -2,9 +2,7 @@ package resolverstore
 
 import (
 	"errors"
-	"fmt"
 	"sync"
-	"time"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -144,66 +142,5 @@ func (s *Redis) deliver(r *replica, payload string) {
 		r.changed()
 	default:
 		s.refresh.mark(r)
-	}
-}
-
-// sweep renews some of the sessions that this process owns, so that each is renewed and looked at four times in SessionTTL.
-func (s *Redis) sweep() {
-	s.mu.Lock()
-	if len(s.sweeping) == 0 && time.Since(s.swept) > s.cfg.SessionTTL/4 {
-		s.swept = time.Now()
-		for _, r := range s.replicas { // in the random order of a map
-			if r.owned {
-				s.sweeping = append(s.sweeping, r)
-			}
-		}
-		s.sweepStep = max(1, len(s.sweeping)*int(s.cfg.Heartbeat)/max(1, int(s.cfg.SessionTTL/8)))
-	}
-	n := min(s.sweepStep, len(s.sweeping))
-	some := s.sweeping[:n]
-	s.sweeping = s.sweeping[n:]
-	s.mu.Unlock()
-	for _, r := range some {
-		if err := s.renew(r); err != nil {
-			s.cfg.Logger.Debug("session not renewed", "session", r.key.ID, "error", err)
-			return // the next sweep
-		}
-	}
-}
-
-func (s *Redis) renew(r *replica) error {
-	ctx, cancel := s.bounded(s.ctx)
-	defer cancel()
-	r.mu.Lock()
-	skip, held, owns := r.retired || r.record.State == SessionEnded, r.version.raw, r.owns()
-	r.mu.Unlock()
-	if skip {
-		return nil
-	}
-	if !owns {
-		s.disown(r)
-		return nil
-	}
-	v, err := s.scripts.touch.Run(ctx, s.client, []string{r.name}, s.cfg.SessionTTL.Milliseconds()).Text()
-	if err != nil && !errors.Is(err, redis.Nil) {
-		return fmt.Errorf("renew session: %w", err)
-	}
-	if v != held {
-		s.refresh.mark(r)
-	}
-	return s.addToIndex(ctx, r.key)
-}
-
-// disown lets a replica go like any other once its session has another owner.
-func (s *Redis) disown(r *replica) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if r.owned {
-		r.owned = false
-		s.count--
-	}
-	if r.refs == 0 && !r.idle && s.replicas[r.key] == r {
-		r.idle, r.idleAt = true, time.Now()
-		s.idle = append(s.idle, r)
 	}
 }

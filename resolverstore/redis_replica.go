@@ -54,8 +54,7 @@ func (r *replica) install(s *state, v version, jump bool) {
 	if jump {
 		r.era++
 	}
-	if r.mine == nil && r.store.cfg.Owner != "" && r.record.Fence.Owner == r.store.cfg.Owner {
-		f := r.record.Fence
+	if f := r.record.Fence; f.Owner == r.store.cfg.Owner && (r.mine == nil || f.Epoch > r.mine.Epoch) {
 		r.mine = &f
 	}
 	if !r.loaded {
@@ -68,6 +67,9 @@ func (r *replica) install(s *state, v version, jump bool) {
 // changed wakes who waits, and sets the timer. The caller holds room.mu.
 func (r *replica) changed() {
 	r.wake()
+	if r.mine != nil && !r.owns() {
+		r.store.disown(r)
+	}
 	now := r.store.now()
 	if r.record.State == SessionEnded {
 		if r.gone.IsZero() {
@@ -121,8 +123,7 @@ func (s *Redis) tick(r *replica) {
 	r.mu.Unlock()
 	switch {
 	case vanish:
-		s.retire(r, ErrSessionEnded)
-		s.unindex(s.ctx, r.key)
+		s.vanish(r)
 		return
 	case ended:
 		return
@@ -145,6 +146,24 @@ func (s *Redis) tick(r *replica) {
 	if r.record.State != SessionEnded {
 		r.schedule(due, now)
 	}
+}
+
+// vanish lets an ended session go. Its owner has it forgotten: had another pod ended it, it would be kept for longer.
+func (s *Redis) vanish(r *replica) {
+	r.mu.Lock()
+	forget, v := r.owns() && !r.record.contested, r.version.raw
+	r.mu.Unlock()
+	s.retire(r, ErrSessionEnded)
+	if !forget {
+		return
+	}
+	ctx, cancel := s.bounded(s.ctx)
+	defer cancel()
+	if err := s.scripts.drop.Run(ctx, s.client, []string{r.name}, v).Err(); err != nil {
+		s.cfg.Logger.Debug("ended session not forgotten yet", "session", r.key.ID, "error", err)
+		return
+	}
+	s.unindex(s.ctx, r.key)
 }
 
 // enter notes that something begins which Close must wait for. It reports false when the store is closed.
@@ -282,7 +301,7 @@ func (s *Redis) release(r *replica) {
 	r.idleAt = time.Now()
 }
 
-// housekeep lets go of replicas that were idle for IdleTTL, and renews a few sessions that this process owns.
+// housekeep lets go of replicas that were idle for IdleTTL.
 func (s *Redis) housekeep() {
 	var go_, later []*replica
 	s.mu.Lock()
@@ -307,7 +326,6 @@ func (s *Redis) housekeep() {
 			s.retireIdle(r)
 		}
 	}
-	s.sweep()
 }
 
 // retireIdle lets a replica go unless somebody has taken it meanwhile.

@@ -4,12 +4,11 @@ import "github.com/redis/go-redis/v9"
 
 // Each script touches one key, and the channel of the same name. They are called by hash; a server that does not know one, because
 // it was restarted or has just been promoted, is sent the text once.
-type scripts struct{ commit, touch, lease, index *redis.Script }
+type scripts struct{ commit, drop, lease *redis.Script }
 
 func newScripts() scripts {
 	return scripts{
-		commit: redis.NewScript(commitScript), touch: redis.NewScript(touchScript),
-		lease: redis.NewScript(leaseScript), index: redis.NewScript(indexScript),
+		commit: redis.NewScript(commitScript), drop: redis.NewScript(dropScript), lease: redis.NewScript(leaseScript),
 	}
 }
 
@@ -43,25 +42,20 @@ redis.call(ARGV[5], KEYS[1], ARGV[6])
 return {1}
 `
 
-// touchScript renews a session's expiry, and returns its version, or false. KEYS[1] the hash; ARGV[1] expiry in ms.
-const touchScript = `
-local version = redis.call('HGET', KEYS[1], 'v')
-if version then redis.call('PEXPIRE', KEYS[1], ARGV[1]) end
-return version
+// dropScript forgets a session, unless it has changed. KEYS[1] the hash; ARGV[1] its version.
+const dropScript = `
+if redis.call('HGET', KEYS[1], 'v') ~= ARGV[1] then return 0 end
+return redis.call('DEL', KEYS[1])
 `
 
-// leaseScript renews a pod's lease, and returns whether it was there, and the server's time in seconds and microseconds.
+// leaseScript renews a pod's lease, and returns whether it was there, the server's time in seconds and microseconds, and which run of
+// the server this is, if the user may know. Memory that is full does not stop it: see commitScript.
 // KEYS[1] the lease; ARGV: its value, expiry in ms.
 const leaseScript = `
 local had = redis.call('PEXPIRE', KEYS[1], ARGV[2])
-if had == 0 then redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2]) end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 local now = redis.call('TIME')
-return {had, now[1], now[2]}
-`
-
-// indexScript adds an id to the index of sessions. KEYS[1] the shard; ARGV: the id, expiry in ms.
-const indexScript = `
-redis.call('ZADD', KEYS[1], 0, ARGV[1])
-redis.call('PEXPIRE', KEYS[1], ARGV[2])
-return 1
+local info = redis.pcall('INFO', 'server')
+local run = type(info) == 'string' and string.match(info, 'run_id:(%x+)') or ''
+return {had, now[1], now[2], run}
 `

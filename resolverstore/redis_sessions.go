@@ -1,6 +1,7 @@
 package resolverstore
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -164,6 +165,7 @@ func (s *Redis) readFields(key SessionKey, got []any) (*state, version, error) {
 	v, errV := parseVersion(fields[fieldVersion])
 	st, err := parse(&s.cfg, key, fields)
 	if err = errors.Join(errV, err); err != nil {
+		s.refuse(key, cmp.Or(fields[fieldVersion], "?"), err)
 		return nil, version{}, fmt.Errorf("%w: %w", ErrCorrupt, err)
 	}
 	return st, v, nil

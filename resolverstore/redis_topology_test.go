@@ -90,6 +90,17 @@ func (t tenants) Watch(ctx context.Context, key SessionKey, after uint64) (Watch
 	return t.Store.Watch(ctx, t.key(key), after)
 }
 
+func (t tenants) Owner(ctx context.Context, key SessionKey, not Fence) (Owner, error) {
+	o, err := t.Store.Owner(ctx, t.key(key), not)
+	o.Session = t.out(o.Session)
+	return o, err
+}
+
+func (t tenants) TakeOver(ctx context.Context, key SessionKey, from Fence, consent bool) (Session, error) {
+	got, err := t.Store.TakeOver(ctx, t.key(key), from, consent)
+	return t.out(got), err
+}
+
 // aclRules are those of README.md.
 func aclRules(t testing.TB) []string {
 	t.Helper()

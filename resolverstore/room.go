@@ -1,8 +1,10 @@
 package resolverstore
 
 import (
+	"bytes"
 	"context"
 	"maps"
+	"slices"
 	"sync"
 	"time"
 )
@@ -23,7 +25,7 @@ func (r *room) init(s state) {
 
 // newRecord fills in what a new session's record needs.
 func newRecord(s Session, now time.Time) Session {
-	s.Labels = maps.Clone(s.Labels)
+	s.Labels, s.Sealed = maps.Clone(s.Labels), bytes.Clone(s.Sealed)
 	if s.State == 0 {
 		s.State = SessionAwaitingOffer
 	}
@@ -47,9 +49,17 @@ func (r *room) snapshot() Session {
 	return r.state.snapshot()
 }
 
+// snapshot returns the record without what is sealed in it.
 func (s *state) snapshot() Session {
 	rec := s.record
-	rec.Labels, rec.Revision = maps.Clone(rec.Labels), s.call.revision
+	rec.Labels, rec.Revision, rec.Sealed = maps.Clone(rec.Labels), s.call.revision, nil
+	return rec
+}
+
+// opened returns the record with what is sealed in it, for a new owner.
+func (s *state) opened() Session {
+	rec := s.snapshot()
+	rec.Sealed = bytes.Clone(s.record.Sealed)
 	return rec
 }
 
@@ -74,6 +84,30 @@ func (s *state) update(u SessionUpdate) {
 	if u.Expires != nil {
 		s.record.Expires = *u.Expires
 	}
+	if u.Sealed != nil {
+		s.record.Sealed = bytes.Clone(*u.Sealed)
+	}
+}
+
+// succeed returns the fence of who takes a session over from the owner given, by the time given.
+func succeed(from Fence, owner string, now time.Time) Fence {
+	return Fence{Owner: owner, Epoch: max(from.Epoch+1, uint64(max(now.UnixMilli(), 0)))}
+}
+
+// takeOver gives the session another owner. The media that the one before received are gone and stay so: what they carried are other
+// media now, so that their tracks end, and the publications wait on tracks of their own. willing says that the owner before knows.
+func (s *state) takeOver(to Fence, address string, willing bool, now time.Time) {
+	rec := &s.record
+	rec.Fence, rec.OwnerAddress, rec.State = to, address, SessionAwaitingOffer
+	rec.MinGeneration = max(rec.MinGeneration, rec.Generation, s.call.generation) + 1
+	rec.Expires, rec.contested = time.Time{}, rec.contested || !willing
+	if rec.Grace > 0 {
+		rec.Expires = now.Add(rec.Grace)
+	}
+	for _, id := range slices.Sorted(maps.Keys(s.call.media)) {
+		s.call.removeMedia(id, now)
+	}
+	s.call.unmatched = true
 }
 
 // end ends the session and its tracks.

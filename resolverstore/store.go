@@ -85,11 +85,13 @@ type Session struct {
 	EndReason     SessionEndReason
 	Grace         time.Duration
 	// Sealed is what a new owner needs and nobody else may read, such as the credentials of ICE servers: encrypted by the caller with a key that
-	// the pods share. It is never told.
+	// the pods share. It is stored, and told to nobody but who takes the session over: all other methods return sessions without it.
 	Sealed   []byte
 	Created  time.Time
 	Expires  time.Time // zero while all is well
 	Revision uint64
+
+	contested bool // an owner before may not know that another one took the session over
 }
 
 // SessionUpdate changes what is not nil.

@@ -39,6 +39,8 @@ func testStore(t *testing.T, newStore makeStore) {
 		"Watch":                          testWatch,
 		"WatchRevisions":                 testWatchRevisions,
 		"Closed":                         testClosed,
+		"P2_TakeOver":                    testTakeOver,
+		"Owner":                          testOwner,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, newStore) })
 	}

@@ -18,10 +18,10 @@ func encodeRecord(s *Session) string {
 	for _, k := range slices.Sorted(maps.Keys(s.Labels)) {
 		w.text(k).text(s.Labels[k])
 	}
-	return w.done()
+	return w.flag(s.contested).done()
 }
 
-// decodeRecord reads a record. The fence and the revision are stored apart.
+// decodeRecord reads a record. The fence, what is sealed, and the revision are stored apart.
 func decodeRecord(v string) (s Session, err error) {
 	r := newReader(v)
 	s.Key = SessionKey{Tenant: r.text(), ID: r.text()}
@@ -36,6 +36,7 @@ func decodeRecord(v string) (s Session, err error) {
 		k := r.text()
 		s.Labels[k] = r.text()
 	}
+	s.contested = r.flag()
 	if r.err == nil && (s.State == 0 || s.State > SessionEnded) {
 		r.err = errWire
 	}

@@ -1,0 +1,328 @@
+package resolverstore
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// maxPods bounds the pods that are looked at. More are there only if somebody writes junk into their index.
+const maxPods = 1024
+
+// peers is what this process knows of other pods: what their leases told when they were last looked at, once a heartbeat.
+type peers struct {
+	mu      sync.Mutex
+	all     map[string]*peer
+	since   time.Time     // of the contact in which leases were looked at last: see Contact
+	looked  time.Time     // when they were
+	next    chan struct{} // closed and replaced after each look
+	refused map[string]string
+}
+
+// peer is one other pod.
+type peer struct {
+	pod     Pod
+	alive   bool      // its lease was there
+	missing time.Time // the first look since which every look found no lease; zero while there is one, or none was looked for
+	gone    time.Time // when that had been so for LeaseTTL
+	listed  bool      // it is in the index of pods
+	wanted  time.Time // when somebody asked for it last
+	pass    pass      // how far its sessions were looked at
+}
+
+func newPeers() *peers {
+	return &peers{all: map[string]*peer{}, next: make(chan struct{}), refused: map[string]string{}}
+}
+
+// looks looks at the other pods' leases until the store is closed.
+func (s *Redis) looks() {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-s.done:
+			return
+		case <-timer.C:
+		}
+		s.look()
+		timer.Reset(s.cfg.Heartbeat)
+	}
+}
+
+// look looks at the leases of all pods once: one round trip, and another one where a pod is new. What it costs depends on how many pods
+// there are, not on their sessions.
+func (s *Redis) look() {
+	began := time.Now()
+	since, up := s.Contact()
+	known := s.peers.names()
+	if up {
+		ctx, cancel := s.bounded(s.ctx)
+		defer cancel()
+		listed, leases, err := s.readPeers(ctx, known)
+		if again, still := s.Contact(); err == nil && still && again.Equal(since) {
+			s.noteLook(began, since, listed, leases)
+			return
+		}
+	}
+	s.peers.blind()
+}
+
+// lease is what a look found.
+type lease struct {
+	value string
+	there bool
+	err   error
+}
+
+// readPeers reads the index of pods, and the leases of those in it and of those given.
+func (s *Redis) readPeers(ctx context.Context, known []string) (listed []string, leases map[string]lease, err error) {
+	pipe := s.client.Pipeline()
+	index := pipe.ZRangeByLex(ctx, podsName, &redis.ZRangeBy{Min: "-", Max: "+", Count: maxPods})
+	pipe.PExpire(ctx, podsName, s.cfg.SessionTTL)
+	read := s.pipeLeases(ctx, pipe, known)
+	_, _ = pipe.Exec(ctx) // each command has its own error
+	listed, err = index.Result()
+	if redis.HasErrorPrefix(err, "WRONGTYPE") { // junk: all pods fill it again
+		err = s.client.Del(ctx, podsName).Err()
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	leases = read()
+	self := false
+	var more []string
+	for _, name := range listed {
+		_, seen := leases[name]
+		self = self || name == s.cfg.Owner
+		if !seen && name != s.cfg.Owner && name != "" && len(name) <= s.cfg.MaxIDBytes {
+			more = append(more, name)
+		}
+	}
+	if len(more) > 0 || !self {
+		pipe = s.client.Pipeline()
+		read = s.pipeLeases(ctx, pipe, more)
+		if !self {
+			s.pipeAdd(ctx, pipe, podsName, s.cfg.Owner)
+		}
+		_, _ = pipe.Exec(ctx)
+		for name, l := range read() {
+			leases[name] = l
+		}
+	}
+	return listed, leases, nil
+}
+
+// pipeLeases has a pipeline read leases; the function tells what they were after it has run.
+func (s *Redis) pipeLeases(ctx context.Context, pipe redis.Pipeliner, names []string) func() map[string]lease {
+	cmds := make([]*redis.StringCmd, len(names))
+	for i, name := range names {
+		cmds[i] = pipe.Get(ctx, leaseName(name))
+	}
+	return func() map[string]lease {
+		out := make(map[string]lease, len(names))
+		for i, name := range names {
+			v, err := cmds[i].Result()
+			switch {
+			case err == nil:
+				out[name] = lease{value: v, there: true}
+			case errors.Is(err, redis.Nil):
+				out[name] = lease{}
+			case redis.HasErrorPrefix(err, "WRONGTYPE"):
+				out[name] = lease{there: true}
+			default:
+				out[name] = lease{err: err}
+			}
+		}
+		return out
+	}
+}
+
+// noteLook takes what a look found, that began in the contact given.
+func (s *Redis) noteLook(began, since time.Time, listed []string, leases map[string]lease) {
+	p := s.peers
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	unbroken := p.since.Equal(since) && began.Sub(p.looked) <= s.cfg.LeaseTTL
+	now := time.Now()
+	for name, l := range leases {
+		one := p.all[name]
+		if one == nil {
+			if len(p.all) >= 2*maxPods {
+				continue
+			}
+			one = &peer{pod: Pod{Incarnation: name}, wanted: now}
+			p.all[name] = one
+		}
+		if !unbroken {
+			one.missing, one.gone = time.Time{}, time.Time{}
+		}
+		switch {
+		case l.err != nil:
+			one.missing, one.gone = time.Time{}, time.Time{}
+		case l.there:
+			s.noteLease(one, l.value)
+		case one.missing.IsZero():
+			one.alive, one.missing = false, now
+		case one.gone.IsZero() && began.Sub(one.missing) >= s.cfg.LeaseTTL:
+			one.gone, one.pass = now, pass{}
+			s.cfg.Logger.Info("pod is gone", "incarnation", name, "address", one.pod.Address)
+		}
+	}
+	for name, one := range p.all {
+		one.listed = slices.Contains(listed, name)
+		if !one.listed && !one.alive && now.Sub(one.wanted) > 4*s.cfg.LeaseTTL {
+			delete(p.all, name)
+			delete(p.refused, name)
+		}
+	}
+	p.since, p.looked = since, now
+	close(p.next)
+	p.next = make(chan struct{})
+}
+
+// noteLease takes a lease that is there. The caller holds peers.mu.
+func (s *Redis) noteLease(one *peer, value string) {
+	name := one.pod.Incarnation
+	pod, err := decodeLease(name, value)
+	if err != nil && s.peers.refused[name] != value+"!" {
+		s.peers.refused[name] = value + "!"
+		s.stats.corrupt.Add(1)
+		s.cfg.Logger.Warn("the lease of a pod cannot be read; it is left alone", "incarnation", name, "error", err)
+	}
+	if one.pass.shard > 0 || !one.gone.IsZero() {
+		s.cfg.Logger.Info("pod is back", "incarnation", name)
+	}
+	one.pod, one.alive, one.missing, one.gone, one.pass = pod, true, time.Time{}, time.Time{}, pass{}
+}
+
+// blind notes that leases could not be looked at: nobody is gone until that has been seen anew for as long as it takes.
+func (p *peers) blind() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, one := range p.all {
+		one.missing, one.gone = time.Time{}, time.Time{}
+	}
+	p.since = time.Time{}
+}
+
+// names returns whom to look at.
+func (p *peers) names() []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	out := make([]string, 0, len(p.all))
+	for name := range p.all {
+		out = append(out, name)
+	}
+	return out
+}
+
+// isGone reports whether a pod's sessions may be taken over, as the last look says. Else it has the next looks look at that pod.
+func (s *Redis) isGone(incarnation string) bool {
+	if incarnation == s.cfg.Owner || incarnation == "" || len(incarnation) > s.cfg.MaxIDBytes {
+		return false
+	}
+	since, up := s.Contact()
+	p := s.peers
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	one := p.want(incarnation)
+	return one != nil && up && since.Equal(p.since) && !one.gone.IsZero() && time.Since(p.looked) <= s.cfg.LeaseTTL
+}
+
+// want notes that somebody asks for a pod. The caller holds peers.mu.
+func (p *peers) want(incarnation string) *peer {
+	one := p.all[incarnation]
+	if one == nil {
+		if len(p.all) >= 2*maxPods {
+			return nil
+		}
+		one = &peer{pod: Pod{Incarnation: incarnation}}
+		p.all[incarnation] = one
+	}
+	one.wanted = time.Now()
+	return one
+}
+
+// podOf tells of the pod with an incarnation what is known; of one that was never looked at, what its lease says now.
+func (s *Redis) podOf(ctx context.Context, incarnation string) (pod Pod, alive bool) {
+	if incarnation == s.cfg.Owner {
+		return s.Self(), true
+	}
+	p := s.peers
+	p.mu.Lock()
+	one := p.all[incarnation]
+	if one != nil && (one.alive || !one.missing.IsZero()) {
+		one.wanted = time.Now()
+		pod, alive = one.pod, one.alive
+	}
+	p.mu.Unlock()
+	if pod.Incarnation == "" && incarnation != "" && s.reachable() == nil {
+		bounded, cancel := s.bounded(ctx)
+		defer cancel()
+		v, err := s.client.Get(bounded, leaseName(incarnation)).Result()
+		p.mu.Lock()
+		p.want(incarnation)
+		p.mu.Unlock()
+		if alive = err == nil; alive {
+			pod, _ = decodeLease(incarnation, v)
+		}
+	}
+	if !alive {
+		return Pod{Incarnation: incarnation}, false
+	}
+	return pod, true
+}
+
+// Pods implements Ownership. It costs no commands: it tells what the last look saw.
+func (s *Redis) Pods(ctx context.Context) ([]Pod, error) {
+	if err := cmp.Or(ctx.Err(), s.reachable()); err != nil {
+		return nil, err
+	}
+	out := []Pod{s.Self()}
+	s.peers.mu.Lock()
+	for _, one := range s.peers.all {
+		if one.alive && one.listed {
+			out = append(out, one.pod)
+		}
+	}
+	s.peers.mu.Unlock()
+	slices.SortFunc(out, func(a, b Pod) int { return cmp.Compare(a.Incarnation, b.Incarnation) })
+	return out, nil
+}
+
+// awaitLook waits for the next look.
+func (s *Redis) awaitLook(ctx context.Context, next <-chan struct{}) error {
+	select {
+	case <-next:
+		return nil
+	case <-s.done:
+		return ErrClosed
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// afterLook returns what is closed after the next look.
+func (p *peers) afterLook() <-chan struct{} {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.next
+}
+
+// Gone implements Ownership.
+func (s *Redis) Gone(ctx context.Context, incarnation string) error {
+	for {
+		next := s.peers.afterLook()
+		if s.isGone(incarnation) {
+			return nil
+		}
+		if err := s.awaitLook(ctx, next); err != nil {
+			return err
+		}
+	}
+}
