@@ -44,7 +44,7 @@ type gateway struct {
 	conn     *grpc.ClientConn
 	sessions penstockv1.SessionServiceClient
 	tracks   penstockv1.TrackServiceClient
-	store    *resolverstore.Memory
+	store    resolverstore.Store
 	ctx      context.Context
 }
 
@@ -57,26 +57,32 @@ func startGateway(t *testing.T, tweaks ...func(*Config)) *gateway {
 // startGatewayWith starts a gateway that decodes by a pool, which it closes.
 func startGatewayWith(t *testing.T, decoders *media.DecodePool, tweaks ...func(*Config)) *gateway {
 	t.Helper()
+	return startGatewayOn(t, decoders, func(cfg resolverstore.Config) resolverstore.Store { return resolverstore.NewMemory(cfg) }, tweaks...)
+}
+
+// startGatewayOn starts a gateway on a store that it closes.
+func startGatewayOn(t *testing.T, decoders *media.DecodePool, storeOf func(resolverstore.Config) resolverstore.Store, tweaks ...func(*Config)) *gateway {
+	t.Helper()
 	log := slog.New(slog.NewTextHandler(testWriter{t}, &slog.HandlerOptions{Level: slog.LevelInfo}))
 	t.Cleanup(decoders.Close)
 	pool, err := rtcpool.New(rtcpool.Config{
 		Decoders: decoders, Logger: log, Tracer: noop.NewTracerProvider().Tracer(""), Loopback: true,
 	})
 	must(t, err)
-	store := resolverstore.NewMemory(resolverstore.Config{Logger: log, RepublishTTL: 200 * time.Millisecond})
+	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	must(t, err)
+	owner, addr := rand.Text(), listener.Addr().String()
+	store := storeOf(resolverstore.Config{Logger: log, RepublishTTL: 200 * time.Millisecond, Owner: owner, OwnerAddress: addr})
 	t.Cleanup(func() { must(t, store.Close()) })
 	t.Cleanup(func() { must(t, pool.Close(context.Background())) })
-	cfg := Config{Pool: pool, Store: store, Logger: log, Owner: rand.Text(), Grace: 2 * hang} // nothing expires but where a test says when
+	cfg := Config{Pool: pool, Store: store, Logger: log, Owner: owner, OwnerAddress: addr, Grace: 2 * hang} // nothing expires but where a test says when
 	for _, f := range tweaks {
 		f(&cfg)
 	}
 	svc, err := New(cfg)
 	must(t, err)
-	g := &gateway{t: t, svc: svc, store: store, decoders: decoders}
+	g := &gateway{t: t, svc: svc, store: store, decoders: decoders, addr: addr}
 	g.server = svc.NewServer()
-	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	must(t, err)
-	g.addr = listener.Addr().String()
 	served := make(chan error, 1)
 	go func() { served <- g.server.Serve(listener) }()
 	var cancel context.CancelFunc
