@@ -18,6 +18,7 @@ import (
 	"google.golang.org/grpc/credentials"
 
 	"github.com/penstock-media/penstock/cmd/gateway/internal/config"
+	"github.com/penstock-media/penstock/cmd/gateway/internal/localtcp"
 	"github.com/penstock-media/penstock/media"
 	"github.com/penstock-media/penstock/resolverstore"
 	"github.com/penstock-media/penstock/rtcpool"
@@ -118,8 +119,7 @@ func (g *gateway) build(ctx context.Context) error {
 
 // listenGRPC takes the address of the gRPC API, before other pods are told of it, and returns what they are told. It is served from Start on.
 func (g *gateway) listenGRPC(ctx context.Context) (address string, err error) {
-	var lc net.ListenConfig
-	l, err := lc.Listen(ctx, "tcp", g.cfg.GRPCAddr)
+	l, err := localtcp.Listen(ctx, "tcp", g.cfg.GRPCAddr)
 	if err != nil {
 		return "", fmt.Errorf("--grpc-addr: %w; is another gateway running, or does the address belong to another machine?", err)
 	}

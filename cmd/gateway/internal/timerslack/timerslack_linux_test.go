@@ -21,3 +21,10 @@ func TestEveryThreadHasTheSlack(t *testing.T) {
 	}
 	threads.Wait()
 }
+
+// The first thread, and no other, has the monitor's.
+func TestTheMonitorHasItsOwnSlack(t *testing.T) {
+	if n := monitorHas(); n != MonitorNanoseconds {
+		t.Errorf("the monitor was started with %d ns, want %d", n, MonitorNanoseconds)
+	}
+}
