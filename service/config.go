@@ -44,6 +44,10 @@ type Config struct {
 	Token string
 	// ResumeLife is how long a resume token is good for. Streams that are longer get new ones. Default 1 h.
 	ResumeLife time.Duration
+	// MoveTimeout bounds how long a call waits for the next owner of a session whose owner is gone. Default 10 s.
+	MoveTimeout time.Duration
+	// EndpointGrace is how long after the begin of a drain calls are still taken and nobody is told yet, while load balancers hear of it. Default none.
+	EndpointGrace time.Duration
 	// WHIPCreate lets a WHIP publisher create the session it publishes into.
 	WHIPCreate bool
 
@@ -83,9 +87,11 @@ const (
 	// DefaultPingInterval and DefaultPingTimeout find workers that vanished without a FIN.
 	DefaultPingInterval = 15 * time.Second
 	DefaultPingTimeout  = 10 * time.Second
-	DefaultSessions     = 1000
-	DefaultStreams      = 10000
-	DefaultQueueBytes   = 256 << 20
+	// DefaultMoveTimeout is longer than two leases of the default length: the owner's must be gone for as long as it lasts.
+	DefaultMoveTimeout = 10 * time.Second
+	DefaultSessions    = 1000
+	DefaultStreams     = 10000
+	DefaultQueueBytes  = 256 << 20
 )
 
 // complete fills in defaults and names the first fault.
@@ -103,6 +109,8 @@ func (c *Config) complete() error {
 		return fmt.Errorf("%w: Grace, FrameTimeout, SignalPatience, StallTimeout, PingInterval and PingTimeout must not be negative", ErrConfig)
 	case c.ResumeLife < 0:
 		return fmt.Errorf("%w: ResumeLife must not be negative", ErrConfig)
+	case c.MoveTimeout < 0 || c.EndpointGrace < 0:
+		return fmt.Errorf("%w: MoveTimeout and EndpointGrace must not be negative", ErrConfig)
 	case c.Limits.Sessions < 0 || c.Limits.Streams < 0 || c.Limits.QueueBytes < 0:
 		return fmt.Errorf("%w: Limits must not be negative", ErrConfig)
 	}
@@ -113,6 +121,7 @@ func (c *Config) complete() error {
 	setDefault(&c.ResumeLife, DefaultResumeLife)
 	setDefault(&c.PingInterval, DefaultPingInterval)
 	setDefault(&c.PingTimeout, DefaultPingTimeout)
+	setDefault(&c.MoveTimeout, DefaultMoveTimeout)
 	setDefault(&c.Limits.Sessions, DefaultSessions)
 	setDefault(&c.Limits.Streams, DefaultStreams)
 	setDefault(&c.Limits.QueueBytes, DefaultQueueBytes)

@@ -99,7 +99,7 @@ func (c *conversation) dropCandidates() {
 
 // iceServers replaces the session's STUN and TURN servers.
 func (c *conversation) iceServers(r *penstockv1.SignalRequest, in *penstockv1.SignalIceServers) {
-	if err := c.live.rtc.SetICEServers(c.ctx, iceServers(in.GetIceServers())); err != nil {
+	if err := c.live.setServers(c.ctx, iceServers(in.GetIceServers())); err != nil {
 		c.reply(r, protoError(err))
 		return
 	}

@@ -6,25 +6,30 @@ import (
 	"time"
 )
 
-// drain is the end of a process in two steps: begin, which calls are told, and over, which ends them.
+// drain is the end of a process in three steps: closing, when it takes no new sessions and is not ready any more; begin, when calls are told; and over,
+// which ends them.
 type drain struct {
-	begin, over             context.Context
-	cancelBegin, cancelOver context.CancelFunc
+	closing, begin, over                   context.Context
+	cancelClosing, cancelBegin, cancelOver context.CancelFunc
 
 	mu    sync.Mutex
-	until time.Time // valid after begin
+	until time.Time // valid after closing
 }
 
 // newDrain returns a drain that has not begun.
 func newDrain() *drain {
 	d := &drain{}
+	d.closing, d.cancelClosing = context.WithCancel(context.Background())
 	d.begin, d.cancelBegin = context.WithCancel(context.Background())
 	d.over, d.cancelOver = context.WithCancel(context.Background())
 	return d
 }
 
-// begun tells whether it has begun.
-func (d *drain) begun() bool { return d.begin.Err() != nil }
+// begun tells whether it has begun, so that nothing new is placed here.
+func (d *drain) begun() bool { return d.closing.Err() != nil }
+
+// told tells whether calls are told.
+func (d *drain) told() bool { return d.begin.Err() != nil }
 
 // left returns how long calls may go on.
 func (d *drain) left() time.Duration {
@@ -33,28 +38,25 @@ func (d *drain) left() time.Duration {
 	return max(time.Until(d.until), 0)
 }
 
-// run begins, waits for the grace, and ends. The grace of the first call counts.
-func (d *drain) run(ctx context.Context, grace time.Duration) {
+// start begins, for a while in which nobody is told and a grace after it. The first call counts.
+func (d *drain) start(quiet, grace time.Duration) {
 	d.mu.Lock()
+	defer d.mu.Unlock()
 	if !d.begun() {
-		d.until = time.Now().Add(grace)
+		d.until = time.Now().Add(quiet + grace)
+		d.cancelClosing()
 	}
-	left := time.Until(d.until)
-	d.mu.Unlock()
+}
+
+// tell lets calls be told.
+func (d *drain) tell() {
+	d.cancelClosing()
 	d.cancelBegin()
-	timer := time.NewTimer(left)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
-	case <-d.over.Done():
-	}
-	d.finish()
 }
 
 // finish ends at once.
 func (d *drain) finish() {
-	d.cancelBegin()
+	d.tell()
 	d.cancelOver()
 }
 

@@ -186,7 +186,7 @@ func (f *followed) event(e *penstockv1.StreamEvent) error {
 
 // tellDrain tells once that this process is about to stop. That of the owner, if it is another one, does not concern the worker.
 func (f *followed) tellDrain(at time.Duration) error {
-	if f.goingTo || f.forwarded || f.at == nil || f.svc.drain.begin.Err() == nil {
+	if f.goingTo || f.forwarded || f.at == nil || !f.svc.drain.told() {
 		return nil
 	}
 	f.goingTo = true

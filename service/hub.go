@@ -79,7 +79,11 @@ func (h *hub) outdated(c *conversation) bool { return c.again && c.since.Before(
 func (h *hub) behind(generation uint64) *rtcpool.Restart {
 	switch {
 	case generation > h.generation:
-		return &rtcpool.Restart{MinGeneration: generation + 1, Reason: "the gateway knows no peer connection of that generation"}
+		r := rtcpool.Restart{MinGeneration: generation + 1, Reason: "the gateway knows no peer connection of that generation"}
+		if h.restart != nil {
+			r = rtcpool.Restart{MinGeneration: max(r.MinGeneration, h.restart.MinGeneration), Reason: h.restart.Reason}
+		}
+		return &r
 	case h.restart != nil:
 		return h.restart
 	}
@@ -230,6 +234,16 @@ func (h *hub) sessionEnded(reason resolverstore.SessionEndReason) {
 			Ended: &penstockv1.SignalEnded{Reason: penstockv1.SessionEndReason(reason)},
 		}})
 		h.open.finish(nil)
+	}
+}
+
+// leave ends the conversation here: another process has the session.
+func (h *hub) leave() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.over = true
+	if h.open != nil {
+		h.open.abort(errMoved)
 	}
 }
 

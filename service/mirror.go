@@ -30,6 +30,7 @@ type mirror struct {
 	expires    time.Time
 	changed    bool // generation, state or expires
 	ended      bool
+	left       bool // another process has the session: nothing more is written
 	reason     resolverstore.SessionEndReason
 }
 
@@ -168,6 +169,15 @@ func (m *mirror) SessionEnded(reason rtcpool.EndReason) {
 	m.signal()
 }
 
+// leave takes note that another process has the session, so that nothing more is written. It reports whether that is news.
+func (m *mirror) leave() (news bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	news = !m.left
+	m.left = true
+	return news
+}
+
 // endReason returns why the session has ended, or is about to.
 func (m *mirror) endReason() resolverstore.SessionEndReason {
 	m.mu.Lock()
@@ -198,6 +208,7 @@ type batch struct {
 	update resolverstore.SessionUpdate
 	dirty  bool // update says something
 	ended  bool
+	left   bool // nothing is to be written
 	reason resolverstore.SessionEndReason
 }
 
@@ -205,7 +216,7 @@ type batch struct {
 func (m *mirror) take() batch {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	b := batch{ended: m.ended, reason: m.reason, dirty: m.changed}
+	b := batch{ended: m.ended, left: m.left, reason: m.reason, dirty: m.changed}
 	for _, id := range m.order {
 		b.diff.Put = append(b.diff.Put, m.put[id])
 		m.stored[id] = true
@@ -231,22 +242,36 @@ const (
 	endTimeout = 5 * time.Second // for the last write of a session
 )
 
-// run writes until the session has ended. It tells whether the store knows the end.
-func (m *mirror) run(store resolverstore.Store, key resolverstore.SessionKey, fence resolverstore.Fence, log *slog.Logger) (told bool) {
+// run writes until the session has ended. It returns nil when the store knows the end, ErrFenced when another process has the session, and another error
+// when the store could not be told.
+func (m *mirror) run(store resolverstore.Store, key resolverstore.SessionKey, fence resolverstore.Fence, log *slog.Logger) error {
 	for range m.wake {
 		b := m.take()
-		if b.ended {
-			ctx, cancel := context.WithTimeout(context.Background(), endTimeout)
-			defer cancel()
-			err := store.EndSession(ctx, key, b.reason)
-			if err != nil && !final(err) {
-				log.Error("session not ended in the store", "error", err)
-			}
-			return err == nil || errors.Is(err, resolverstore.ErrSessionEnded)
+		switch {
+		case b.ended && b.left:
+			return resolverstore.ErrFenced
+		case b.ended:
+			return m.tellEnd(store, key, fence, b.reason, log)
+		case !b.left:
+			m.write(store, key, fence, b, log)
 		}
-		m.write(store, key, fence, b, log)
 	}
-	return false
+	return nil
+}
+
+// tellEnd writes the end, as the owner.
+func (m *mirror) tellEnd(store resolverstore.Store, key resolverstore.SessionKey, fence resolverstore.Fence, reason resolverstore.SessionEndReason,
+	log *slog.Logger) error {
+	ctx, cancel := context.WithTimeout(context.Background(), endTimeout)
+	defer cancel()
+	err := store.EndOwned(ctx, key, fence, reason)
+	switch {
+	case errors.Is(err, resolverstore.ErrSessionEnded):
+		return nil
+	case err != nil && !final(err):
+		log.Error("session not ended in the store", "error", err)
+	}
+	return err
 }
 
 // write writes a batch and does not give up while that can help and the session has not ended.

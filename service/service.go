@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.opentelemetry.io/otel/trace"
@@ -26,12 +27,19 @@ type Service struct {
 	health  *health.Server
 	drain   *drain
 	streams *limiter
-	gate    gate // creating and deleting a session
+	gate    gate // creating, taking over and deleting a session
 	keys    *relay.Keys
 	proofs  *relay.Gate // of calls that other pods forward
 	pods    *relay.Pods // to forward calls to
 	routes  map[string]route
 	tokens  tokens // of streams that may go on
+	counts  counts
+	calls   atomic.Int64  // streams and conversations that are open
+	less    chan struct{} // holds one token when a session or a call has come to its end
+
+	draining sync.Mutex         // held by Drain
+	stop     context.CancelFunc // ends what runs beside calls
+	working  sync.WaitGroup     // one for each of these goroutines
 
 	mu       sync.Mutex
 	closed   bool
@@ -60,12 +68,17 @@ func New(cfg Config) (*Service, error) {
 		streams:  newLimiter("streams", cfg.Limits.Streams),
 		tokens:   tokens{keys: keys, life: cfg.ResumeLife, now: time.Now},
 		sessions: make(map[string]*session),
+		less:     make(chan struct{}, 1),
 	}
 	var provider trace.TracerProvider = noop.NewTracerProvider()
 	if cfg.TracerProvider != nil {
 		provider = cfg.TracerProvider
 	}
 	s.tracer = provider.Tracer(tracerName)
+	ctx, stop := context.WithCancel(context.Background())
+	s.stop = stop
+	s.working.Go(func() { s.adoptOrphans(ctx) })
+	context.AfterFunc(s.drain.closing, stop) // Who is about to stop takes nothing over.
 	return s, nil
 }
 
@@ -82,18 +95,12 @@ func (s *Service) Sessions() int {
 // Draining tells whether Drain was called, so that this process takes no new sessions.
 func (s *Service) Draining() bool { return s.drain.begun() }
 
-// Drain refuses new sessions, turns health to NOT_SERVING, tells every stream that it ends in grace, and when that
-// is over ends them with UNAVAILABLE. It returns then, or when ctx ends, which ends the streams at once. A second call returns
-// when the first is over.
-func (s *Service) Drain(ctx context.Context, grace time.Duration) {
-	s.health.Shutdown()
-	s.drain.run(ctx, grace)
-}
-
 // Close ends all streams and sessions and waits for them. The gRPC server must be stopped by the caller. It is idempotent.
 func (s *Service) Close() {
 	s.health.Shutdown()
 	s.drain.finish()
+	s.stop()
+	s.working.Wait()
 	s.mu.Lock()
 	s.closed = true
 	open := make([]*session, 0, len(s.sessions))
@@ -111,19 +118,34 @@ func (s *Service) Close() {
 	s.talking.Wait()
 }
 
-// open starts a session in the pool and lets the store follow it. The session is in the store already.
+// room tells whether one more session may be opened here: errDraining, errLimit.
+func (s *Service) room(id string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.roomLocked(id)
+}
+
+func (s *Service) roomLocked(id string) error {
+	switch {
+	case s.closed || s.drain.begun():
+		return fmt.Errorf("opening session %q: %w", id, errDraining)
+	case len(s.sessions) >= s.cfg.Limits.Sessions:
+		return fmt.Errorf("opening session %q: %w: %d sessions", id, errLimit, s.cfg.Limits.Sessions)
+	}
+	return nil
+}
+
+// open starts a session in the pool and lets the store follow it. The session is in the store already, and this process owns it.
 func (s *Service) open(rec resolverstore.Session, servers []rtcpool.ICEServer) (*session, error) {
 	live := newSession(s, rec)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	switch {
-	case s.closed || s.drain.begun():
-		return nil, fmt.Errorf("opening session %q: %w", rec.Key.ID, errDraining)
-	case len(s.sessions) >= s.cfg.Limits.Sessions:
-		return nil, fmt.Errorf("opening session %q: %w: %d sessions", rec.Key.ID, errLimit, s.cfg.Limits.Sessions)
+	if err := s.roomLocked(rec.Key.ID); err != nil {
+		return nil, err
 	}
 	rtc, err := s.cfg.Pool.Open(rtcpool.SessionConfig{
-		ID: rec.Key.ID, ICEServers: servers, Grace: rec.Grace, Observer: observer{live.mirror, live.hub},
+		ID: rec.Key.ID, ICEServers: servers, Grace: rec.Grace, MinGeneration: rec.MinGeneration,
+		Observer: observer{live.mirror, live.hub},
 	})
 	if err != nil {
 		return nil, fmt.Errorf("opening session %q: %w", rec.Key.ID, err)
@@ -131,6 +153,7 @@ func (s *Service) open(rec resolverstore.Session, servers []rtcpool.ICEServer) (
 	live.rtc = rtc
 	s.sessions[rec.Key.ID] = live
 	s.ended.Go(live.follow)
+	s.loadChanged()
 	return live, nil
 }
 
@@ -140,11 +163,21 @@ func (s *Service) forget(v *session) {
 	defer s.mu.Unlock()
 	if s.sessions[v.key.ID] == v {
 		delete(s.sessions, v.key.ID)
+		s.loadChanged()
+		s.lessened()
 	}
 }
 
-// session returns an open session, or nil.
+// session returns an open session that this process owns, as far as it knows, or nil.
 func (s *Service) session(id string) *session {
+	if v := s.held(id); v != nil && v.moved.Err() == nil {
+		return v
+	}
+	return nil
+}
+
+// held returns what is here of a session, even while it is being closed because another process has it, or nil.
+func (s *Service) held(id string) *session {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.sessions[id]
@@ -158,6 +191,9 @@ func (s *Service) lookup(ctx context.Context, id string) (*session, error) {
 	rec, err := s.cfg.Store.GetSession(ctx, key(id))
 	if err != nil {
 		return nil, fmt.Errorf("looking up session %q: %w", id, err)
+	}
+	if rec.State != resolverstore.SessionEnded && rec.Fence.Owner != s.cfg.Owner {
+		return nil, fmt.Errorf("session %q: %w", id, errMoved)
 	}
 	// Ended, or about to be opened or ended by a call that runs at this moment.
 	return nil, fmt.Errorf("session %q, state %d: %w", rec.Key.ID, rec.State, resolverstore.ErrSessionEnded)

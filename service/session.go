@@ -2,6 +2,8 @@ package service
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"sync"
 	"time"
 
@@ -27,6 +29,7 @@ type session struct {
 	moved context.Context    // ends when another process has the session; what serves it here follows it there
 	move  context.CancelFunc // ends moved
 
+	serving sync.Mutex // held while its ICE servers are replaced
 	keeping sync.Mutex // held while the session is told whether signalling keeps it
 
 	mu        sync.Mutex
@@ -42,6 +45,10 @@ func newSession(svc *Service, rec resolverstore.Session) *session {
 		mirror: newMirror(rec.Grace, rec.Expires), hub: newHub(rec.Key.ID), gone: make(chan struct{}),
 	}
 	v.moved, v.move = context.WithCancel(context.Background())
+	if rec.MinGeneration > 0 { // Its peer connections were elsewhere.
+		v.hub.restart = &rtcpool.Restart{MinGeneration: rec.MinGeneration, Reason: restartReason}
+		v.published = rec.MinGeneration - 1
+	}
 	v.view, v.held = newView(v.tracksChanged), newHolders(v.receives)
 	return v
 }
@@ -58,7 +65,7 @@ func (v *session) receives(media string) bool {
 	return ok
 }
 
-// follow carries what the pool tells into the store, and what the store says to the streams, until the session has ended.
+// follow carries what the pool tells into the store, and what the store says to the streams, until the session has ended or another process has it.
 func (v *session) follow() {
 	defer close(v.gone)
 	log := v.svc.cfg.Logger.With("session", v.key.ID)
@@ -66,8 +73,15 @@ func (v *session) follow() {
 	defer cancel()
 	var watching sync.WaitGroup
 	watching.Go(func() { v.view.run(ctx, v.svc.cfg.Store, v.key, log) })
-	if !v.mirror.run(v.svc.cfg.Store, v.key, v.fence, log) {
-		cancel() // The store would never tell an end that it does not know.
+	watching.Go(func() { v.guard(ctx, log) })
+	err := v.mirror.run(v.svc.cfg.Store, v.key, v.fence, log)
+	if errors.Is(err, resolverstore.ErrFenced) {
+		v.depose(resolverstore.Fence{}, log) // The store may have known before the guard did.
+	} else {
+		v.hub.sessionEnded(v.mirror.endReason())
+	}
+	if err != nil {
+		cancel() // The store would never tell an end that it does not know, or that is not this one's.
 	}
 	<-v.rtc.Done()
 	v.svc.forget(v)
@@ -110,6 +124,9 @@ func (v *session) negotiate(ctx context.Context, o rtcpool.Offer) (rtcpool.Resul
 	v.offered = true
 	v.mu.Unlock()
 	r, err := v.rtc.Negotiate(ctx, o)
+	if err == nil && r.Drop != nil && v.moved.Err() != nil { // It is not closed, but elsewhere.
+		return rtcpool.Result{}, errMoved
+	}
 	if r.Answer != nil {
 		v.answered(r.Answer)
 	}
@@ -120,4 +137,25 @@ func (v *session) negotiate(ctx context.Context, o rtcpool.Offer) (rtcpool.Resul
 func (v *session) answered(a *rtcpool.Answer) {
 	v.mirror.answered(a.Generation)
 	v.hub.answered(a)
+}
+
+// setServers replaces the session's STUN and TURN servers, here and for whoever may have to take the session over.
+func (v *session) setServers(ctx context.Context, servers []rtcpool.ICEServer) error {
+	v.serving.Lock()
+	defer v.serving.Unlock()
+	if err := v.rtc.SetICEServers(ctx, servers); err != nil {
+		return err
+	}
+	sealed, err := sealServers(v.svc.keys, v.key, servers)
+	if err != nil {
+		return err
+	}
+	_, err = v.svc.cfg.Store.UpdateSession(ctx, v.key, v.fence, resolverstore.SessionUpdate{Sealed: &sealed})
+	switch {
+	case errors.Is(err, resolverstore.ErrFenced):
+		return errMoved
+	case err != nil:
+		return fmt.Errorf("keeping the ICE servers of session %q: %w", v.key.ID, err)
+	}
+	return nil
 }

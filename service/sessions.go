@@ -3,14 +3,10 @@ package service
 import (
 	"context"
 	"crypto/rand"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"strings"
 	"time"
-
-	"google.golang.org/protobuf/proto"
 
 	penstockv1 "github.com/penstock-media/penstock/api/penstock/v1"
 	"github.com/penstock-media/penstock/resolverstore"
@@ -31,7 +27,7 @@ func (s *sessionServer) CreateSession(ctx context.Context, r *penstockv1.CreateS
 	case *penstockv1.CreateSessionRequest_Whep:
 		return nil, notImplemented("The source whep")
 	}
-	hash, err := requestHash(r)
+	hash, err := requestHash(s.keys, r)
 	if err != nil {
 		return nil, err
 	}
@@ -67,6 +63,9 @@ func (s *Service) create(ctx context.Context, rec resolverstore.Session, servers
 	rec.Fence = resolverstore.Fence{Owner: s.cfg.Owner, Epoch: uint64(now.UnixMilli())}
 	rec.OwnerAddress = s.cfg.OwnerAddress
 	rec.Created, rec.Expires = now, now.Add(rec.Grace)
+	if rec.Sealed, err = sealServers(s.keys, rec.Key, servers); err != nil {
+		return rec, err
+	}
 	stored, created, err := s.cfg.Store.CreateSession(ctx, rec)
 	if err != nil {
 		return rec, fmt.Errorf("creating session %q: %w", rec.Key.ID, err)
@@ -74,34 +73,15 @@ func (s *Service) create(ctx context.Context, rec resolverstore.Session, servers
 	if !created {
 		return stored, nil
 	}
-	if old := s.session(rec.Key.ID); old != nil { // Its end is stored, and about to be done with.
-		select {
-		case <-old.gone:
-		case <-ctx.Done():
-		}
+	if err := s.parted(ctx, rec.Key.ID); err != nil { // The end of who had the id before is stored, and about to be done with.
+		s.abandon(ctx, stored)
+		return rec, err
 	}
 	if _, err := s.open(stored, servers); err != nil {
-		// Nobody has been told of it, so that its end has no reason to tell.
-		if err := s.cfg.Store.EndSession(context.WithoutCancel(ctx), stored.Key, resolverstore.SessionDrained); err != nil {
-			s.cfg.Logger.Error("session not ended in the store", "session", stored.Key.ID, "error", err)
-		}
+		s.abandon(ctx, stored) // Nobody has been told of it, so that its end has no reason to tell.
 		return rec, err
 	}
 	return stored, nil
-}
-
-// requestHash tells "the same request" without keeping its secrets.
-func requestHash(r *penstockv1.CreateSessionRequest) (string, error) {
-	if r.GetSource() == nil {
-		r = proto.CloneOf(r)
-		r.Source = &penstockv1.CreateSessionRequest_Offers{Offers: &penstockv1.OffersSource{}}
-	}
-	b, err := proto.MarshalOptions{Deterministic: true}.Marshal(r)
-	if err != nil {
-		return "", fmt.Errorf("hashing the request: %w", err)
-	}
-	sum := sha256.Sum256(b)
-	return hex.EncodeToString(sum[:]), nil
 }
 
 // GetSession implements penstockv1.SessionServiceServer.
@@ -190,8 +170,11 @@ func (s *sessionServer) AddIceCandidate(ctx context.Context, r *penstockv1.AddIc
 		return nil, err
 	}
 	result, err := v.rtc.AddCandidate(ctx, r.GetGeneration(), candidate(r.GetCandidate()))
-	if err != nil {
+	switch {
+	case err != nil:
 		return nil, err
+	case result == rtcpool.CandidateDropped && v.moved.Err() != nil:
+		return nil, errMoved
 	}
 	return &penstockv1.AddIceCandidateResponse{Result: penstockv1.CandidateResult(result)}, nil
 }
@@ -202,7 +185,7 @@ func (s *sessionServer) UpdateIceServers(ctx context.Context, r *penstockv1.Upda
 	if err != nil {
 		return nil, err
 	}
-	if err := v.rtc.SetICEServers(ctx, iceServers(r.GetIceServers())); err != nil {
+	if err := v.setServers(ctx, iceServers(r.GetIceServers())); err != nil {
 		return nil, err
 	}
 	return &penstockv1.UpdateIceServersResponse{}, nil

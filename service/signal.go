@@ -54,8 +54,7 @@ func (o observer) SessionEnded(reason rtcpool.EndReason) {
 	if reason == rtcpool.EndMediaLost && o.hub.signallingLost() {
 		o.mirror.endWith(resolverstore.SessionSignallingLost)
 	}
-	o.mirror.SessionEnded(reason)
-	o.hub.sessionEnded(o.mirror.endReason())
+	o.mirror.SessionEnded(reason) // Signalling is told as soon as the store agrees: see session.follow.
 }
 
 // signalling takes note that a conversation was opened or lost. While nothing was offered yet, an open one keeps the session.

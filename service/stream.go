@@ -3,6 +3,7 @@ package service
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"time"
 
 	penstockv1 "github.com/penstock-media/penstock/api/penstock/v1"
@@ -57,8 +58,19 @@ func (s *Service) talk(each ...func()) bool {
 	if s.closed {
 		return false
 	}
+	left := new(atomic.Int64)
+	left.Store(int64(len(each)))
+	s.calls.Add(1)
 	for _, f := range each {
-		s.talking.Go(f)
+		s.talking.Go(func() {
+			defer func() {
+				if left.Add(-1) == 0 {
+					s.calls.Add(-1)
+					s.lessened()
+				}
+			}()
+			f()
+		})
 	}
 	return true
 }
@@ -236,7 +248,7 @@ func (s *stream) first(ctx context.Context, a *attachment) (media.Item, bool) {
 	defer context.AfterFunc(limited, s.attach.waker.wake)() // the waker's context may be of before, and know no limit
 	for {
 		wait := s.attach.waker.context(limited)
-		if s.svc.drain.begun() || !s.attach.follow.carries(a.track.Media.ID) {
+		if s.svc.drain.told() || !s.attach.follow.carries(a.track.Media.ID) {
 			return media.Item{}, false
 		}
 		item, err := a.consumer.Next(wait)

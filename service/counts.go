@@ -1,0 +1,28 @@
+package service
+
+import "sync/atomic"
+
+// counts is what happened to this process's sessions since it began. It is safe for concurrent use.
+type counts struct {
+	takenOver, deposed, handedOver, drained atomic.Uint64
+}
+
+// Stats tells of the ownership of sessions, since the process began.
+type Stats struct {
+	// TakenOver counts sessions that this process took over from others, adopted ones among them.
+	TakenOver uint64
+	// Deposed counts sessions that another process took over while this one did not know, as when it was paused.
+	Deposed uint64
+	// HandedOver counts sessions that another process took from this one in a drain.
+	HandedOver uint64
+	// Drained counts sessions that a drain had to end, since nobody took them.
+	Drained uint64
+}
+
+// Stats returns what happened so far.
+func (s *Service) Stats() Stats {
+	return Stats{
+		TakenOver: s.counts.takenOver.Load(), Deposed: s.counts.deposed.Load(),
+		HandedOver: s.counts.handedOver.Load(), Drained: s.counts.drained.Load(),
+	}
+}

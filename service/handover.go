@@ -1,0 +1,213 @@
+package service
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	podv1 "github.com/penstock-media/penstock/api/penstock/pod/v1"
+	"github.com/penstock-media/penstock/resolverstore"
+	"github.com/penstock-media/penstock/service/internal/relay"
+)
+
+const (
+	// handoversAtOnce is how many sessions are handed over at one time.
+	handoversAtOnce = 8
+	// handoverTimeout bounds one.
+	handoverTimeout = 5 * time.Second
+	// handoverPause is how long it takes to try again with those that nobody took: a pod that takes their place may still be starting.
+	handoverPause = time.Second
+)
+
+// Drained tells how a drain went.
+type Drained struct {
+	HandedOver int // sessions that other pods took
+	Cut        int // sessions that are to be ended: nobody took them in time
+	Calls      int // streams and conversations that it had to end
+}
+
+// Clean tells whether nothing was cut.
+func (d Drained) Clean() bool { return d.Cut == 0 && d.Calls == 0 }
+
+// Drain is the way to stop: at once it takes no new sessions, turns health to NOT_SERVING and tells other pods. For Config.EndpointGrace calls are still
+// taken as before, while load balancers hear of it. Then every stream and conversation is told that it ends in grace, and sessions are handed
+// over to other pods; streams go on from there. It returns when nothing is left here, or after the grace, or when ctx ends: what is left then is
+// ended with UNAVAILABLE. A second call returns when the first is over.
+func (s *Service) Drain(ctx context.Context, grace time.Duration) Drained {
+	s.draining.Lock()
+	defer s.draining.Unlock()
+	s.health.Shutdown()
+	s.drain.start(s.cfg.EndpointGrace, grace)
+	s.tellLoad()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(s.drain.over, cancel)()
+	rest(ctx, s.drain.left()-grace)
+	s.drain.tell()
+	ctx, late := context.WithTimeout(ctx, s.drain.left())
+	defer late()
+	before := s.counts.handedOver.Load()
+	s.handOver(ctx)
+	s.emptied(ctx)
+	out := Drained{
+		HandedOver: int(s.counts.handedOver.Load() - before), Cut: len(s.owned()), Calls: int(s.calls.Load()), //nolint:gosec // what a process can have
+	}
+	s.counts.drained.Add(uint64(out.Cut)) //nolint:gosec // not negative
+	s.drain.finish()
+	return out
+}
+
+// emptied waits until neither a session nor a call is left here, or until ctx ends.
+func (s *Service) emptied(ctx context.Context) {
+	for s.Sessions() > 0 || s.calls.Load() > 0 {
+		select {
+		case <-s.less:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// lessened takes note that a session or a call has come to its end. It does not block.
+func (s *Service) lessened() {
+	select {
+	case s.less <- struct{}{}:
+	default:
+	}
+}
+
+// handOver hands sessions over until none is left here, or until ctx ends.
+func (s *Service) handOver(ctx context.Context) {
+	for ctx.Err() == nil {
+		left := s.owned()
+		if len(left) == 0 {
+			return
+		}
+		pods, err := s.cfg.Store.Pods(ctx)
+		if err != nil {
+			s.cfg.Logger.Warn("sessions cannot be handed over yet", "sessions", len(left), "error", err)
+		}
+		s.handOverTo(ctx, left, newHeirs(pods, s.cfg.Owner))
+		if len(s.owned()) > 0 {
+			rest(ctx, handoverPause)
+		}
+	}
+}
+
+// owned returns the open sessions that this process owns.
+func (s *Service) owned() []*session {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out := make([]*session, 0, len(s.sessions))
+	for _, v := range s.sessions {
+		if v.moved.Err() == nil {
+			out = append(out, v)
+		}
+	}
+	return out
+}
+
+// handOverTo hands sessions over to other pods, each to the one that has least to do.
+func (s *Service) handOverTo(ctx context.Context, left []*session, to *heirs) {
+	var handing sync.WaitGroup
+	turns := make(chan struct{}, handoversAtOnce)
+	for _, v := range left {
+		if to.empty() || ctx.Err() != nil {
+			break
+		}
+		turns <- struct{}{}
+		handing.Go(func() {
+			defer func() { <-turns }()
+			pod, ok := to.next()
+			if !ok {
+				return
+			}
+			if err := s.handOne(ctx, v, pod); err != nil {
+				s.cfg.Logger.Warn("session not handed over", "session", v.key.ID, "to", pod.Incarnation, "error", err)
+				to.refused(pod)
+			}
+		})
+	}
+	handing.Wait()
+}
+
+// handOne hands one session over, and lets it go here.
+func (s *Service) handOne(ctx context.Context, v *session, to resolverstore.Pod) error {
+	ctx, cancel := context.WithTimeout(ctx, handoverTimeout)
+	defer cancel()
+	reply := &podv1.AdoptResponse{}
+	err := s.pods.Call(ctx, relay.Pod{Incarnation: to.Incarnation, Address: to.Address}, podv1.PodService_Adopt_FullMethodName, relay.Caller{},
+		&podv1.AdoptRequest{Tenant: v.key.Tenant, SessionId: v.key.ID, Owner: v.fence.Owner, Epoch: v.fence.Epoch}, reply)
+	if err != nil {
+		return err
+	}
+	if v.letGo() {
+		s.counts.handedOver.Add(1)
+		s.cfg.Logger.Info("session handed over", "session", v.key.ID, "to", to.Incarnation, "epoch", reply.GetEpoch())
+	}
+	return nil
+}
+
+// heirs are the pods that may take sessions. All methods are safe for concurrent use.
+type heirs struct {
+	mu   sync.Mutex
+	pods []resolverstore.Pod
+}
+
+// newHeirs returns those of all pods that can take sessions, but one.
+func newHeirs(all []resolverstore.Pod, self string) *heirs {
+	h := &heirs{}
+	for _, p := range all {
+		if p.Incarnation != self && p.Address != "" && !p.Load.Draining {
+			h.pods = append(h.pods, p)
+		}
+	}
+	return h
+}
+
+// empty tells whether there is none.
+func (h *heirs) empty() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return len(h.pods) == 0
+}
+
+// next returns the pod that has least to do, and notes that it gets one session more.
+func (h *heirs) next() (resolverstore.Pod, bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	best := -1
+	for i, p := range h.pods {
+		if room(p) && (best < 0 || lighter(p.Load, h.pods[best].Load)) {
+			best = i
+		}
+	}
+	if best < 0 {
+		return resolverstore.Pod{}, false
+	}
+	h.pods[best].Load.Sessions++
+	return h.pods[best], true
+}
+
+// refused takes a pod out: it took a session not.
+func (h *heirs) refused(pod resolverstore.Pod) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.pods = slices.DeleteFunc(h.pods, func(p resolverstore.Pod) bool { return p.Incarnation == pod.Incarnation })
+}
+
+// room tells whether a pod can take one session more, as far as is known.
+func room(p resolverstore.Pod) bool {
+	return p.Load.MaxSessions == 0 || p.Load.Sessions < p.Load.MaxSessions
+}
+
+// lighter tells whether the first load is less than the second: fewer sessions of those that there may be, then less decoding.
+func lighter(a, b resolverstore.Load) bool {
+	full := func(l resolverstore.Load) float64 { return float64(l.Sessions) / float64(max(l.MaxSessions, 1)) }
+	if c := cmp.Compare(full(a), full(b)); c != 0 {
+		return c < 0
+	}
+	return a.Busy < b.Busy
+}

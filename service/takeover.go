@@ -1,0 +1,131 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/penstock-media/penstock/resolverstore"
+)
+
+const (
+	// orphanBatch is how many sessions of pods that are gone are asked for at one time.
+	orphanBatch = 64
+	// orphansAtOnce is how many are taken over at one time: each opens a session, and none waits for media.
+	orphansAtOnce = 8
+	// orphanPause is how long it takes to ask again after none could be taken.
+	orphanPause = time.Second
+)
+
+// restartReason is what signalling is told by a new owner.
+const restartReason = "another pod has taken the session over; its peer connection is gone"
+
+// adoptOrphans takes this process's share of the sessions over whose owner is gone, until ctx ends.
+func (s *Service) adoptOrphans(ctx context.Context) {
+	for ctx.Err() == nil {
+		recs, err := s.cfg.Store.Orphans(ctx, orphanBatch)
+		switch {
+		case ctx.Err() != nil, errors.Is(err, resolverstore.ErrClosed):
+			return
+		case err != nil:
+			s.cfg.Logger.Warn("sessions of pods that are gone cannot be found; trying again", "error", err)
+		}
+		if s.adoptAll(ctx, recs) == 0 {
+			rest(ctx, orphanPause)
+		}
+	}
+}
+
+// adoptAll takes sessions over, and returns how many it could.
+func (s *Service) adoptAll(ctx context.Context, recs []resolverstore.Session) (taken int) {
+	var mu sync.Mutex
+	var adopting sync.WaitGroup
+	turns := make(chan struct{}, orphansAtOnce)
+	for _, rec := range recs {
+		turns <- struct{}{}
+		adopting.Go(func() {
+			defer func() { <-turns }()
+			if _, err := s.takeOver(ctx, rec.Key, rec.Fence, rec.Fence.Owner == s.cfg.Owner); err != nil {
+				s.cfg.Logger.Debug("session not taken over", "session", rec.Key.ID, "error", err)
+				return
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			taken++
+		})
+	}
+	adopting.Wait()
+	return taken
+}
+
+// rest waits, or until ctx ends.
+func rest(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
+
+// takeOver makes this process the owner of a session in the place of another, which is gone or, with consent, has agreed, and opens it without a peer
+// connection: whoever feeds it has to begin again. A session that is open here already is returned. Errors: errDraining, errLimit, and those of the store's
+// TakeOver.
+func (s *Service) takeOver(ctx context.Context, k resolverstore.SessionKey, from resolverstore.Fence, consent bool) (*session, error) {
+	leave, err := s.gate.enter(ctx, k.ID)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
+	if v := s.session(k.ID); v != nil {
+		return v, nil
+	}
+	if err := s.room(k.ID); err != nil {
+		return nil, err
+	}
+	if err := s.parted(ctx, k.ID); err != nil {
+		return nil, err
+	}
+	rec, err := s.cfg.Store.TakeOver(ctx, k, from, consent)
+	if err != nil {
+		return nil, fmt.Errorf("taking session %q over: %w", k.ID, err)
+	}
+	log := s.cfg.Logger.With("session", k.ID, "from", from.Owner, "epoch", rec.Fence.Epoch)
+	servers, err := unsealServers(s.keys, k, rec.Sealed)
+	if err != nil {
+		log.Warn("session taken over without its ICE servers; do all pods have the same secret?", "error", err)
+	}
+	v, err := s.open(rec, servers)
+	if err != nil {
+		s.abandon(ctx, rec)
+		return nil, err
+	}
+	s.counts.takenOver.Add(1)
+	log.Info("session taken over", "min_generation", rec.MinGeneration, "consent", consent)
+	return v, nil
+}
+
+// abandon ends a session in the store that this process owns and could not open: nobody would ever serve it.
+func (s *Service) abandon(ctx context.Context, rec resolverstore.Session) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTimeout)
+	defer cancel()
+	if err := s.cfg.Store.EndOwned(ctx, rec.Key, rec.Fence, resolverstore.SessionDrained); err != nil {
+		s.cfg.Logger.Error("session not ended in the store", "session", rec.Key.ID, "error", err)
+	}
+}
+
+// parted waits until what was here under an id has come to its end.
+func (s *Service) parted(ctx context.Context, id string) error {
+	old := s.held(id)
+	if old == nil {
+		return nil
+	}
+	select {
+	case <-old.gone:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
