@@ -124,7 +124,7 @@ func (s *Redis) goThrough(ctx context.Context, incarnation string, p *pass, limi
 	for _, entry := range page {
 		key, err := parseIndexEntry(entry)
 		switch {
-		case err != nil || !s.validKey(key):
+		case err != nil || !s.validKey(key) || indexShard(key.ID) != p.shard:
 			junk = append(junk, entry)
 		case p.late || s.share(key):
 			mine = append(mine, key)
