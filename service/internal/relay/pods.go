@@ -56,7 +56,7 @@ type Config struct {
 	Propagator propagation.TextMapPropagator
 	// Idle is how long a connection that no call uses is kept. Default DefaultIdle.
 	Idle time.Duration
-	// Buffers is where messages are received into; nil is gRPC's own pool.
+	// Buffers is where messages are received into. Default: a pool that does not clear them.
 	Buffers mem.BufferPool
 }
 
@@ -85,6 +85,9 @@ type connection struct {
 func New(cfg Config) *Pods {
 	if cfg.Idle == 0 {
 		cfg.Idle = DefaultIdle
+	}
+	if cfg.Buffers == nil {
+		cfg.Buffers = &bufferPool{}
 	}
 	return &Pods{cfg: cfg, codec: Codec(encoding.GetCodecV2(grpcproto.Name)), open: make(map[Pod]*connection)}
 }
@@ -181,15 +184,13 @@ func (p *Pods) dial(address string) (*grpc.ClientConn, error) {
 		grpc.WithStaticConnWindowSize(connectionWindow),
 		grpc.WithReadBufferSize(readBuffer),
 		grpc.WithSharedWriteBuffer(true),
+		experimental.WithBufferPool(p.cfg.Buffers),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: pingAfter, Timeout: pingTimeout, PermitWithoutStream: false}),
 		grpc.WithConnectParams(grpc.ConnectParams{
 			Backoff:           backoff.Config{BaseDelay: 100 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: 2 * time.Second},
 			MinConnectTimeout: connectTimeout,
 		}),
 		grpc.WithDefaultCallOptions(grpc.ForceCodecV2(p.codec), grpc.MaxCallRecvMsgSize(math.MaxInt32)),
-	}
-	if p.cfg.Buffers != nil {
-		opts = append(opts, experimental.WithBufferPool(p.cfg.Buffers))
 	}
 	return grpc.NewClient("passthrough:///"+address, opts...)
 }
