@@ -59,11 +59,12 @@ func (p *peeked) readFrame(b []byte) {
 		}
 		switch {
 		case field == infoField && kind == protowire.BytesType:
-			info, m := protowire.ConsumeBytes(b[n:])
+			size, m := protowire.ConsumeVarint(b[n:])
 			if m < 0 {
 				return
 			}
-			p.readInfo(info)
+			info := b[n+m:] // It may be of a later version, and longer than what is here; what is known comes first.
+			p.readInfo(info[:min(size, uint64(len(info)))])
 		case field == audioSamplesField && kind == protowire.VarintType && p.field == streamAudioField:
 			p.samples, _ = protowire.ConsumeVarint(b[n:])
 		}
