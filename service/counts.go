@@ -4,7 +4,7 @@ import "sync/atomic"
 
 // counts is what happened to this process's sessions since it began. It is safe for concurrent use.
 type counts struct {
-	takenOver, deposed, handedOver, drained atomic.Uint64
+	takenOver, deposed, handedOver, drained, storeLost atomic.Uint64
 }
 
 // Stats tells of the ownership of sessions, since the process began.
@@ -17,6 +17,10 @@ type Stats struct {
 	HandedOver uint64
 	// Drained counts sessions that a drain had to end, since nobody took them.
 	Drained uint64
+	// StoreLost counts how often the store that pods share could no longer be reached.
+	StoreLost uint64
+	// Degraded tells that it cannot be reached now.
+	Degraded bool
 }
 
 // Stats returns what happened so far.
@@ -24,5 +28,6 @@ func (s *Service) Stats() Stats {
 	return Stats{
 		TakenOver: s.counts.takenOver.Load(), Deposed: s.counts.deposed.Load(),
 		HandedOver: s.counts.handedOver.Load(), Drained: s.counts.drained.Load(),
+		StoreLost: s.counts.storeLost.Load(), Degraded: s.Degraded(),
 	}
 }

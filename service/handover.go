@@ -17,6 +17,8 @@ const (
 	handoversAtOnce = 8
 	// handoverTimeout bounds one.
 	handoverTimeout = 5 * time.Second
+	// hurryTimeout bounds the handing over of a drain that was cut short.
+	hurryTimeout = 3 * time.Second
 	// handoverPause is how long it takes to try again with those that nobody took: a pod that takes their place may still be starting.
 	handoverPause = time.Second
 )
@@ -25,7 +27,7 @@ const (
 type Drained struct {
 	HandedOver int // sessions that other pods took
 	Cut        int // sessions that are to be ended: nobody took them in time
-	Calls      int // streams and conversations that it had to end
+	Calls      int // streams, conversations and other calls that it had to end
 }
 
 // Clean tells whether nothing was cut.
@@ -51,12 +53,23 @@ func (s *Service) Drain(ctx context.Context, grace time.Duration) Drained {
 	before := s.counts.handedOver.Load()
 	s.handOver(ctx)
 	s.emptied(ctx)
+	s.hurry(ctx)
 	out := Drained{
 		HandedOver: int(s.counts.handedOver.Load() - before), Cut: len(s.owned()), Calls: int(s.calls.Load()), //nolint:gosec // what a process can have
 	}
 	s.counts.drained.Add(uint64(out.Cut)) //nolint:gosec // not negative
 	s.drain.finish()
 	return out
+}
+
+// hurry gives what is left one last chance to go on elsewhere, where the drain was cut short.
+func (s *Service) hurry(ctx context.Context) {
+	if s.drain.left() == 0 || len(s.owned()) == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), hurryTimeout)
+	defer cancel()
+	s.handOverOnce(ctx)
 }
 
 // emptied waits until neither a session nor a call is left here, or until ctx ends.
@@ -80,20 +93,23 @@ func (s *Service) lessened() {
 
 // handOver hands sessions over until none is left here, or until ctx ends.
 func (s *Service) handOver(ctx context.Context) {
-	for ctx.Err() == nil {
-		left := s.owned()
-		if len(left) == 0 {
-			return
-		}
-		pods, err := s.cfg.Store.Pods(ctx)
-		if err != nil {
-			s.cfg.Logger.Warn("sessions cannot be handed over yet", "sessions", len(left), "error", err)
-		}
-		s.handOverTo(ctx, left, newHeirs(pods, s.cfg.Owner))
-		if len(s.owned()) > 0 {
-			rest(ctx, handoverPause)
-		}
+	for ctx.Err() == nil && !s.handOverOnce(ctx) {
+		rest(ctx, handoverPause)
 	}
+}
+
+// handOverOnce tries it once with each session, and reports whether none is left.
+func (s *Service) handOverOnce(ctx context.Context) bool {
+	left := s.owned()
+	if len(left) == 0 {
+		return true
+	}
+	pods, err := s.cfg.Store.Pods(ctx)
+	if err != nil {
+		s.cfg.Logger.Warn("sessions cannot be handed over yet", "sessions", len(left), "error", err)
+	}
+	s.handOverTo(ctx, left, newHeirs(pods, s.cfg.Owner))
+	return len(s.owned()) == 0
 }
 
 // owned returns the open sessions that this process owns.

@@ -65,16 +65,18 @@ func (s *Service) NewServer(opts ...grpc.ServerOption) *grpc.Server {
 //  1. recovery: nothing behind it can end the process
 //  2. logging: sees the status that the caller gets
 //  3. status: the one place where errors become statuses
-//  4. proof: what another pod forwards must prove it
-//  5. auth: nothing else is looked at before it; what is forwarded was authenticated by the first pod
-//  6. validation: what comes behind sees only requests that are right by themselves
-//  7. forward: calls that belong to another pod go there
-//  8. payload: replies whose payload rides beside the header
+//  4. drain: counts what is under way
+//  5. proof: what another pod forwards must prove it
+//  6. auth: nothing else is looked at before it; what is forwarded was authenticated by the first pod
+//  7. validation: what comes behind sees only requests that are right by themselves
+//  8. forward: calls that belong to another pod go there
+//  9. payload: replies whose payload rides beside the header
 func (s *Service) unaryChain() []grpc.UnaryServerInterceptor {
 	chain := []grpc.UnaryServerInterceptor{
 		recovery.UnaryServerInterceptor(recoveryOption(s.cfg.Logger)),
 		logging.UnaryServerInterceptor(callLogger(s.cfg.Logger), loggingOptions()...),
 		statusUnary(s.cfg.Logger),
+		s.drainUnary,
 		s.proofUnary,
 	}
 	if s.cfg.Token != "" {
@@ -89,6 +91,7 @@ func (s *Service) streamChain() []grpc.StreamServerInterceptor {
 		recovery.StreamServerInterceptor(recoveryOption(s.cfg.Logger)),
 		logging.StreamServerInterceptor(callLogger(s.cfg.Logger), loggingOptions()...),
 		statusStream(s.cfg.Logger),
+		s.drainStream,
 		s.proofStream,
 	}
 	if s.cfg.Token != "" {

@@ -34,7 +34,7 @@ type Service struct {
 	routes  map[string]route
 	tokens  tokens // of streams that may go on
 	counts  counts
-	calls   atomic.Int64  // streams and conversations that are open
+	calls   atomic.Int64  // under way, but those who watch health
 	less    chan struct{} // holds one token when a session or a call has come to its end
 
 	draining sync.Mutex         // held by Drain
@@ -78,6 +78,7 @@ func New(cfg Config) (*Service, error) {
 	ctx, stop := context.WithCancel(context.Background())
 	s.stop = stop
 	s.working.Go(func() { s.adoptOrphans(ctx) })
+	s.working.Go(func() { s.watchStore(s.drain.over) })
 	context.AfterFunc(s.drain.closing, stop) // Who is about to stop takes nothing over.
 	return s, nil
 }

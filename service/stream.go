@@ -3,7 +3,6 @@ package service
 import (
 	"context"
 	"errors"
-	"sync/atomic"
 	"time"
 
 	penstockv1 "github.com/penstock-media/penstock/api/penstock/v1"
@@ -58,19 +57,8 @@ func (s *Service) talk(each ...func()) bool {
 	if s.closed {
 		return false
 	}
-	left := new(atomic.Int64)
-	left.Store(int64(len(each)))
-	s.calls.Add(1)
 	for _, f := range each {
-		s.talking.Go(func() {
-			defer func() {
-				if left.Add(-1) == 0 {
-					s.calls.Add(-1)
-					s.lessened()
-				}
-			}()
-			f()
-		})
+		s.talking.Go(f)
 	}
 	return true
 }

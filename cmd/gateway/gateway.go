@@ -28,8 +28,12 @@ import (
 // handshakeTimeout bounds the set-up of a gRPC connection, TLS included.
 const handshakeTimeout = 10 * time.Second
 
-// errNotClosed means that something did not close in time.
-var errNotClosed = errors.New("did not close in time")
+var (
+	// errNotClosed means that something did not close in time.
+	errNotClosed = errors.New("did not close in time")
+	// errCut means that sessions were ended that another pod could have gone on with.
+	errCut = errors.New("sessions were ended by the drain's deadline")
+)
 
 // gateway is everything that `gateway serve` runs. Its methods are safe for concurrent use after Start.
 type gateway struct {
@@ -107,7 +111,7 @@ func (g *gateway) build(ctx context.Context) error {
 	g.service, err = service.New(service.Config{
 		OwnerAddress: address, PodSecrets: g.cfg.PodSecrets(), PodCredentials: pods, PodMutual: g.cfg.PodMTLS,
 		Pool: pool, Store: store, Logger: g.log, TracerProvider: provider, Owner: g.incarnation,
-		Token: string(g.cfg.AuthToken), WHIPCreate: g.cfg.WHIPCreate, Grace: g.cfg.SessionGrace, StallTimeout: g.cfg.StallTimeout,
+		Token: string(g.cfg.AuthToken), WHIPCreate: g.cfg.WHIPCreate, Grace: g.cfg.SessionGrace, EndpointGrace: g.endpointGrace(), StallTimeout: g.cfg.StallTimeout,
 		Limits: service.Limits{Sessions: g.cfg.MaxSessions, Streams: g.cfg.MaxStreams, QueueBytes: g.cfg.MaxQueueBytes},
 	})
 	if err != nil {
@@ -230,16 +234,29 @@ func (g *gateway) GRPCAddr() string { return g.grpcListener.Addr().String() }
 // HTTPAddr returns the address that HTTP listens on. It is known after Start.
 func (g *gateway) HTTPAddr() string { return g.httpListener.Addr().String() }
 
-// Close drains for the configured grace, or until ctx ends, then closes everything in the reverse order of its
-// construction, by force where it takes longer than the configured time. It must be called once.
+// Close drains for the configured graces, or until ctx ends, then closes everything in the reverse order of its
+// construction, by force where it takes longer than the configured time. It must be called once. errCut where pods share sessions, and some could not be handed over;
+// errNotClosed.
 func (g *gateway) Close(ctx context.Context) error {
-	g.log.Info("draining", "grace", g.cfg.DrainGrace, "sessions", g.service.Sessions())
-	g.service.Drain(ctx, g.cfg.DrainGrace)
+	g.log.Info("draining", "grace", g.cfg.DrainGrace, "endpoint_grace", g.endpointGrace(), "sessions", g.service.Sessions())
+	drained := g.service.Drain(ctx, g.cfg.DrainGrace)
+	g.log.Info("drained", "handed_over", drained.HandedOver, "sessions_ended", drained.Cut, "calls_ended", drained.Calls)
 	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), g.cfg.StopTimeout)
 	defer cancel()
 	err := g.close(stop)
+	if drained.Cut > 0 && g.cfg.RedisURL != "" {
+		err = errors.Join(err, fmt.Errorf("%w: %d", errCut, drained.Cut))
+	}
 	g.log.Info("stopped")
 	return err
+}
+
+// endpointGrace is for pods that share sessions.
+func (g *gateway) endpointGrace() time.Duration {
+	if g.cfg.RedisURL == "" {
+		return 0
+	}
+	return g.cfg.EndpointGrace
 }
 
 // close closes what was built. A part that does not close within ctx is left, and told.
@@ -260,8 +277,7 @@ func (g *gateway) close(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// stopGRPC lets calls end for half of the time that is left, then ends them: a client that watches health, for one, never
-// ends its call.
+// stopGRPC lets calls end for half of the time that is left, then ends them.
 func (g *gateway) stopGRPC(ctx context.Context) error {
 	ctx, cancel := half(ctx)
 	defer cancel()

@@ -43,7 +43,7 @@ func newHTTPServer(cfg config.Config, svc *service.Service, degraded func() bool
 		h := health{Status: "ready", Version: buildVersion(), Sessions: svc.Sessions()}
 		code := http.StatusOK
 		if degraded() {
-			h.Store = "unavailable"
+			h.Store, h.Degraded = "unavailable", true
 		}
 		if svc.Draining() {
 			h.Status, code = "draining", http.StatusServiceUnavailable
@@ -83,6 +83,7 @@ type health struct {
 	Status   string `json:"status"`
 	Version  string `json:"version,omitempty"`
 	Sessions int    `json:"sessions"`
+	Degraded bool   `json:"degraded,omitempty"`
 	Store    string `json:"store,omitempty"` // "unavailable" while the shared store cannot be reached
 }
 

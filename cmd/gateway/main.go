@@ -21,6 +21,7 @@ import (
 const (
 	exitFailed = 1 // the command was understood, and failed
 	exitUsage  = 2 // the command line or the configuration is wrong
+	exitCut    = 3 // it stopped as asked, and had to cut what it could not hand over, or could not close, in time
 )
 
 // commands is the command line. Every command has a method Run(context.Context, *stdio) error.
@@ -82,6 +83,9 @@ func run(ctx context.Context, args []string, std *stdio) int {
 		var wrong *config.Error
 		if errors.As(err, &wrong) {
 			return exitUsage
+		}
+		if errors.Is(err, errCut) || errors.Is(err, errNotClosed) {
+			return exitCut
 		}
 		return exitFailed
 	}

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -18,7 +19,10 @@ import (
 
 	"github.com/alecthomas/kong"
 	"go.uber.org/goleak"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
 
+	penstockv1 "github.com/penstock-media/penstock/api/penstock/v1"
 	"github.com/penstock-media/penstock/cmd/gateway/internal/config"
 )
 
@@ -276,12 +280,27 @@ func (s *served) signal(t *testing.T) {
 	}
 }
 
-// stop asks the service to stop at once, by two signals, and waits.
+// create makes a session.
+func (s *served) create(t *testing.T, id string) {
+	t.Helper()
+	conn, err := grpc.NewClient(s.grpc, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if _, err := penstockv1.NewSessionServiceClient(conn).CreateSession(t.Context(), &penstockv1.CreateSessionRequest{SessionId: id}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// stop asks the service to stop at once, by two signals, and waits. With nothing left to do the first is enough.
 func (s *served) stop(t *testing.T) {
 	t.Helper()
 	s.signal(t)
 	s.waitLog(t, "msg=draining")
-	s.signal(t)
+	if err := s.cmd.Process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		t.Fatal(err)
+	}
 	<-s.exited
 	if s.err != nil {
 		t.Errorf("serve: %v\n%s", s.err, s.log)

@@ -59,6 +59,7 @@ func TestServeDrainsOnSIGTERM(t *testing.T) {
 	if code, h := get(t, s.http, "/readyz"); code != http.StatusOK || h.Status != "ready" {
 		t.Errorf("before: %d %+v", code, h)
 	}
+	s.create(t, "call") // With nothing left it would end at once.
 	s.signal(t)
 	s.waitLog(t, "msg=draining")
 	awaitStatus(t, s.http, http.StatusServiceUnavailable)

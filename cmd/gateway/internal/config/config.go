@@ -150,9 +150,12 @@ type Config struct {
 	// the OpenTelemetry specification are respected too.
 	OTLPEndpoint string `name:"otlp-endpoint" env:"PENSTOCK_OTLP_ENDPOINT" placeholder:"URL" group:"Observing" help:"Collector of traces (OTLP over gRPC), such as http://127.0.0.1:4317. Empty: the OTEL_ environment decides, else off."`
 
-	// DrainGrace is how long, after SIGTERM, calls are still answered and streams go on while the service says that it
-	// is not ready; then streams are ended. A second signal cuts it short. 0 to 10 min.
-	DrainGrace time.Duration `name:"drain-grace" env:"PENSTOCK_DRAIN_GRACE" default:"10s" placeholder:"DURATION" group:"Stopping" help:"How long streams go on after SIGTERM; a second signal cuts it short."`
+	// EndpointGrace is how long after SIGTERM calls are still taken as before, though nothing new is placed here, while load balancers hear that this process is not
+	// ready; so that no preStop hook is needed. Only with RedisURL: a process that is alone has nobody to leave calls to. 0 to 10 min.
+	EndpointGrace time.Duration `name:"endpoint-grace" env:"PENSTOCK_ENDPOINT_GRACE" default:"10s" placeholder:"DURATION" group:"Stopping" help:"How long after SIGTERM calls are still taken, while load balancers hear of it; with --redis-url only."`
+	// DrainGrace is how long, after EndpointGrace, streams go on that were told of the end, and sessions are handed over to other pods; then what is left is ended. It is
+	// shorter when nothing is left. A second signal cuts it short. 0 to 10 min.
+	DrainGrace time.Duration `name:"drain-grace" env:"PENSTOCK_DRAIN_GRACE" default:"10s" placeholder:"DURATION" group:"Stopping" help:"How long after that streams go on and sessions are handed over to other pods; a second signal cuts it short."`
 	// StopTimeout is how long everything may take to close after DrainGrace, before it is closed by force. 1 s to 10 min.
 	StopTimeout time.Duration `name:"stop-timeout" env:"PENSTOCK_STOP_TIMEOUT" default:"10s" placeholder:"DURATION" group:"Stopping" help:"How long closing may take after that."`
 }
@@ -193,6 +196,7 @@ func Default() Config {
 		MaxSDPBytes:      1 << 20,
 		LogLevel:         "info",
 		LogFormat:        "text",
+		EndpointGrace:    10 * time.Second,
 		DrainGrace:       10 * time.Second,
 		StopTimeout:      10 * time.Second,
 	}

@@ -96,7 +96,7 @@ func TestEverySettingCanComeFromEveryPlace(t *testing.T) {
 		"ice-allow-networks": "10.0.0.0/8,fd00::/8", "ice-deny-networks": "10.1.0.0/16", "ice-ipv6": "false", "ice-refuse-private-candidates": "true",
 		"ice-mdns": "true", "ice-udp-mux-receive-buffer": "10", "ice-receive-buffer": "11", "ice-turn-ca": "ca",
 		"max-sessions": "3", "max-streams": "4", "max-queue-bytes": "5", "max-queued-bytes": "12", "stall-timeout": "6s", "max-picture-pixels": "6", "max-sdp-bytes": "7",
-		"decode-workers": "8", "log-level": "warn", "log-format": "json", "otlp-endpoint": "http://h", "drain-grace": "4s", "stop-timeout": "5s",
+		"decode-workers": "8", "log-level": "warn", "log-format": "json", "otlp-endpoint": "http://h", "endpoint-grace": "3s", "drain-grace": "4s", "stop-timeout": "5s",
 	}
 	for _, s := range Settings() {
 		t.Run(s.Name, func(t *testing.T) {
@@ -252,6 +252,7 @@ func TestO7_ValidateNamesTheSettingAndTheMend(t *testing.T) {
 		{[]string{"--decode-workers=-1"}, "decode-workers", "use 0 to 1024"},
 		{[]string{"--session-grace=1ms"}, "session-grace", "use 1s to 1h0m0s"},
 		{[]string{"--drain-grace=-1s"}, "drain-grace", "use 0s to 10m0s"},
+		{[]string{"--endpoint-grace=11m"}, "endpoint-grace", "use 0s to 10m0s"},
 		{[]string{"--log-level=loud"}, "log-level", "use one of these"},
 		{[]string{"--log-format=xml"}, "log-format", "use one of these"},
 		{[]string{"--otlp-endpoint=localhost:4317"}, "otlp-endpoint", "write it like http://127.0.0.1:4317"},

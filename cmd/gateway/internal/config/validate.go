@@ -195,6 +195,7 @@ func (c *Config) validateTimes() error {
 		{"stall-timeout", c.StallTimeout, time.Second, 10 * time.Minute},
 		{"session-grace", c.SessionGrace, time.Second, time.Hour},
 		{"ice-gather-timeout", c.GatherTimeout, 100 * time.Millisecond, 30 * time.Second},
+		{"endpoint-grace", c.EndpointGrace, 0, 10 * time.Minute},
 		{"drain-grace", c.DrainGrace, 0, 10 * time.Minute},
 		{"stop-timeout", c.StopTimeout, time.Second, 10 * time.Minute},
 	} {
