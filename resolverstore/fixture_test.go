@@ -16,12 +16,14 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	if url := os.Getenv(childEnv); url != "" {
-		if err := claimer(url); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
+	for env, run := range map[string]func(string) error{childEnv: claimer, podEnv: podProcess} {
+		if url := os.Getenv(env); url != "" {
+			if err := run(url); err != nil {
+				fmt.Fprintln(os.Stderr, err)
+				os.Exit(1)
+			}
+			os.Exit(0)
 		}
-		os.Exit(0)
 	}
 	RedirectRedisLog(slog.New(slog.DiscardHandler))
 	goleak.VerifyTestMain(m)

@@ -157,6 +157,15 @@ func TestR20_Cluster(t *testing.T) {
 	cancel()
 	shuffling.Wait()
 	t.Run("R19_MovedSlot", func(t *testing.T) { testMovedSlot(t, c, a, b) })
+	t.Run("P2_Orphans", func(t *testing.T) {
+		d, e := openRedis(t, lively(atOnce), c.options()), openRedis(t, lively(atOnce), c.options())
+		gone := openRedis(t, lively(atOnce), c.options())
+		testOrphans(t, gone, []*Redis{d, e, b}, func() {
+			if err := gone.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+	})
 	if moved < 20 {
 		t.Errorf("only %d slots moved", moved)
 	}

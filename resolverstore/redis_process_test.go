@@ -51,16 +51,25 @@ func claimer(url string) error {
 	return in.Err()
 }
 
-// process is a claimer.
+// process is another process.
 type process struct {
+	cmd *exec.Cmd
 	in  io.WriteCloser
 	out *bufio.Reader
 }
 
 func startClaimer(t *testing.T, url string) *process {
 	t.Helper()
+	p := startProcess(t, childEnv, url)
+	t.Cleanup(func() { p.end(t) })
+	return p
+}
+
+// startProcess starts the test binary as what the environment variable says. It has to be ended.
+func startProcess(t *testing.T, env, url string) *process {
+	t.Helper()
 	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), os.Args[0], "-test.run=^$")
-	cmd.Env = append(os.Environ(), childEnv+"="+url)
+	cmd.Env = append(os.Environ(), env+"="+url)
 	cmd.Stderr = os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	in, err := cmd.StdinPipe()
@@ -74,15 +83,17 @@ func startClaimer(t *testing.T, url string) *process {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		_ = in.Close()
-		if err := cmd.Wait(); err != nil {
-			t.Errorf("the other process: %v", err)
-		}
-	})
-	p := &process{in: in, out: bufio.NewReader(out)}
+	p := &process{cmd: cmd, in: in, out: bufio.NewReader(out)}
 	p.hear(t, "ready")
 	return p
+}
+
+func (p *process) end(t *testing.T) {
+	t.Helper()
+	_ = p.in.Close()
+	if err := p.cmd.Wait(); err != nil {
+		t.Errorf("the other process: %v", err)
+	}
 }
 
 func (p *process) hear(t *testing.T, want string) {

@@ -212,5 +212,3 @@ func (s *redisServer) pair(cfg Config) (a, b *Redis) {
 
 // testTLS is the certificates of a test.
 type testTLS struct{ client func() *tls.Config }
-
-func redisZ(member string) redis.Z { return redis.Z{Member: member} }

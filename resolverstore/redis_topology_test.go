@@ -70,6 +70,10 @@ func (t tenants) EndSession(ctx context.Context, key SessionKey, reason SessionE
 	return t.Store.EndSession(ctx, t.key(key), reason)
 }
 
+func (t tenants) EndOwned(ctx context.Context, key SessionKey, f Fence, reason SessionEndReason) error {
+	return t.Store.EndOwned(ctx, t.key(key), f, reason)
+}
+
 func (t tenants) ApplyEvents(ctx context.Context, key SessionKey, events []Event) (Applied, error) {
 	return t.Store.ApplyEvents(ctx, t.key(key), events)
 }
