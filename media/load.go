@@ -2,8 +2,10 @@ package media
 
 import (
 	"cmp"
+	"math"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -50,6 +52,8 @@ type load struct {
 	armed   bool
 	closed  bool
 	timer   *time.Timer
+
+	used atomic.Uint64 // the share of the workers' time that was used of late, as the bits of a float64
 
 	mu        sync.Mutex // before any track's
 	stage     stage
@@ -141,6 +145,7 @@ func (l *load) look() {
 	l.suspended = slices.DeleteFunc(l.suspended, func(v *videoPath) bool { return !slices.Contains(tracks, v) })
 	if len(tracks) == 0 {
 		l.stage, l.calm, l.settle = stageAll, 0, 0
+		l.used.Store(0)
 		return
 	}
 	shares := make(map[*videoPath]loadShare, len(tracks))
@@ -150,6 +155,8 @@ func (l *load) look() {
 		shares[v] = s
 		late, behind = late || s.late >= lateIntervals, behind || s.behind
 	}
+	running := slices.DeleteFunc(slices.Clone(tracks), func(v *videoPath) bool { return slices.Contains(l.suspended, v) })
+	l.used.Store(math.Float64bits(min(l.use(running, shares), 1)))
 	l.eased += loadInterval
 	switch {
 	case l.settle > 0:

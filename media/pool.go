@@ -1,6 +1,7 @@
 package media
 
 import (
+	"math"
 	"runtime"
 	"sync"
 	"time"
@@ -87,11 +88,13 @@ func (p *DecodePool) Close() {
 type PoolStats struct {
 	QueuedBytes  int64  // in the queues of all consumers
 	QueueDropped uint64 // frames dropped because all queues together were too long
+	// Busy is the share of the workers' time that decoding video takes, 0 to 1, as of the last half second.
+	Busy float64
 }
 
 // Stats returns counters. It is safe for concurrent use.
 func (p *DecodePool) Stats() PoolStats {
-	return PoolStats{QueuedBytes: p.queues.used.Load(), QueueDropped: p.queues.drops.Load()}
+	return PoolStats{QueuedBytes: p.queues.used.Load(), QueueDropped: p.queues.drops.Load(), Busy: math.Float64frombits(p.load.used.Load())}
 }
 
 // schedule makes a worker call the task's step soon, and until it says that there is no more.

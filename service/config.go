@@ -37,6 +37,8 @@ type Config struct {
 	PodSecrets [][]byte
 	// PodCredentials secures this pod's connections to others; nil is no TLS.
 	PodCredentials credentials.TransportCredentials
+	// Busy returns the share of the decoders' time that is used, 0 to 1, for new sessions to be placed by; nil tells nothing of it.
+	Busy func() float64
 	// PodMutual asks for a verified client certificate of a pod that forwards a call, beside its proof.
 	PodMutual bool
 

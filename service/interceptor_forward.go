@@ -42,6 +42,9 @@ func routes() map[string]route {
 // forwardUnary sends calls on sessions of other pods there. The request goes with its unknown fields, and the reply comes back undecoded. What a pod forwarded is
 // served here, or refused: it never goes on.
 func (s *Service) forwardUnary(ctx context.Context, req any, info *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
+	if create, ok := req.(*penstockv1.CreateSessionRequest); ok {
+		return s.placeUnary(ctx, create, info, next)
+	}
 	r, routed := s.routes[info.FullMethod]
 	of, named := req.(ofSession)
 	if !routed || !named {

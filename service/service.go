@@ -80,6 +80,9 @@ func New(cfg Config) (*Service, error) {
 	s.working.Go(func() { s.adoptOrphans(ctx) })
 	s.working.Go(func() { s.watchStore(s.drain.over) })
 	context.AfterFunc(s.drain.closing, stop) // Who is about to stop takes nothing over.
+	if s.cfg.Busy != nil {
+		s.working.Go(func() { s.watchLoad(ctx) })
+	}
 	return s, nil
 }
 

@@ -2,10 +2,8 @@ package service
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	penstockv1 "github.com/penstock-media/penstock/api/penstock/v1"
@@ -47,7 +45,7 @@ func (s *Service) create(ctx context.Context, rec resolverstore.Session, servers
 		return rec, errDraining
 	}
 	if rec.Key.ID == "" {
-		rec.Key.ID = "s-" + strings.ToLower(rand.Text())
+		rec.Key.ID = newSessionID()
 	}
 	leave, err := s.gate.enter(ctx, rec.Key.ID)
 	if err != nil {

@@ -109,7 +109,7 @@ func (g *gateway) build(ctx context.Context) error {
 		return err
 	}
 	g.service, err = service.New(service.Config{
-		OwnerAddress: address, PodSecrets: g.cfg.PodSecrets(), PodCredentials: pods, PodMutual: g.cfg.PodMTLS,
+		OwnerAddress: address, PodSecrets: g.cfg.PodSecrets(), PodCredentials: pods, PodMutual: g.cfg.PodMTLS, Busy: func() float64 { return decoders.Stats().Busy },
 		Pool: pool, Store: store, Logger: g.log, TracerProvider: provider, Owner: g.incarnation,
 		Token: string(g.cfg.AuthToken), WHIPCreate: g.cfg.WHIPCreate, Grace: g.cfg.SessionGrace, EndpointGrace: g.endpointGrace(), StallTimeout: g.cfg.StallTimeout,
 		Limits: service.Limits{Sessions: g.cfg.MaxSessions, Streams: g.cfg.MaxStreams, QueueBytes: g.cfg.MaxQueueBytes},
