@@ -34,8 +34,9 @@ type Service struct {
 	routes  map[string]route
 	tokens  tokens // of streams that may go on
 	counts  counts
-	calls   atomic.Int64  // under way, but those who watch health
-	less    chan struct{} // holds one token when a session or a call has come to its end
+	calls   atomic.Int64                 // under way, but those who watch health
+	less    chan struct{}                // holds one token when a session or a call has come to its end
+	whip    atomic.Pointer[whip.Handler] // serves what came to other endpoints
 
 	draining sync.Mutex         // held by Drain
 	stop     context.CancelFunc // ends what runs beside calls

@@ -11,6 +11,7 @@ import (
 	"github.com/penstock-media/penstock/connector/whip"
 	"github.com/penstock-media/penstock/resolverstore"
 	"github.com/penstock-media/penstock/rtcpool"
+	"github.com/penstock-media/penstock/service/internal/relay"
 )
 
 // whipSessions implements whip.Sessions: to the gateway a WHIP publisher is a remote side that offers, as an SFU is.
@@ -228,7 +229,7 @@ func whipError(err error) error {
 		return fmt.Errorf("%w: %w", whip.ErrConflict, err)
 	case errors.Is(err, resolverstore.ErrSessionNotFound), errors.Is(err, resolverstore.ErrSessionEnded):
 		return fmt.Errorf("%w: %w", whip.ErrNotFound, err)
-	case errors.Is(err, errDraining), errors.Is(err, errLimit), errors.Is(err, rtcpool.ErrBusy), errors.Is(err, rtcpool.ErrClosed),
+	case errors.Is(err, errDraining), errors.Is(err, errLimit), outOfReach(err), errors.Is(err, relay.ErrClosed), errors.Is(err, rtcpool.ErrBusy), errors.Is(err, rtcpool.ErrClosed),
 		errors.Is(err, resolverstore.ErrLimitReached), errors.Is(err, resolverstore.ErrClosed),
 		errors.Is(err, resolverstore.ErrUnavailable), errors.Is(err, resolverstore.ErrCorrupt):
 		return fmt.Errorf("%w: %w", whip.ErrUnavailable, err)

@@ -28,12 +28,13 @@ const (
 // and takes nothing out of service, since one blip would else empty every endpoint at once.
 func newHTTPServer(cfg config.Config, svc *service.Service, degraded func() bool, log *slog.Logger) (*http.Server, error) {
 	publish, err := whip.New(whip.Config{
-		Sessions: svc.WHIP(), Authorize: authorizer(string(cfg.AuthToken)), AllowedOrigins: cfg.WHIPOrigins,
+		Sessions: svc.WHIP(), Elsewhere: svc.WHIPElsewhere, Authorize: authorizer(string(cfg.AuthToken)), AllowedOrigins: cfg.WHIPOrigins,
 		MaxBodyBytes: int64(cfg.MaxSDPBytes), Logger: log,
 	})
 	if err != nil {
 		return nil, err
 	}
+	svc.HandleWHIP(publish)
 	mux := http.NewServeMux()
 	mux.Handle("/whip/", publish)
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {

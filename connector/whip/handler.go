@@ -33,6 +33,8 @@ type Config struct {
 	// Authorize says whether a request may do what it asks with the session; nil allows everything. Its errors are
 	// answered as those of Sessions are; ErrUnauthorized and ErrForbidden are for it.
 	Authorize func(r *http.Request, sessionID string) error
+	// Elsewhere hands requests to other gateways, where their sessions are; nil is for a gateway that is alone.
+	Elsewhere Elsewhere
 	// ICEServers are told to publishers in Link headers (RFC 9725 section 4.6), credentials included.
 	ICEServers []rtcpool.ICEServer
 	// AllowedOrigins are the web origins whose pages may publish; empty is all. Nothing here relies on cookies.
@@ -109,6 +111,12 @@ func (h *Handler) serveResource(w http.ResponseWriter, r *http.Request) {
 func (h *Handler) run(w http.ResponseWriter, r *http.Request, f func(http.ResponseWriter, *http.Request) error) {
 	err := h.authorize(r)
 	if err == nil {
+		var answered bool
+		if answered, err = h.elsewhere(w, r); answered {
+			return
+		}
+	}
+	if err == nil {
 		err = f(w, r)
 	}
 	if err != nil {
@@ -121,7 +129,7 @@ func (h *Handler) authorize(r *http.Request) error {
 	if !validID(id) {
 		return errSessionID
 	}
-	if h.cfg.Authorize == nil {
+	if h.cfg.Authorize == nil || isHandedOver(r) {
 		return nil
 	}
 	return h.cfg.Authorize(r, id)

@@ -143,6 +143,225 @@ func (x *AdoptResponse) GetEpoch() uint64 {
 	return 0
 }
 
+// ServeWhipRequest is an HTTP request of a publisher, which the caller has authorized.
+type ServeWhipRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// POST, PATCH or DELETE.
+	Method string `protobuf:"bytes,1,opt,name=method,proto3" json:"method,omitempty"`
+	// The session in its path.
+	SessionId string `protobuf:"bytes,2,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
+	// The publication in its path; empty for POST.
+	ResourceId string `protobuf:"bytes,3,opt,name=resource_id,json=resourceId,proto3" json:"resource_id,omitempty"`
+	// Its query, as it was written.
+	Query string `protobuf:"bytes,4,opt,name=query,proto3" json:"query,omitempty"`
+	// Its Content-Type.
+	ContentType string `protobuf:"bytes,5,opt,name=content_type,json=contentType,proto3" json:"content_type,omitempty"`
+	// Its If-Match.
+	IfMatch string `protobuf:"bytes,6,opt,name=if_match,json=ifMatch,proto3" json:"if_match,omitempty"`
+	// Its body.
+	Body          []byte `protobuf:"bytes,7,opt,name=body,proto3" json:"body,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ServeWhipRequest) Reset() {
+	*x = ServeWhipRequest{}
+	mi := &file_penstock_pod_v1_pod_service_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ServeWhipRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ServeWhipRequest) ProtoMessage() {}
+
+func (x *ServeWhipRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_penstock_pod_v1_pod_service_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ServeWhipRequest.ProtoReflect.Descriptor instead.
+func (*ServeWhipRequest) Descriptor() ([]byte, []int) {
+	return file_penstock_pod_v1_pod_service_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *ServeWhipRequest) GetMethod() string {
+	if x != nil {
+		return x.Method
+	}
+	return ""
+}
+
+func (x *ServeWhipRequest) GetSessionId() string {
+	if x != nil {
+		return x.SessionId
+	}
+	return ""
+}
+
+func (x *ServeWhipRequest) GetResourceId() string {
+	if x != nil {
+		return x.ResourceId
+	}
+	return ""
+}
+
+func (x *ServeWhipRequest) GetQuery() string {
+	if x != nil {
+		return x.Query
+	}
+	return ""
+}
+
+func (x *ServeWhipRequest) GetContentType() string {
+	if x != nil {
+		return x.ContentType
+	}
+	return ""
+}
+
+func (x *ServeWhipRequest) GetIfMatch() string {
+	if x != nil {
+		return x.IfMatch
+	}
+	return ""
+}
+
+func (x *ServeWhipRequest) GetBody() []byte {
+	if x != nil {
+		return x.Body
+	}
+	return nil
+}
+
+// ServeWhipResponse is the answer.
+type ServeWhipResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The HTTP status.
+	Status uint32 `protobuf:"varint,1,opt,name=status,proto3" json:"status,omitempty"`
+	// The header fields, in any order.
+	Headers []*HttpHeader `protobuf:"bytes,2,rep,name=headers,proto3" json:"headers,omitempty"`
+	// The body.
+	Body          []byte `protobuf:"bytes,3,opt,name=body,proto3" json:"body,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ServeWhipResponse) Reset() {
+	*x = ServeWhipResponse{}
+	mi := &file_penstock_pod_v1_pod_service_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ServeWhipResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ServeWhipResponse) ProtoMessage() {}
+
+func (x *ServeWhipResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_penstock_pod_v1_pod_service_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ServeWhipResponse.ProtoReflect.Descriptor instead.
+func (*ServeWhipResponse) Descriptor() ([]byte, []int) {
+	return file_penstock_pod_v1_pod_service_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *ServeWhipResponse) GetStatus() uint32 {
+	if x != nil {
+		return x.Status
+	}
+	return 0
+}
+
+func (x *ServeWhipResponse) GetHeaders() []*HttpHeader {
+	if x != nil {
+		return x.Headers
+	}
+	return nil
+}
+
+func (x *ServeWhipResponse) GetBody() []byte {
+	if x != nil {
+		return x.Body
+	}
+	return nil
+}
+
+// HttpHeader is one field of an HTTP header.
+type HttpHeader struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its name.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Its value.
+	Value         string `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HttpHeader) Reset() {
+	*x = HttpHeader{}
+	mi := &file_penstock_pod_v1_pod_service_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HttpHeader) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HttpHeader) ProtoMessage() {}
+
+func (x *HttpHeader) ProtoReflect() protoreflect.Message {
+	mi := &file_penstock_pod_v1_pod_service_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HttpHeader.ProtoReflect.Descriptor instead.
+func (*HttpHeader) Descriptor() ([]byte, []int) {
+	return file_penstock_pod_v1_pod_service_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *HttpHeader) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *HttpHeader) GetValue() string {
+	if x != nil {
+		return x.Value
+	}
+	return ""
+}
+
 var File_penstock_pod_v1_pod_service_proto protoreflect.FileDescriptor
 
 const file_penstock_pod_v1_pod_service_proto_rawDesc = "" +
@@ -155,10 +374,29 @@ const file_penstock_pod_v1_pod_service_proto_rawDesc = "" +
 	"\x05owner\x18\x03 \x01(\tR\x05owner\x12\x14\n" +
 	"\x05epoch\x18\x04 \x01(\x04R\x05epoch\"%\n" +
 	"\rAdoptResponse\x12\x14\n" +
-	"\x05epoch\x18\x01 \x01(\x04R\x05epoch2T\n" +
+	"\x05epoch\x18\x01 \x01(\x04R\x05epoch\"\xd2\x01\n" +
+	"\x10ServeWhipRequest\x12\x16\n" +
+	"\x06method\x18\x01 \x01(\tR\x06method\x12\x1d\n" +
+	"\n" +
+	"session_id\x18\x02 \x01(\tR\tsessionId\x12\x1f\n" +
+	"\vresource_id\x18\x03 \x01(\tR\n" +
+	"resourceId\x12\x14\n" +
+	"\x05query\x18\x04 \x01(\tR\x05query\x12!\n" +
+	"\fcontent_type\x18\x05 \x01(\tR\vcontentType\x12\x19\n" +
+	"\bif_match\x18\x06 \x01(\tR\aifMatch\x12\x12\n" +
+	"\x04body\x18\a \x01(\fR\x04body\"v\n" +
+	"\x11ServeWhipResponse\x12\x16\n" +
+	"\x06status\x18\x01 \x01(\rR\x06status\x125\n" +
+	"\aheaders\x18\x02 \x03(\v2\x1b.penstock.pod.v1.HttpHeaderR\aheaders\x12\x12\n" +
+	"\x04body\x18\x03 \x01(\fR\x04body\"6\n" +
+	"\n" +
+	"HttpHeader\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value2\xa8\x01\n" +
 	"\n" +
 	"PodService\x12F\n" +
-	"\x05Adopt\x12\x1d.penstock.pod.v1.AdoptRequest\x1a\x1e.penstock.pod.v1.AdoptResponseB>Z<github.com/penstock-media/penstock/api/penstock/pod/v1;podv1b\x06proto3"
+	"\x05Adopt\x12\x1d.penstock.pod.v1.AdoptRequest\x1a\x1e.penstock.pod.v1.AdoptResponse\x12R\n" +
+	"\tServeWhip\x12!.penstock.pod.v1.ServeWhipRequest\x1a\".penstock.pod.v1.ServeWhipResponseB>Z<github.com/penstock-media/penstock/api/penstock/pod/v1;podv1b\x06proto3"
 
 var (
 	file_penstock_pod_v1_pod_service_proto_rawDescOnce sync.Once
@@ -172,19 +410,25 @@ func file_penstock_pod_v1_pod_service_proto_rawDescGZIP() []byte {
 	return file_penstock_pod_v1_pod_service_proto_rawDescData
 }
 
-var file_penstock_pod_v1_pod_service_proto_msgTypes = make([]protoimpl.MessageInfo, 2)
+var file_penstock_pod_v1_pod_service_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
 var file_penstock_pod_v1_pod_service_proto_goTypes = []any{
-	(*AdoptRequest)(nil),  // 0: penstock.pod.v1.AdoptRequest
-	(*AdoptResponse)(nil), // 1: penstock.pod.v1.AdoptResponse
+	(*AdoptRequest)(nil),      // 0: penstock.pod.v1.AdoptRequest
+	(*AdoptResponse)(nil),     // 1: penstock.pod.v1.AdoptResponse
+	(*ServeWhipRequest)(nil),  // 2: penstock.pod.v1.ServeWhipRequest
+	(*ServeWhipResponse)(nil), // 3: penstock.pod.v1.ServeWhipResponse
+	(*HttpHeader)(nil),        // 4: penstock.pod.v1.HttpHeader
 }
 var file_penstock_pod_v1_pod_service_proto_depIdxs = []int32{
-	0, // 0: penstock.pod.v1.PodService.Adopt:input_type -> penstock.pod.v1.AdoptRequest
-	1, // 1: penstock.pod.v1.PodService.Adopt:output_type -> penstock.pod.v1.AdoptResponse
-	1, // [1:2] is the sub-list for method output_type
-	0, // [0:1] is the sub-list for method input_type
-	0, // [0:0] is the sub-list for extension type_name
-	0, // [0:0] is the sub-list for extension extendee
-	0, // [0:0] is the sub-list for field type_name
+	4, // 0: penstock.pod.v1.ServeWhipResponse.headers:type_name -> penstock.pod.v1.HttpHeader
+	0, // 1: penstock.pod.v1.PodService.Adopt:input_type -> penstock.pod.v1.AdoptRequest
+	2, // 2: penstock.pod.v1.PodService.ServeWhip:input_type -> penstock.pod.v1.ServeWhipRequest
+	1, // 3: penstock.pod.v1.PodService.Adopt:output_type -> penstock.pod.v1.AdoptResponse
+	3, // 4: penstock.pod.v1.PodService.ServeWhip:output_type -> penstock.pod.v1.ServeWhipResponse
+	3, // [3:5] is the sub-list for method output_type
+	1, // [1:3] is the sub-list for method input_type
+	1, // [1:1] is the sub-list for extension type_name
+	1, // [1:1] is the sub-list for extension extendee
+	0, // [0:1] is the sub-list for field type_name
 }
 
 func init() { file_penstock_pod_v1_pod_service_proto_init() }
@@ -198,7 +442,7 @@ func file_penstock_pod_v1_pod_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_penstock_pod_v1_pod_service_proto_rawDesc), len(file_penstock_pod_v1_pod_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   2,
+			NumMessages:   5,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

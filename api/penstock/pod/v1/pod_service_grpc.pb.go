@@ -22,7 +22,8 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	PodService_Adopt_FullMethodName = "/penstock.pod.v1.PodService/Adopt"
+	PodService_Adopt_FullMethodName     = "/penstock.pod.v1.PodService/Adopt"
+	PodService_ServeWhip_FullMethodName = "/penstock.pod.v1.PodService/ServeWhip"
 )
 
 // PodServiceClient is the client API for PodService service.
@@ -34,6 +35,9 @@ type PodServiceClient interface {
 	// Adopt asks a pod to take a session over from the caller, its owner, which is about to stop. FAILED_PRECONDITION when the caller does not
 	// own it, RESOURCE_EXHAUSTED or UNAVAILABLE when this pod takes none.
 	Adopt(ctx context.Context, in *AdoptRequest, opts ...grpc.CallOption) (*AdoptResponse, error)
+	// ServeWhip serves a request to the WHIP endpoint (RFC 9725) that came to the caller, for a session that this pod owns or is to create. The reply is what the
+	// caller answers, faults included; an error says only that the request was not served.
+	ServeWhip(ctx context.Context, in *ServeWhipRequest, opts ...grpc.CallOption) (*ServeWhipResponse, error)
 }
 
 type podServiceClient struct {
@@ -54,6 +58,16 @@ func (c *podServiceClient) Adopt(ctx context.Context, in *AdoptRequest, opts ...
 	return out, nil
 }
 
+func (c *podServiceClient) ServeWhip(ctx context.Context, in *ServeWhipRequest, opts ...grpc.CallOption) (*ServeWhipResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ServeWhipResponse)
+	err := c.cc.Invoke(ctx, PodService_ServeWhip_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // PodServiceServer is the server API for PodService service.
 // All implementations must embed UnimplementedPodServiceServer
 // for forward compatibility.
@@ -63,6 +77,9 @@ type PodServiceServer interface {
 	// Adopt asks a pod to take a session over from the caller, its owner, which is about to stop. FAILED_PRECONDITION when the caller does not
 	// own it, RESOURCE_EXHAUSTED or UNAVAILABLE when this pod takes none.
 	Adopt(context.Context, *AdoptRequest) (*AdoptResponse, error)
+	// ServeWhip serves a request to the WHIP endpoint (RFC 9725) that came to the caller, for a session that this pod owns or is to create. The reply is what the
+	// caller answers, faults included; an error says only that the request was not served.
+	ServeWhip(context.Context, *ServeWhipRequest) (*ServeWhipResponse, error)
 	mustEmbedUnimplementedPodServiceServer()
 }
 
@@ -75,6 +92,9 @@ type UnimplementedPodServiceServer struct{}
 
 func (UnimplementedPodServiceServer) Adopt(context.Context, *AdoptRequest) (*AdoptResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Adopt not implemented")
+}
+func (UnimplementedPodServiceServer) ServeWhip(context.Context, *ServeWhipRequest) (*ServeWhipResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ServeWhip not implemented")
 }
 func (UnimplementedPodServiceServer) mustEmbedUnimplementedPodServiceServer() {}
 func (UnimplementedPodServiceServer) testEmbeddedByValue()                    {}
@@ -115,6 +135,24 @@ func _PodService_Adopt_Handler(srv interface{}, ctx context.Context, dec func(in
 	return interceptor(ctx, in, info, handler)
 }
 
+func _PodService_ServeWhip_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ServeWhipRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(PodServiceServer).ServeWhip(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: PodService_ServeWhip_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(PodServiceServer).ServeWhip(ctx, req.(*ServeWhipRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // PodService_ServiceDesc is the grpc.ServiceDesc for PodService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -125,6 +163,10 @@ var PodService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Adopt",
 			Handler:    _PodService_Adopt_Handler,
+		},
+		{
+			MethodName: "ServeWhip",
+			Handler:    _PodService_ServeWhip_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},
