@@ -2,9 +2,11 @@ package podtest
 
 import (
 	"context"
+	"io"
 	"net/http"
 	"strings"
 	"sync"
+	"testing"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -30,6 +32,7 @@ type call struct {
 	caring    sync.WaitGroup
 
 	mu       sync.Mutex
+	offers   []string                     // all that the SFU made
 	told     []*penstockv1.SignalResponse // all that the gateway said by itself
 	restarts int                          // that were carried out
 	over     bool                         // the session has ended
@@ -43,7 +46,12 @@ func (c *cluster) call(at clients, id string) *call {
 		k.heard <- m
 	}}
 	var err error
-	k.sfu, err = sfutest.New(sfutest.Config{Signaller: k.signaller, FewCodecs: true})
+	k.sfu, err = sfutest.New(sfutest.Config{Signaller: k.signaller, FewCodecs: true, Mangle: func(offer string) string {
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		k.offers = append(k.offers, offer)
+		return offer
+	}})
 	must(c.t, err)
 	ctx, cancel := context.WithCancel(c.ctx)
 	k.cancel = cancel
@@ -163,6 +171,13 @@ func (k *call) reopen(ctx context.Context) {
 	}
 }
 
+// firstOffer is what the SFU offered first.
+func (k *call) firstOffer() string {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.offers[0]
+}
+
 func (k *call) isOver() bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -195,4 +210,20 @@ func (c *cluster) publishWHIP(at *pod, id string) *sfutest.WHIPPublisher {
 	})
 	must(c.t, err)
 	return p
+}
+
+// patch sends an SDP fragment (RFC 9725 section 4.3) and returns status, ETag and body.
+func patch(ctx context.Context, t *testing.T, url, etag, fragment string) (code int, newTag, body string) {
+	t.Helper()
+	r, err := http.NewRequestWithContext(ctx, http.MethodPatch, url, strings.NewReader(fragment))
+	must(t, err)
+	r.Header.Set("Content-Type", "application/trickle-ice-sdpfrag")
+	r.Header.Set("If-Match", etag)
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	response, err := client.Do(r)
+	must(t, err)
+	defer func() { _ = response.Body.Close() }()
+	b, err := io.ReadAll(response.Body)
+	must(t, err)
+	return response.StatusCode, response.Header.Get("ETag"), string(b)
 }

@@ -80,5 +80,11 @@ func (p *proxy) toxic(description string) {
 	}
 }
 
+// lead has it stand in front of another server from now on. Connections are cut.
+func (p *proxy) lead(upstream string) {
+	p.t.Helper()
+	must(p.t, p.Update(&toxiproxy.Proxy{Listen: p.Listen, Upstream: upstream, Enabled: true}))
+}
+
 // mend ends all faults.
 func (p *proxy) mend(ctx context.Context) { p.Toxics.ResetToxics(ctx) }
