@@ -93,17 +93,23 @@ func (f *followed) serve(ctx context.Context, live *session) error {
 	if err != nil {
 		return err
 	}
-	f.accepted = true
-	if f.forwarded { // It may be long until there is a first message.
-		if err := f.out.SendHeader(nil); err != nil {
-			return err
-		}
+	if err := f.accept(); err != nil {
+		return err
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	defer context.AfterFunc(live.moved, func() { cancel(errMoved) })()
 	defer context.AfterFunc(f.svc.drain.begin, st.attach.waker.wake)()
 	return st.run(ctx, f.open)
+}
+
+// accept takes note that an owner serves the stream, and tells the worker by the call's header metadata: it may be long until there is a first message.
+func (f *followed) accept() error {
+	if f.accepted {
+		return nil
+	}
+	f.accepted = true
+	return f.out.SendHeader(nil)
 }
 
 // goesOn tells whether the stream outlives an error of a leg: only that the session is elsewhere, or its owner gone, is no end. Before an owner has

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
@@ -29,7 +28,7 @@ type relayLeg struct {
 	head   [peekSize]byte
 	expiry *time.Timer // ends a send that takes too long
 
-	accepted atomic.Bool // the owner serves it, though it may not have anything to send yet
+	accepted chan struct{} // closed when the owner serves it, though it may not have anything to send yet
 }
 
 // relay serves a leg from the pod that has the session.
@@ -50,7 +49,7 @@ func (f *followed) relay(ctx context.Context, p place) error {
 	if err := from.CloseSend(); err != nil {
 		return err
 	}
-	l := &relayLeg{call: f, from: from, epoch: p.fence.Epoch, came: make(chan *relay.Message)}
+	l := &relayLeg{call: f, from: from, epoch: p.fence.Epoch, came: make(chan *relay.Message), accepted: make(chan struct{})}
 	// The owner's rule comes first: nothing that the worker does not take is taken from the owner, whose queue overflows. This is for a worker
 	// that never learns of that, since it never reads again.
 	l.expiry = time.AfterFunc(time.Hour, func() { f.abort(media.ErrStalled) })
@@ -63,7 +62,6 @@ func (f *followed) relay(ctx context.Context, p place) error {
 	})
 	work.Go(func() { f.svc.untilMoved(ctx, p.fence, key(f.req.GetSessionId()), cancel) })
 	err = l.pass(ctx)
-	f.accepted = f.accepted || l.accepted.Load()
 	if errors.Is(err, errLegEnded) {
 		return ended // written before came was closed
 	}
@@ -85,7 +83,7 @@ var errLegEnded = errors.New("service: the owner has ended its part of a stream"
 // receive hands over what comes, until the owner ends it. It returns nil for an end with OK.
 func (l *relayLeg) receive(ctx context.Context) error {
 	if md, err := l.from.Header(); err == nil && md != nil {
-		l.accepted.Store(true)
+		close(l.accepted)
 	}
 	for {
 		m, err := l.from.Recv()
@@ -108,9 +106,14 @@ func (l *relayLeg) receive(ctx context.Context) error {
 
 // pass sends what comes to the worker, and what this pod has to say. It returns errLegEnded when nothing comes any more.
 func (l *relayLeg) pass(ctx context.Context) error {
-	draining := l.call.svc.drain.begin.Done()
+	draining, accepted := l.call.svc.drain.begin.Done(), l.accepted
 	for {
 		select {
+		case <-accepted:
+			accepted = nil
+			if err := l.call.accept(); err != nil {
+				return err
+			}
 		case m, ok := <-l.came:
 			if !ok {
 				return errLegEnded
@@ -136,6 +139,7 @@ func (l *relayLeg) message(ctx context.Context, m *relay.Message) error {
 	defer m.Free()
 	p := peek(l.head[:m.Head(l.head[:])])
 	f := l.call
+	f.accepted = true
 	if p.frame() && (f.at == nil || p.epoch < f.at.epoch) || ctx.Err() != nil {
 		return context.Cause(ctx)
 	}

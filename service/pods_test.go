@@ -170,6 +170,7 @@ func (k *link) mend() {
 func (p *pod) kill() {
 	p.link.cut()
 	p.server.Stop()
+	p.t.Cleanup(p.link.mend) // so that it learns that nothing is its own any more, and is closed soon
 }
 
 // publishFrom publishes alice's camera in a session of the pod, told to another one.
@@ -192,7 +193,8 @@ func smallCamera(session string) *penstockv1.StreamTrackRequest {
 // and presentation time never goes back.
 type watcher struct {
 	*reader
-	last *penstockv1.FrameInfo
+	start int64 // by the first header
+	last  *penstockv1.FrameInfo
 }
 
 // frame returns the next frame, and the headers and gaps before it.
@@ -220,6 +222,44 @@ func (w *watcher) frame() (headers []*penstockv1.StreamHeader, gaps []*penstockv
 func (p *pod) watch(session string) *watcher {
 	p.t.Helper()
 	w := &watcher{reader: p.open(smallCamera(session))}
-	w.frame()
+	headers, _, _ := w.frame()
+	w.start = headers[0].GetStartTimeUnixNs()
 	return w
+}
+
+// republish brings an SFU's media back that a session lost with its owner: as soon as there is another one.
+func (p *pod) republish(sfu *sfutest.SFU) {
+	p.t.Helper()
+	for {
+		err := sfu.Reconnect(p.ctx)
+		if err == nil {
+			return
+		}
+		if p.ctx.Err() != nil {
+			p.t.Fatal(err)
+		}
+		mustTick(p.t, p.gateway)
+	}
+}
+
+// next reads on to the first frame of another owner, and checks what is told of it: one header that keeps the start, and a gap as long as what is missing.
+func (w *watcher) next() *penstockv1.FrameInfo {
+	w.t.Helper()
+	before := w.last
+	for {
+		last := w.last
+		headers, gaps, frame := w.frame()
+		if frame.GetEpoch() == before.GetEpoch() {
+			continue
+		}
+		if len(headers) == 0 || headers[0].GetStartTimeUnixNs() != w.start {
+			w.t.Errorf("before the next owner's frames came %d headers: %v; the start was %d", len(headers), headers, w.start)
+		}
+		missing := time.Duration(frame.GetPresentationTimeNs() - last.GetPresentationTimeNs())
+		if len(gaps) != 1 || gaps[0].GetGap().GetCause() != penstockv1.GapCause_GAP_CAUSE_OWNER_CHANGED ||
+			gaps[0].GetGap().GetMilliseconds() != milliseconds(missing) || missing <= 0 {
+			w.t.Errorf("told of %v; missing are %v", gaps, missing)
+		}
+		return frame
+	}
 }
