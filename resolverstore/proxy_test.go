@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 )
 
 // proxy stands between a store and its server, and fails as networks do.
@@ -18,6 +19,7 @@ type proxy struct {
 	mu      sync.Mutex
 	conns   map[net.Conn]struct{}
 	refuse  bool
+	delay   time.Duration // of each answer
 	stalled chan struct{} // not nil while what the server says is held back; closed to go on
 }
 
@@ -74,11 +76,14 @@ func (p *proxy) copy(to, from net.Conn, answers bool) {
 	buf := make([]byte, 32<<10)
 	for {
 		if answers {
-			p.wait()
+			p.wait(0)
 		}
 		n, err := from.Read(buf)
 		if answers {
-			p.wait()
+			p.mu.Lock()
+			delay := p.delay
+			p.mu.Unlock()
+			p.wait(delay)
 		}
 		if _, e := to.Write(buf[:n]); e != nil || err != nil {
 			return
@@ -86,10 +91,11 @@ func (p *proxy) copy(to, from net.Conn, answers bool) {
 	}
 }
 
-func (p *proxy) wait() {
+func (p *proxy) wait(delay time.Duration) {
 	p.mu.Lock()
 	stalled := p.stalled
 	p.mu.Unlock()
+	time.Sleep(delay)
 	if stalled != nil {
 		<-stalled
 	}
@@ -130,6 +136,13 @@ func (p *proxy) stall() {
 	if p.stalled == nil {
 		p.stalled = make(chan struct{})
 	}
+}
+
+// slow has what the server says take longer.
+func (p *proxy) slow(d time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.delay = d
 }
 
 func (p *proxy) flow() {

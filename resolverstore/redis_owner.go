@@ -134,12 +134,14 @@ func (s *Redis) takeOver(ctx context.Context, r *replica, from, to Fence, consen
 	if err != nil {
 		return Session{}, err
 	}
+	r.mu.Lock() // so that nobody deposes this process in between, unseen
 	s.mu.Lock()
-	if s.replicas[r.key] == r && !r.owned {
+	if s.replicas[r.key] == r && !r.owned && r.owns() {
 		r.owned, kept = true, true
 	}
 	delete(s.unclaimed, r.key)
 	s.mu.Unlock()
+	r.mu.Unlock()
 	s.dropOwned(ctx, from.Owner, []SessionKey{r.key})
 	return rec, nil
 }

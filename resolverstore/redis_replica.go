@@ -54,9 +54,6 @@ func (r *replica) install(s *state, v version, jump bool) {
 	if jump {
 		r.era++
 	}
-	if f := r.record.Fence; f.Owner == r.store.cfg.Owner && (r.mine == nil || f.Epoch > r.mine.Epoch) {
-		r.mine = &f
-	}
 	if !r.loaded {
 		r.loaded = true
 		close(r.ready)
@@ -64,10 +61,13 @@ func (r *replica) install(s *state, v version, jump bool) {
 	r.changed()
 }
 
-// changed wakes who waits, and sets the timer. The caller holds room.mu.
+// changed wakes who waits, notes whether the session is this process's, and sets the timer. The caller holds room.mu.
 func (r *replica) changed() {
 	r.wake()
-	if r.mine != nil && !r.owns() {
+	switch f := r.record.Fence; {
+	case f.Owner == r.store.cfg.Owner && (r.mine == nil || f.Epoch > r.mine.Epoch):
+		r.mine = &f
+	case r.mine != nil && !r.owns():
 		r.store.disown(r)
 	}
 	now := r.store.now()
