@@ -18,6 +18,7 @@ const startTimeout = 90 * time.Second
 type setting struct {
 	gateway, generator, worker *child
 	address                    string // of the gateway's gRPC API
+	http                       string // and of its HTTP server
 }
 
 func (s *setting) stop() {
@@ -46,7 +47,7 @@ func (b *bench) set(ctx context.Context, program string, l load, work bool) (out
 	if err != nil {
 		return nil, err
 	}
-	s.address, _, _ = strings.Cut(where, " ")
+	s.address, s.http, _ = strings.Cut(where, " and HTTP on ")
 	if s.generator, err = b.generator(starting, l, "-gateway", s.address); err != nil || !work {
 		return s, err
 	}

@@ -120,15 +120,16 @@ func (b *bench) soak(ctx context.Context, length time.Duration) (resident []int6
 	}
 	defer workers.Wait()
 	defer stop()
-	for range soakSamples {
+	for i := range soakSamples {
 		if err := wait(ctx, length/soakSamples); err != nil {
 			return nil, nil, err
 		}
-		now, err := residentBytes(s.gateway.cmd.Process.Pid)
+		now, err := s.memoryOf(ctx)
 		if err != nil {
 			return nil, nil, err
 		}
-		resident = append(resident, now)
+		resident = append(resident, now.resident)
+		fmt.Fprintf(b.log, "%v: %v\n", (time.Duration(i+1) * length / soakSamples).Round(time.Second), now)
 		for _, w := range all {
 			if err := w.failed(); err != nil {
 				return nil, nil, err

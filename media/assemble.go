@@ -42,10 +42,11 @@ type assembler struct {
 	codec CodecParameters
 	depkt depacketizer
 
-	cur     *unit // being assembled; nil between units
-	broken  bool  // a packet of cur is missing or malformed
-	pending Loss  // lost before the next unit
-	gap     bool  // the next unit comes after something that is missing
+	cur     *unit     // being assembled; nil between units
+	room    *assembly // in which cur's data lie
+	broken  bool      // a packet of cur is missing or malformed
+	pending Loss      // lost before the next unit
+	gap     bool      // the next unit comes after something that is missing
 
 	timestamp uint32 // of the last packet that could be used
 
@@ -115,7 +116,7 @@ func isFiller(p *packet) bool {
 // single makes a unit of one packet.
 func (a *assembler) single(p *packet) {
 	u := a.start(p)
-	u.data = append(u.data, p.payload...)
+	u.hold(p.payload)
 	u.key = true
 	a.cur = nil
 	a.emit(u)
@@ -128,6 +129,8 @@ func (a *assembler) video(p *packet) {
 	}
 	if a.cur == nil {
 		a.cur = a.start(p)
+		a.room, _ = assemblies.Get().(*assembly)
+		a.cur.data = a.room.bytes[:0]
 		a.depkt.begin()
 		a.broken = false
 		a.dependency = p.ext.dependency
@@ -155,11 +158,7 @@ func (a *assembler) video(p *packet) {
 }
 
 func (a *assembler) start(p *packet) *unit {
-	pool := &pictureUnits
-	if a.depkt == nil {
-		pool = &packetUnits
-	}
-	u := newUnit(pool)
+	u := newUnit()
 	u.codec, u.timestamp, u.received, u.ext = *p.codec, p.timestamp, p.received, p.ext
 	u.captured = p.ext.captured
 	u.gap, u.lost = a.gap, a.pending
@@ -172,7 +171,8 @@ func (a *assembler) complete() {
 	u := a.cur
 	a.cur = nil
 	data, is, ok := a.depkt.finish(u.data)
-	u.data, u.traits = data, is
+	u.data, u.traits = nil, is
+	defer a.room.free(data)
 	if dep := a.dependency; dep.present {
 		u.temporalID, u.switchUp = dep.temporal, a.entries.pass(dep.temporal, dep.enters)
 		u.discardable = dep.discardable && !is.key
@@ -191,6 +191,7 @@ func (a *assembler) complete() {
 		u.gap = u.gap || a.blanked && !u.key // it builds on what was left out
 		a.blanked = false
 		a.failing = 0
+		u.hold(data)
 		a.emit(u)
 	}
 }
@@ -209,6 +210,7 @@ func (a *assembler) giveUp(u *unit) {
 // abandon drops the unit under way: another codec or source has taken over.
 func (a *assembler) abandon() {
 	if a.cur != nil {
+		a.room.free(a.cur.data)
 		a.giveUp(a.cur)
 		a.cur = nil
 	}

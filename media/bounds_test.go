@@ -66,7 +66,7 @@ func TestTrackF12RunOfAClockThatStandsStillIsBounded(t *testing.T) {
 	track.mu.Lock()
 	defer track.mu.Unlock()
 	for i := range 3 * maxRunUnits {
-		u := newUnit(&pictureUnits)
+		u := newUnit()
 		u.key = i == 0
 		track.video.keep(u)
 		u.release()
@@ -112,7 +112,7 @@ func TestTrackF6EncodedOverflowAtAKeyFrameLeavesNothingBeforeIt(t *testing.T) {
 	track := newTestTrack(t, KindVideo)
 	c := subscribe(t, track, Request{Encoded: true, Queue: Queue{MaxDuration: time.Second}})
 	unit := func(i int, key bool) {
-		u := newUnit(&pictureUnits)
+		u := newUnit()
 		u.codec, u.key, u.time, u.span = vp8Params, key, time.Duration(i)*200*time.Millisecond, 200*time.Millisecond
 		track.mu.Lock()
 		track.video.deliverEncoded(c, u, false)

@@ -98,8 +98,9 @@ func TestF6_EncodedGoesOnAtAKeyFrameAfterTheBoundOfAll(t *testing.T) {
 	c := subscribe(t, track, Request{Encoded: true, Queue: patient})
 	within(t, asks) // the first consumer's
 	unit := func(i int, key bool) {
-		u := newUnit(&pictureUnits)
-		u.codec, u.key, u.time, u.data = vp8Params, key, time.Duration(i)*time.Millisecond, append(u.data, make([]byte, 1000)...)
+		u := newUnit()
+		u.codec, u.key, u.time = vp8Params, key, time.Duration(i)*time.Millisecond
+		u.hold(make([]byte, 1000))
 		track.mu.Lock()
 		track.video.deliverEncoded(c, u, false)
 		track.mu.Unlock()

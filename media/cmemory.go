@@ -21,3 +21,12 @@ func CMemoryInUse() CMemory {
 // TrimCMemory gives C memory that is free back to the system. It takes milliseconds: call it when much was freed, not for
 // each track. Safe for concurrent use.
 func TrimCMemory() { cmem.Trim() }
+
+// CHeap is the heap of C's allocator in this process: more than [CMemory], since it holds what the libraries need for themselves.
+type CHeap struct {
+	Used int64 // bytes that are allocated
+	Free int64 // bytes that were freed and that the allocator keeps; what [TrimCMemory] gave back to the system is among them
+}
+
+// CHeapNow asks the allocator, which takes microseconds. Safe for concurrent use.
+func CHeapNow() CHeap { return CHeap(cmem.HeapNow()) }

@@ -129,8 +129,8 @@ func TestF9_KeptAudioHoldsNoBuffersOfPictures(t *testing.T) {
 	s := newSpeaker(t, track, pcmuParams)
 	var pictures []*unit
 	for range 300 {
-		u := newUnit(&pictureUnits)
-		u.data = append(u.data, make([]byte, 100_000)...)
+		u := newUnit()
+		u.hold(make([]byte, 100_000))
 		pictures = append(pictures, u)
 	}
 	tone := muLawTone(1)[0]

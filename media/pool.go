@@ -5,6 +5,8 @@ import (
 	"runtime"
 	"sync"
 	"time"
+
+	"github.com/penstock-media/penstock/media/internal/cmem"
 )
 
 // DecodePool is a bounded set of workers that decode for all tracks: each track's units in order, fair between tracks,
@@ -54,13 +56,15 @@ const (
 	taskAgain // running, and scheduled meanwhile
 )
 
-// NewDecodePool starts workers for video: 0 is one a core. One more serves audio alone. Close must be called.
+// NewDecodePool starts workers for video: 0 is one a core. One more serves audio alone. Close must be called. The process's C allocator is told what
+// decoding needs of it: make the pool before other things allocate.
 func NewDecodePool(workers int, options ...PoolOption) *DecodePool {
 	if workers <= 0 {
 		workers = runtime.GOMAXPROCS(0)
 	}
 	p := &DecodePool{videoWorkers: workers, queues: queueBudget{members: make(map[*Consumer]struct{})}}
 	p.load.pool = p
+	cmem.Tune(runtime.GOMAXPROCS(0))
 	for _, set := range options {
 		set(p)
 	}

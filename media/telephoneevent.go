@@ -172,7 +172,7 @@ func (t *Track) keyEvent(k Key, p *packet) Event {
 // key puts a key into its place between the packets of audio. Called with t.mu.
 func (t *Track) key(k Key, p *packet) {
 	e := t.keyEvent(k, p)
-	u := newUnit(&packetUnits)
+	u := newUnit()
 	u.codec, u.received, u.event = *p.codec, p.received, &e
 	t.audio.add(u)
 }

@@ -27,7 +27,10 @@ type unit struct {
 	again    bool   // the larger one has shown this very picture
 	index    uint64 // counts the units of an audio track, from 1
 	refs     atomic.Int32
-	pool     *sync.Pool // that it comes from
+
+	// Where data lies, once it is complete; large is nil when small was enough.
+	small []byte
+	large *buffer
 }
 
 // traits is what a unit of video says of itself and of who refers to it. Whoever decodes less than all may leave out what is
@@ -71,23 +74,43 @@ func (s pictureSize) blankAfter(before pictureSize) bool {
 	return s.width > 0 && s.width <= maxBlankSize && s.height <= maxBlankSize && (before.width > maxBlankSize || before.height > maxBlankSize)
 }
 
-// Each kind has units of its own: many small packets of audio are kept for long, and none may hold the buffer of a picture.
-var (
-	pictureUnits = sync.Pool{New: func() any { return new(unit) }}
-	packetUnits  = sync.Pool{New: func() any { return new(unit) }}
-)
-
-// maxPacketBuffer is the largest buffer, in bytes, that serves one packet of audio after another: above what a network carries in one piece.
-const maxPacketBuffer = 2048
+// units that are free.
+var units = sync.Pool{New: func() any { return new(unit) }}
 
 // newUnit returns an empty unit with one reference.
-func newUnit(pool *sync.Pool) *unit {
-	u := pool.Get().(*unit)
-	data := u.data[:0]
-	*u = unit{}
-	u.data, u.pool = data, pool
+func newUnit() *unit {
+	u, _ := units.Get().(*unit)
+	small := u.small
+	*u = unit{small: small}
 	u.refs.Store(1)
 	return u
+}
+
+// hold gives the unit a copy of bytes, in memory of about their size: units are kept for seconds, and none may hold the room of the largest
+// that ever was.
+func (u *unit) hold(b []byte) {
+	if len(b) <= 1<<minPooledBits {
+		u.small = append(u.small[:0], b...)
+		u.data = u.small
+		return
+	}
+	u.large = newBuffer(len(b))
+	u.data = u.large.bytes
+	copy(u.data, b)
+}
+
+// assembly is memory in which units are put together, one after another.
+type assembly struct{ bytes []byte }
+
+// assemblies that are free.
+var assemblies = sync.Pool{New: func() any { return new(assembly) }}
+
+// free lets others use the memory, or what it has grown to.
+func (a *assembly) free(grown []byte) {
+	if cap(grown) > cap(a.bytes) {
+		a.bytes = grown
+	}
+	assemblies.Put(a)
 }
 
 func (u *unit) retain() { u.refs.Add(1) }
@@ -96,10 +119,9 @@ func (u *unit) retain() { u.refs.Add(1) }
 func (u *unit) release() {
 	switch n := u.refs.Add(-1); {
 	case n == 0:
-		if u.pool == &packetUnits && cap(u.data) > maxPacketBuffer {
-			u.data = nil
-		}
-		u.pool.Put(u)
+		u.large.free()
+		u.data, u.large = nil, nil
+		units.Put(u)
 	case n < 0:
 		panic("media: unit released twice")
 	}

@@ -70,7 +70,8 @@ func TestF15_NoisyNeighbours(t *testing.T) {
 		reopened = 3
 		faults   = 20
 	)
-	n := &neighbours{gateway: startGateway(t)}
+	// One worker decodes all video: what holds it up, or ends it, holds up everybody.
+	n := &neighbours{gateway: startGatewayWith(t, media.NewDecodePool(1))}
 	defer n.running.Wait()
 	ctx, end := context.WithCancel(n.ctx)
 	defer end()
@@ -96,6 +97,8 @@ func TestF15_NoisyNeighbours(t *testing.T) {
 		}
 	})
 
+	n.reach("stalled", "bytes that wait", 1, func() int64 { return n.decoders.Stats().QueuedBytes })
+	n.reach("corrupt", "faults", 1, func() int64 { return int64(corrupt().DecodeErrors) })
 	from := make([]int64, quiet)
 	for i, s := range n.quiet {
 		from[i] = s.frames.Load()
@@ -105,7 +108,6 @@ func TestF15_NoisyNeighbours(t *testing.T) {
 	}
 	n.reach("restless", "times closed and opened", reopened, n.cycles.Load)
 	n.reach("corrupt", "faults", faults, func() int64 { return int64(corrupt().DecodeErrors + corrupt().Unusable) })
-	n.reach("stalled", "bytes that wait", 1, func() int64 { return n.decoders.Stats().QueuedBytes })
 }
 
 // settle opens the quiet sessions, and waits until frames of each come.

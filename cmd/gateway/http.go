@@ -51,6 +51,7 @@ func newHTTPServer(cfg config.Config, svc *service.Service, degraded func() bool
 		}
 		writeJSON(w, code, h)
 	})
+	mux.HandleFunc("GET /metrics", serveMetrics)
 	return &http.Server{
 		Handler:           mux,
 		ReadHeaderTimeout: httpHeaderTimeout,

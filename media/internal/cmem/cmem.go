@@ -14,6 +14,27 @@ package cmem
 //   return 0;
 // #endif
 // }
+//
+// static void penstock_tune(int arenas, int apart) {
+// #ifdef __GLIBC__
+//   mallopt(M_ARENA_MAX, arenas);
+//   mallopt(M_MMAP_THRESHOLD, apart);
+//   mallopt(M_TRIM_THRESHOLD, 8 * apart);
+// #endif
+// }
+//
+// typedef struct {
+//   size_t used, free;
+// } penstock_heap;
+//
+// static penstock_heap penstock_heap_now(void) {
+// #ifdef __GLIBC__
+//   struct mallinfo2 m = mallinfo2();
+//   return (penstock_heap){m.uordblks + m.hblkhd, m.fordblks};
+// #else
+//   return (penstock_heap){0, 0};
+// #endif
+// }
 import "C"
 
 import (
@@ -81,6 +102,26 @@ func Live() []Usage {
 	return live
 }
 
+// apart is from how many bytes on an allocation has pages of its own: pictures, and the large tables of decoders.
+const apart = 128 << 10
+
+// Tune tells the allocator how this process uses memory. What is large has pages of its own, which go back to the system when it is freed; glibc
+// raises that bound with the first large allocation that is freed, and pictures of decoders that come and go then leave holes between
+// each other, in each arena. For threads that use C memory at the same time there are so many arenas, rather than eight a core. It may be called again.
+func Tune(threads int) { C.penstock_tune(C.int(max(threads, 1)), apart) }
+
 // Trim gives memory that is free back to the system. glibc keeps what was freed in the arenas of each thread, and after many
 // decoders have come and gone that is most of the process. It takes milliseconds, in which other threads may wait.
 func Trim() { C.penstock_trim() }
+
+// Heap is the C library's heap, all of it: what the libraries allocate for themselves too.
+type Heap struct {
+	Used int64 // bytes that are allocated
+	Free int64 // bytes that were freed and that the allocator keeps; what a trim gave back is among them
+}
+
+// HeapNow asks the allocator. It takes its locks one by one, for microseconds. Zero where the C library is not glibc.
+func HeapNow() Heap {
+	h := C.penstock_heap_now()
+	return Heap{Used: int64(h.used), Free: int64(h.free)}
+}
