@@ -19,7 +19,9 @@ func (v *videoPath) attach(c *Consumer, now time.Time) (limited func()) {
 		v.joins = append(v.joins, c)
 		v.t.cfg.Pool.schedule(&v.task)
 	default:
-		v.start(now, replay)
+		if !v.goOn(c, now, replay) {
+			v.start(now, replay)
+		}
 	}
 	if c.req.Encoded {
 		return nil

@@ -190,7 +190,7 @@ func (s *layerSet) demand(first bool) {
 		s.become(l)
 		l.assembler.gap = true
 		s.track.keyFrames.withdraw() // of the other layer
-		s.track.video.dropRun()
+		s.track.video.forget()
 	}
 }
 

@@ -61,6 +61,7 @@ type load struct {
 	settle    int          // intervals until the next step
 	calm      time.Duration
 	hold      time.Duration
+	garbage   collector
 	gave      bool          // something was given back since the last step
 	eased     time.Duration // since then
 }
@@ -141,6 +142,7 @@ func (l *load) list() []*videoPath {
 func (l *load) look() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.garbage.look()
 	tracks := l.list()
 	l.suspended = slices.DeleteFunc(l.suspended, func(v *videoPath) bool { return !slices.Contains(tracks, v) })
 	if len(tracks) == 0 {

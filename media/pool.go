@@ -23,6 +23,7 @@ type DecodePool struct {
 	done    sync.WaitGroup
 
 	videoWorkers int
+	restFor      time.Duration
 	queues       queueBudget // of the consumers of all tracks
 	load         load
 }
@@ -62,7 +63,7 @@ func NewDecodePool(workers int, options ...PoolOption) *DecodePool {
 	if workers <= 0 {
 		workers = runtime.GOMAXPROCS(0)
 	}
-	p := &DecodePool{videoWorkers: workers, queues: queueBudget{members: make(map[*Consumer]struct{})}}
+	p := &DecodePool{videoWorkers: workers, restFor: DefaultRest, queues: queueBudget{members: make(map[*Consumer]struct{})}}
 	p.load.pool = p
 	cmem.Tune(runtime.GOMAXPROCS(0))
 	for _, set := range options {

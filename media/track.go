@@ -374,7 +374,7 @@ func (t *Track) detach(c *Consumer) {
 	case t.decoding == 0:
 		t.cfg.Pool.load.remove(t.video)
 		t.video.limits = limits{}
-		t.video.idle()
+		t.video.rest()
 	default:
 		t.video.relimit()
 	}

@@ -35,6 +35,7 @@ type videoPath struct {
 	thin     thinning
 	share    loadShare
 	limits   limits
+	resting  resting
 	drop     bool // nothing is queued until a key frame
 	reset    bool // what the decoder has is from before nobody consumed
 
@@ -47,6 +48,8 @@ type videoPath struct {
 	trust    trust
 	last     *shown
 	pictures []picture.Picture
+
+	sound atomic.Bool // the decoder can go on with the next unit
 
 	newDecoder func(c Codec, maxPixels int) (videoDecoder, error)
 
@@ -92,6 +95,10 @@ func (v *videoPath) add(u *unit) {
 	}
 	v.thin.observe(u)
 	v.share.arrived++
+	if v.resting.on {
+		v.setAside(u)
+		return
+	}
 	if v.t.decoding == 0 || v.limits.suspended {
 		u.release()
 		return
@@ -157,8 +164,12 @@ func (v *videoPath) flushQueue() {
 	v.queue = v.queue[:0]
 }
 
-// idle is called with t.mu when the last decoding consumer has gone, or nothing is to be decoded for a while: the worker frees the decoder.
+// idle is called with t.mu when nothing is to be decoded for a while: the worker frees the decoder.
 func (v *videoPath) idle() {
+	if v.resting.on {
+		v.wake()
+		v.leaveOut(len(v.queue))
+	}
 	v.flushQueue()
 	v.joins = nil
 	v.drop, v.reset = false, true
@@ -197,6 +208,9 @@ func (v *videoPath) take() (q queuedUnit, joins, consumers []*Consumer, more boo
 		v.reset = false
 		v.freeDecoder()
 	}
+	if v.resting.on {
+		return q, nil, nil, false
+	}
 	if v.t.decoding > 0 {
 		consumers = v.t.consumers
 	}
@@ -231,6 +245,7 @@ func (v *videoPath) decode(q queuedUnit, consumers []*Consumer) {
 	}
 	if u.gap || v.dec == nil {
 		v.waitKey = true
+		v.sound.Store(false)
 	}
 	if v.waitKey && !u.key {
 		v.dropped.Add(1)
@@ -245,6 +260,7 @@ func (v *videoPath) decode(q queuedUnit, consumers []*Consumer) {
 	var err error
 	v.pictures, err = v.dec.Decode(v.pictures[:0], u.data, int64(u.time))
 	good := v.judge(u, err, consumers)
+	v.sound.Store(v.dec != nil)
 	for i, pic := range v.pictures {
 		v.pictures[i] = nil
 		if !good {
@@ -379,6 +395,7 @@ func (v *videoPath) closeDecoder() {
 		v.dec = nil
 	}
 	v.waitKey = true
+	v.sound.Store(false)
 }
 
 // close frees everything; it waits for a step that is under way.
@@ -390,6 +407,7 @@ func (v *videoPath) close() {
 	v.freeDecoder()
 	v.t.mu.Lock()
 	defer v.t.mu.Unlock()
+	v.wake()
 	v.flushQueue()
 	v.dropRun()
 }

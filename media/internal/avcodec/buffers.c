@@ -1,6 +1,7 @@
 #include "buffers.h"
 
 #include <libavutil/imgutils.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,35 +11,99 @@ enum {
 	PAD_W = 15, PAD_H = 31 // what a coded picture may exceed the shown one by (H.264 field pairs)
 };
 
-// A block begins with what its free callback needs.
-typedef struct {
-	avc_counter *counter;
-	size_t size;
-} header;
+// Blocks of one size. A decoder uses few at a time, and consumers that read slowly hold many more for a while: of those that come back only so many are kept.
+enum { SPARE = 8 };
 
-static void free_block(void *opaque, uint8_t *data)
+struct avc_pool {
+	pthread_mutex_t lock;
+	size_t size;
+	avc_counter *counter;
+	int users; // the decoder, and blocks that are out
+	int open;  // the decoder is one of them
+	int spares;
+	uint8_t *spare[SPARE];
+};
+
+static void free_block(avc_pool *p, uint8_t *block)
 {
-	(void)opaque;
-	header *h = (header *)(data - ALIGN);
-	avc_count(h->counter, -1, -(int64_t)h->size);
-	free(h);
+	avc_count(p->counter, -1, -(int64_t)p->size);
+	free(block);
 }
 
-static AVBufferRef *alloc_block(void *counter, size_t size)
+static uint8_t *new_block(avc_pool *p)
 {
-	void *base;
-	size_t total = size + ALIGN;
-	if (posix_memalign(&base, ALIGN, total))
+	void *block;
+	if (posix_memalign(&block, ALIGN, p->size))
 		return NULL;
 	// Zeroed: a damaged picture must not show what was in this memory before, perhaps another participant.
-	memset(base, 0, total);
-	*(header *)base = (header){counter, total};
-	AVBufferRef *ref = av_buffer_create((uint8_t *)base + ALIGN, size, free_block, NULL, 0);
-	if (!ref) {
-		free(base);
+	memset(block, 0, p->size);
+	avc_count(p->counter, 1, p->size);
+	return block;
+}
+
+static avc_pool *open_pool(size_t size, avc_counter *counter)
+{
+	avc_pool *p = calloc(1, sizeof(*p));
+	if (!p)
 		return NULL;
+	pthread_mutex_init(&p->lock, NULL);
+	p->size = size;
+	p->counter = counter;
+	p->users = p->open = 1;
+	return p;
+}
+
+// leave_pool is called with the lock by one that is no user any more.
+static void leave_pool(avc_pool *p)
+{
+	int last = --p->users == 0;
+	pthread_mutex_unlock(&p->lock);
+	if (!last)
+		return;
+	pthread_mutex_destroy(&p->lock);
+	free(p);
+}
+
+void avc_close_pool(avc_pool *p)
+{
+	if (!p)
+		return;
+	pthread_mutex_lock(&p->lock);
+	p->open = 0;
+	while (p->spares > 0)
+		free_block(p, p->spare[--p->spares]);
+	leave_pool(p);
+}
+
+// give_back is an AVBuffer's free callback: it comes on any thread, perhaps after the decoder has gone.
+static void give_back(void *pool, uint8_t *block)
+{
+	avc_pool *p = pool;
+	pthread_mutex_lock(&p->lock);
+	if (p->open && p->spares < SPARE)
+		p->spare[p->spares++] = block;
+	else
+		free_block(p, block);
+	leave_pool(p);
+}
+
+static AVBufferRef *take_block(avc_pool *p)
+{
+	uint8_t *block = NULL;
+	pthread_mutex_lock(&p->lock);
+	if (p->spares > 0)
+		block = p->spare[--p->spares];
+	p->users++;
+	pthread_mutex_unlock(&p->lock);
+	if (!block)
+		block = new_block(p);
+	AVBufferRef *ref = block ? av_buffer_create(block, p->size, give_back, p, 0) : NULL;
+	if (!ref) {
+		pthread_mutex_lock(&p->lock);
+		if (block)
+			free_block(p, block);
+		leave_pool(p);
 	}
-	avc_count(counter, 1, total);
 	return ref;
 }
 
@@ -148,14 +213,13 @@ int avc_get_buffer(AVCodecContext *ctx, AVFrame *frame, int flags)
 	int64_t total = plane_sizes(ctx, frame, stride, size);
 	if (total < 0)
 		return (int)total;
-	if (!d->pool || d->pool_size != (size_t)total) {
-		av_buffer_pool_uninit(&d->pool);
-		d->pool = av_buffer_pool_init2(total, d->buffers, alloc_block, NULL);
-		d->pool_size = total;
+	if (!d->pool || d->pool->size != (size_t)total) {
+		avc_close_pool(d->pool);
+		d->pool = open_pool(total, d->buffers);
 		if (!d->pool)
 			return AVERROR(ENOMEM);
 	}
-	frame->buf[0] = av_buffer_pool_get(d->pool);
+	frame->buf[0] = take_block(d->pool);
 	if (!frame->buf[0])
 		return AVERROR(ENOMEM);
 	uint8_t *at = frame->buf[0]->data;

@@ -20,6 +20,9 @@ int64_t avc_coded_pixels(int64_t max_pixels);
 // avc_get_buffer is AVCodecContext.get_buffer2: all planes in one block of the decoder's pool.
 int avc_get_buffer(AVCodecContext *ctx, AVFrame *frame, int flags);
 
+// avc_close_pool frees what is not out; the rest goes as it comes back. NULL is allowed.
+void avc_close_pool(avc_pool *p);
+
 // avc_is_painted tells whether every block of a picture was decoded, of a decoder that unpaints.
 int avc_is_painted(const AVFrame *frame);
 

@@ -60,8 +60,6 @@ int avc_open_video(avc_decoder **out, const char *name, int64_t max_pixels, void
 	d->ctx->max_pixels = avc_coded_pixels(max_pixels);
 	d->ctx->get_buffer2 = avc_get_buffer;
 	d->ctx->get_format = get_format;
-	if (strcmp(name, "vp9") == 0) // what waits in it behind noise would be taken for what comes next
-		d->flush = 1;
 	d->unpaint = strcmp(name, "hevc") == 0;
 	if (strcmp(name, "libdav1d") == 0) {
 		// Ignored where the wrapper is too old to know it; one thread holds nothing back.
@@ -69,8 +67,6 @@ int avc_open_video(avc_decoder **out, const char *name, int64_t max_pixels, void
 		// Of spatial layers dav1d would wait for the highest that was announced, whether it is sent or not; the last to come out is the highest
 		// that is there.
 		av_opt_set_int(d->ctx->priv_data, "alllayers", 1, 0);
-		// Noise may leave it in a state in which it refuses every key frame.
-		d->flush = 1;
 		d->ctx->max_pixels = max_pixels; // dav1d allocates by itself, and looks at what is shown
 	}
 	ret = avcodec_open2(d->ctx, NULL, NULL);
@@ -107,7 +103,7 @@ void avc_close(avc_decoder *d)
 	av_frame_free(&d->frame);
 	av_packet_free(&d->packet);
 	avcodec_free_context(&d->ctx);
-	av_buffer_pool_uninit(&d->pool); // goes when the last picture is back
+	avc_close_pool(d->pool);
 	avc_count(d->decoders, -1, -(int64_t)sizeof(*d));
 	free(d);
 }
@@ -200,8 +196,6 @@ int avc_decode_video(avc_decoder *d, const void *data, int size, int64_t tag)
 		if (ret < 0 && first == 0)
 			first = ret;
 	}
-	if (first < 0 && d->flush)
-		avcodec_flush_buffers(d->ctx);
 	return first;
 }
 

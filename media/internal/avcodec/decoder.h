@@ -28,6 +28,9 @@ typedef struct {
 	int64_t tag;
 } avc_picture;
 
+// Memory for pictures of one size. It lives as long as the decoder or one of its blocks.
+typedef struct avc_pool avc_pool;
+
 enum { AVC_MAX_OUT = 8 };
 
 typedef struct {
@@ -35,12 +38,10 @@ typedef struct {
 	AVPacket *packet;
 	AVFrame *frame;
 	AVBufferRef *input;
-	AVBufferPool *pool;
-	size_t pool_size;
+	avc_pool *pool; // of the size of the last picture; NULL before the first
 	avc_counter *decoders, *buffers;
 	int64_t max_pixels;
 	int refused;
-	int flush;   // forget everything after an error
 	int unpaint; // find the blocks that were not decoded, of which the decoder says nothing
 	int count; // of out
 	avc_picture out[AVC_MAX_OUT];
