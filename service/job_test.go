@@ -6,6 +6,7 @@ import (
 	"image/jpeg"
 	"os/exec"
 	"testing"
+	"time"
 
 	penstockv1 "github.com/penstock-media/penstock/api/penstock/v1"
 	"github.com/penstock-media/penstock/internal/sfutest"
@@ -120,9 +121,9 @@ func byFFmpeg(t *testing.T, picture []byte) []byte {
 	return out
 }
 
-// TestF14_GetFrame gets a JPEG that two other decoders open, of the right picture, and leaves neither consumer nor decoder behind.
+// TestF14_GetFrame gets a JPEG that two other decoders open, of the right picture, and leaves neither a consumer behind nor, after its rest, a decoder.
 func TestF14_GetFrame(t *testing.T) {
-	g := startGateway(t)
+	g := startGatewayWith(t, media.NewDecodePool(manyWorkers, media.WithRest(time.Second)))
 	g.create("call")
 	sfu := g.sfu("call", sfutest.MSIDStream)
 	must(t, sfu.Publish(g.ctx, newTrack(t, sfu, "bob", camera, clips.BobCamera())))
@@ -152,7 +153,6 @@ func TestF14_GetFrame(t *testing.T) {
 	if before.Consumers != 0 {
 		t.Fatalf("%d consumers are left", before.Consumers)
 	}
-	g.backTo(unused) // The decoder is closed.
 	// Packets go on and nothing is decoded.
 	for m.Track.Stats().Packets < before.Packets+50 {
 		mustTick(t, g)
@@ -160,4 +160,5 @@ func TestF14_GetFrame(t *testing.T) {
 	if after := m.Track.Stats(); after.Decoded > before.Decoded+1 { // one may have been under way
 		t.Errorf("%d pictures were decoded for nobody", after.Decoded-before.Decoded)
 	}
+	g.backTo(unused) // The decoder is closed.
 }

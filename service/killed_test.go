@@ -54,7 +54,7 @@ func TestF16_WorkersKilledInMidMessage(t *testing.T) {
 	if addr := os.Getenv(workerVar); addr != "" {
 		workerMain(t, addr)
 	}
-	g := startGateway(t)
+	g := startGatewayWith(t, media.NewDecodePool(manyWorkers, media.WithRest(-1)))
 	g.create("call")
 	g.publishStill("call", keyFrame(t, "plain-640x360.ivf"))
 	before := media.CMemoryInUse()
