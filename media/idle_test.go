@@ -1,6 +1,7 @@
 package media
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"log/slog"
@@ -182,5 +183,33 @@ func TestF5_NothingIsHeldOfATrackThatNobodyRead(t *testing.T) {
 	}
 	if len(units) != 10 || len(track.video.run) != 0 || track.timer == nil || track.timer.Stop() {
 		t.Errorf("%d units were kept; %d are, and the timer may run", len(units), len(track.video.run))
+	}
+}
+
+// The units that are kept of a track hold memory of about their size, however large those were that came and went before: of a track that nobody reads that is
+// all there is.
+func TestF5_KeptUnitsHoldNoMoreThanTheyAre(t *testing.T) {
+	const tracks, most = 4, 200_000
+	var feeders []*feeder
+	for i := range tracks {
+		f := newFeeder(t, newTestTrack(t, KindVideo), clips.AliceCamera(), uint32(7+i))
+		f.units[0].Data = append(bytes.Clone(f.units[0].Data), make([]byte, most-len(f.units[0].Data))...) // key frames are the larger ones
+		feeders = append(feeders, f)
+	}
+	for range 10*len(feeders[0].units) + 50 { // no longer than what is kept
+		for _, f := range feeders {
+			f.feed()
+		}
+	}
+	for i, f := range feeders {
+		f.track.mu.Lock()
+		held, long, units := 0, 0, f.track.video.run
+		for _, u := range units {
+			held, long = held+cap(u.small)+cap(u.data), long+len(u.data)
+		}
+		f.track.mu.Unlock()
+		if len(units) < 20 || held > long*5/4+len(units)<<minPooledBits {
+			t.Errorf("track %d: %d units of %d bytes hold %d", i, len(units), long, held)
+		}
 	}
 }

@@ -6,6 +6,7 @@ package cmem
 
 // #include "cmem.h"
 // #include <malloc.h>
+// #include <stdlib.h>
 //
 // static int penstock_trim(void) {
 // #ifdef __GLIBC__
@@ -109,6 +110,20 @@ const apart = 128 << 10
 // raises that bound with the first large allocation that is freed, and pictures of decoders that come and go then leave holes between
 // each other, in each arena. For threads that use C memory at the same time there are so many arenas, rather than eight a core. It may be called again.
 func Tune(threads int) { C.penstock_tune(C.int(max(threads, 1)), apart) }
+
+// allocate and release are for tests, which cannot speak C.
+func allocate(n, size int) (blocks []unsafe.Pointer) {
+	for range n {
+		blocks = append(blocks, C.malloc(C.size_t(size)))
+	}
+	return blocks
+}
+
+func release(blocks []unsafe.Pointer) {
+	for _, b := range blocks {
+		C.free(b)
+	}
+}
 
 // Trim gives memory that is free back to the system. glibc keeps what was freed in the arenas of each thread, and after many
 // decoders have come and gone that is most of the process. It takes milliseconds, in which other threads may wait.
