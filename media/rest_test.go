@@ -257,7 +257,7 @@ func TestF14_PollsOfASimulcastTrack(t *testing.T) {
 				time.Sleep(time.Second / 15)
 				f, _ = newestPicture(t, c)
 			}
-			if f == nil || f.Corrupt {
+			if f == nil || f.Corrupt || f.Width != width {
 				t.Fatalf("a poll for %d pixels gets %+v", width, f)
 			}
 			return f
