@@ -52,7 +52,7 @@ func (s *Service) forwardUnary(ctx context.Context, req any, info *grpc.UnarySer
 	}
 	reply, err := s.forward(ctx, of.GetSessionId(), info.FullMethod, req)
 	switch {
-	case errors.Is(err, errServeHere), err != nil && r.local && outOfReach(err) && ctx.Err() == nil:
+	case errors.Is(err, errServeHere), err != nil && r.local && outOfReach(err) && !errors.Is(err, relay.ErrLooped) && ctx.Err() == nil:
 		return next(ctx, req)
 	case err != nil:
 		return nil, err

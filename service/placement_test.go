@@ -4,6 +4,9 @@ import (
 	"slices"
 	"testing"
 
+	"google.golang.org/grpc/codes"
+
+	penstockv1 "github.com/penstock-media/penstock/api/penstock/v1"
 	"github.com/penstock-media/penstock/resolverstore"
 )
 
@@ -68,5 +71,60 @@ func TestPlacementSpreads(t *testing.T) {
 	}
 	if first["self"] != 0 {
 		t.Errorf("the fullest one is asked first %d times", first["self"])
+	}
+}
+
+// TestP1_SessionsArePlacedWhereThereIsRoom: a pod that is full, and one that drains, create sessions at another one for whoever calls them; the same request again, at any pod, gives the same session,
+// and another one of that id is refused at any.
+func TestP1_SessionsArePlacedWhereThereIsRoom(t *testing.T) {
+	started := 0
+	pods := startPods(t, 3, func(c *Config) {
+		c.Limits.Sessions = []int{2, 100, 100}[started]
+		started++
+	})
+	known(pods)
+	create := func(p *pod, r *penstockv1.CreateSessionRequest) *penstockv1.Session {
+		t.Helper()
+		got, err := p.sessions.CreateSession(p.ctx, r)
+		must(t, err)
+		return got.GetSession()
+	}
+	own := func(p *pod) string { return p.svc.cfg.Owner }
+	for range 2 {
+		if s := create(pods[0], &penstockv1.CreateSessionRequest{}); s.GetSessionId() == "" {
+			t.Error("it has no id")
+		}
+	}
+	if n := pods[0].svc.Sessions(); n == 0 {
+		t.Error("a pod that has room keeps none that it is asked for")
+	}
+	for range 4 {
+		if s := create(pods[0], &penstockv1.CreateSessionRequest{}); s.GetSessionId() == "" {
+			t.Error("it has no id")
+		}
+	}
+	if n := pods[0].svc.Sessions(); n > 2 {
+		t.Errorf("the pod that takes 2 has %d", n)
+	}
+	sum := pods[0].svc.Sessions() + pods[1].svc.Sessions() + pods[2].svc.Sessions()
+	if sum != 6 {
+		t.Errorf("%d sessions, not 6", sum)
+	}
+
+	same := &penstockv1.CreateSessionRequest{SessionId: "same", Labels: map[string]string{"a": "b"}}
+	first := create(pods[0], same)
+	for _, p := range pods {
+		if again := create(p, same); again.GetOwner() != first.GetOwner() || again.GetEpoch() != first.GetEpoch() {
+			t.Errorf("again it is %v, was %v", again, first)
+		}
+		_, err := p.sessions.CreateSession(p.ctx, &penstockv1.CreateSessionRequest{SessionId: "same"})
+		wantStatus(t, err, codes.AlreadyExists, "SESSION_EXISTS")
+	}
+
+	pods[1].svc.drain.start(hang, hang)
+	pods[1].svc.tellLoad()
+	before := pods[1].svc.Sessions()
+	if s := create(pods[1], &penstockv1.CreateSessionRequest{}); s.GetOwner() == own(pods[1]) || pods[1].svc.Sessions() != before {
+		t.Errorf("a pod that is about to stop places a session at %s", s.GetOwner())
 	}
 }
