@@ -4,7 +4,8 @@
 // that only the gateway is counted; then the references, such as a paced bare decode with ffmpeg and aiortc's receiver. It prints
 // one table and leaves it as a file; -run picks rows by their id. `bench compare OLD NEW` measures two gateways in turns, to
 // tell whether a change was worth it; `bench soak` watches the memory of one for as long as is asked; `bench sessions` tells what
-// many sessions cost pods and Redis at rest. `bench generate`, `bench work` and `bench receive` are the processes that these start.
+// many sessions cost pods and Redis at rest. `bench generate`, `bench work`,
+// `bench receive` and `bench send` are the processes that these start.
 package main
 
 import (
@@ -43,6 +44,8 @@ func dispatch(ctx context.Context, args []string, in io.Reader, out io.Writer) e
 		return workMain(ctx, args, in, out)
 	case "receive":
 		return receiveMain(ctx, args, in, out)
+	case "send":
+		return sendMain(ctx, args, in, out)
 	case "compare":
 		return compareMain(ctx, args, out)
 	case "soak":
@@ -50,6 +53,6 @@ func dispatch(ctx context.Context, args []string, in io.Reader, out io.Writer) e
 	case "sessions":
 		return sessionsMain(ctx, args, out)
 	default:
-		return fmt.Errorf("%w: %q; there are run, compare, soak, sessions, generate, work and receive", errUsage, name)
+		return fmt.Errorf("%w: %q; there are run, compare, soak, sessions, generate, work, receive and send", errUsage, name)
 	}
 }

@@ -48,12 +48,14 @@ func (b *bench) pictures(ctx context.Context) []row {
 		{"paced bare decode", func() (sample, error) { return b.pacedDecode(ctx, four) }},
 		{"the gateway, video", b.delivers(ctx, four)},
 		{"aiortc, video", func() (sample, error) { return b.throughAiortc(ctx, four) }},
+		{"the bare sender", func() (sample, error) { return b.bareSend(ctx, four) }},
 	})
-	decode, gateway, aiortc := o[0], o[1], o[2]
+	decode, gateway, aiortc, bare := o[0], o[1], o[2], o[3]
 	return []row{
 		compare("X1", "4 x 720p30 VP8 to I420 / paced bare decode", 1.15, gateway, decode),
 		compare("X2", "4 x 720p30 VP8 to I420 / aiortc, nothing delivered", 0.65, gateway, aiortc),
 		plain("aiortc, 4 x 720p30 VP8: its value alone", aiortc),
+		plain("the same pictures, made before and only written to a TCP connection: its value alone", bare),
 	}
 }
 
@@ -168,8 +170,9 @@ func (b *bench) otherCodecs(ctx context.Context) []row {
 		o := b.inTurn([]measurement{
 			{"paced bare decode of " + r.name, func() (sample, error) { return b.pacedDecode(ctx, l) }},
 			{"the gateway, " + r.name, b.delivers(ctx, l)},
+			{"the bare sender", func() (sample, error) { return b.bareSend(ctx, l) }},
 		})
-		rows = append(rows, compare("X9", what, 1.15, o[1], o[0]))
+		rows = append(rows, compare("X9", what, 1.15, o[1], o[0]), plain("its pictures only written to a TCP connection: its value alone", o[2]))
 	}
 	return rows
 }
