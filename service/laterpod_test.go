@@ -26,6 +26,7 @@ type laterPod struct {
 	store *resolverstore.Redis
 	fence resolverstore.Fence
 	asked chan *penstockv1.StreamTrackRequest
+	calls chan grpc.ServerStream // of Signal; each is served by what answers
 }
 
 // startLaterPod starts one that has a lease and a session on the pods' Redis, and ends with the test.
@@ -33,7 +34,7 @@ func startLaterPod(t *testing.T, beside *pod, session string, answer func(fence 
 	t.Helper()
 	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	must(t, err)
-	p := &laterPod{asked: make(chan *penstockv1.StreamTrackRequest, 16)}
+	p := &laterPod{asked: make(chan *penstockv1.StreamTrackRequest, 16), calls: make(chan grpc.ServerStream, 16)}
 	p.store, err = resolverstore.NewRedis(t.Context(), resolverstore.Config{
 		Owner: rand.Text(), OwnerAddress: listener.Addr().String(), Heartbeat: podHeartbeat, LeaseTTL: podLease,
 	}, resolverstore.RedisOptions{URL: "unix://" + beside.link.server})
@@ -47,6 +48,10 @@ func startLaterPod(t *testing.T, beside *pod, session string, answer func(fence 
 	server := grpc.NewServer(
 		grpc.ForceServerCodecV2(relay.Codec(encoding.GetCodecV2(grpcproto.Name))),
 		grpc.UnknownServiceHandler(func(_ any, s grpc.ServerStream) error {
+			if method, _ := grpc.MethodFromServerStream(s); method == penstockv1.SessionService_Signal_FullMethodName {
+				p.calls <- s
+				return answer(rec.Fence, nil)
+			}
 			r := &penstockv1.StreamTrackRequest{}
 			if err := s.RecvMsg(r); err != nil {
 				return err
