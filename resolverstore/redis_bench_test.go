@@ -103,3 +103,44 @@ func BenchmarkRedisEvent(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkX12_TenThousandSessions is what a pod that owns 10,000 sessions with the default times does each heartbeat: the heartbeat with
+// its look at the other pod, and a turn of the sweep, which runs half of the time; and one take-over.
+func BenchmarkX12_TenThousandSessions(b *testing.B) {
+	server := startRedisTCP(b)
+	cfg := Config{Heartbeat: time.Hour, LeaseTTL: 3 * time.Hour, SessionTTL: 3600 * time.Hour} // as 1 s, 3 s and 1 h
+	one, two := server.pair(cfg)
+	fences := make([]Fence, 10_000)
+	for i := range fences {
+		fences[i] = Fence{one.cfg.Owner, uint64(i + 1)}
+		if _, _, err := one.CreateSession(b.Context(), Session{Key: SessionKey{ID: fmt.Sprint("call", i)}, Fence: fences[i]}); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.Run("heartbeat", func(b *testing.B) {
+		for b.Loop() {
+			if err := one.beat(b.Context()); err != nil {
+				b.Fatal(err)
+			}
+			one.housekeep()
+			one.look()
+		}
+	})
+	b.Run("sweep", func(b *testing.B) {
+		for b.Loop() {
+			one.mu.Lock()
+			one.swept = one.swept.Add(-cfg.SessionTTL)
+			one.mu.Unlock()
+			one.sweep()
+		}
+	})
+	b.Run("takeover", func(b *testing.B) {
+		i := 0
+		for b.Loop() && i < len(fences) {
+			if _, err := two.TakeOver(b.Context(), SessionKey{ID: fmt.Sprint("call", i)}, fences[i], true); err != nil {
+				b.Fatal(err)
+			}
+			i++
+		}
+	})
+}

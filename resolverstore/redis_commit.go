@@ -225,18 +225,12 @@ func (s *Redis) adopt(ctx context.Context, r *replica, before version, st *state
 	case r.ahead != nil && (st.record.State == SessionEnded || !r.outranks(st.record.Fence)):
 		r.ahead = nil // the end, or another owner's word, counts
 		r.install(st, v, true)
-	case r.owns() && st.record.Fence.Epoch < r.mine.Epoch && st.record.State != SessionEnded:
-		// Redis lost what was held here, and an owner before, who had not heard, was the first to write again.
-		r.mu.Unlock()
-		return s.restore(ctx, r, v.raw, v.n)
 	case r.ahead == nil && v.raw == r.version.raw:
 		r.absent = time.Time{}
+	case r.rewrites(st, v.behind(before)):
+		r.mu.Unlock()
+		return s.restore(ctx, r, v.raw, v.n)
 	case v.behind(before), r.ahead != nil && st.record.Fence != r.record.Fence:
-		// Redis went back to before what is known here: a replica was promoted that had not heard all.
-		if r.outranks(st.record.Fence) {
-			r.mu.Unlock()
-			return s.restore(ctx, r, v.raw, v.n)
-		}
 		r.install(st, v, true)
 	case r.ahead != nil:
 		r.mu.Unlock()
@@ -255,6 +249,15 @@ func (s *Redis) adopt(ctx context.Context, r *replica, before version, st *state
 		}()
 	}
 	return nil
+}
+
+// rewrites reports whether the owner writes its session again in the place of what was read: because Redis went back to before what is known
+// here, as a replica was promoted that had not heard all; or lost it, and an owner before, who had not heard that he is one no longer,
+// was the first to write again. The caller holds room.mu.
+func (r *replica) rewrites(st *state, back bool) bool {
+	f := st.record.Fence
+	below := r.owns() && f.Epoch < r.mine.Epoch && st.record.State != SessionEnded
+	return below || (back || r.ahead != nil && f != r.record.Fence) && r.outranks(f)
 }
 
 // lostMedia returns the media that the owner received and that are not stored: only it tells of media, so they were lost, unless

@@ -115,7 +115,7 @@ func TestX12_HeartbeatsCostTheSame(t *testing.T) {
 	waiting, stop := context.WithCancel(ctx)
 	defer stop()
 	for i := range 1000 {
-		f := (&pod{Redis: a}).session(t, ctx, fmt.Sprint("call", i))
+		f := (&pod{Redis: a}).session(ctx, t, fmt.Sprint("call", i))
 		if f.ctx = waiting; i < 50 {
 			go func() { _, _ = b.Owner(waiting, f.key, f.fence) }()
 			go func() { _, _ = a.Owner(waiting, f.key, f.fence) }()
@@ -136,7 +136,7 @@ func TestX12_SweepIsSlow(t *testing.T) {
 	a := server.open(cfg)
 	ctx := longer(t)
 	for i := range 300 {
-		(&pod{Redis: a}).session(t, ctx, fmt.Sprint("call", i))
+		(&pod{Redis: a}).session(ctx, t, fmt.Sprint("call", i))
 	}
 	server.settles()
 	a.mu.Lock()
@@ -172,7 +172,7 @@ func TestLeasesThatCannotBeRead(t *testing.T) {
 	cfg.Logger = log.logger()
 	b := server.open(cfg)
 	ctx := longer(t)
-	f := (&pod{Redis: b}).session(t, ctx, "call")
+	f := (&pod{Redis: b}).session(ctx, t, "call")
 	server.do("SET", leaseName("junk"), "10.0.0.9:50051")
 	server.do("SET", leaseName("later"), "\x02what a later version writes")
 	server.do("HSET", leaseName("wrong"), "a", "b")
@@ -247,7 +247,7 @@ func TestSealedIsStoredAndNotTold(t *testing.T) {
 	cfg := quiet(atOnce)
 	cfg.Logger = log.logger()
 	a, b := server.pair(cfg)
-	f := (&pod{Redis: a}).session(t, longer(t), "call")
+	f := (&pod{Redis: a}).session(longer(t), t, "call")
 	stored := func() string { return a.client.HGet(f.ctx, sessionName(f.key), fieldSealed).Val() }
 	if stored() != "sealed call" {
 		t.Errorf("stored is %q", stored())

@@ -56,7 +56,7 @@ func TestP2_TakeOverWithoutAnAnswer(t *testing.T) {
 	o := way.options()
 	o.Timeout = 300 * time.Millisecond
 	b := openRedis(t, lively(atOnce), o)
-	f := (&pod{Redis: a}).session(t, longer(t), "call")
+	f := (&pod{Redis: a}).session(longer(t), t, "call")
 	r, err := b.acquire(f.ctx, f.key)
 	if err != nil {
 		t.Fatal(err)
@@ -95,7 +95,7 @@ func TestP2_TakeOversHaveABound(t *testing.T) {
 	b := server.open(cfg)
 	var all []*fixture
 	for i := range 3 {
-		all = append(all, (&pod{Redis: a}).session(t, longer(t), fmt.Sprint("call", i)))
+		all = append(all, (&pod{Redis: a}).session(longer(t), t, fmt.Sprint("call", i)))
 	}
 	for i, f := range all {
 		rec, err := b.TakeOver(f.ctx, f.key, f.fence, true)
@@ -131,7 +131,7 @@ func TestP6_SlowRedis(t *testing.T) {
 	cfg.Heartbeat, cfg.LeaseTTL = 250*time.Millisecond, 3*time.Second
 	pods := startRedis(t).pods(2, cfg)
 	a, b := pods[0], pods[1]
-	f := a.session(t, longer(t), "call")
+	f := a.session(longer(t), t, "call")
 	g := f.on(b.Redis)
 	g.tracks() // b holds it
 	for _, p := range pods {
