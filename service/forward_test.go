@@ -44,8 +44,8 @@ func startStandIn(t *testing.T, beside *pod, session string, serve grpc.StreamHa
 	must(t, err)
 	s := &standIn{pod: relay.Pod{Incarnation: rand.Text(), Address: listener.Addr().String()}}
 	s.store, err = resolverstore.NewRedis(t.Context(), resolverstore.Config{
-		Owner: s.pod.Incarnation, OwnerAddress: s.pod.Address, Heartbeat: podHeartbeat, LeaseTTL: podLease,
-	}, resolverstore.RedisOptions{URL: "unix://" + beside.link.server})
+		Owner: s.pod.Incarnation, OwnerAddress: s.pod.Address, Heartbeat: podHeartbeat, LeaseTTL: hang,
+	}, resolverstore.RedisOptions{URL: "unix://" + beside.link.server, Timeout: 30 * time.Second})
 	must(t, err)
 	_, _, err = s.store.CreateSession(beside.ctx, resolverstore.Session{
 		Key: key(session), Fence: resolverstore.Fence{Owner: s.pod.Incarnation, Epoch: 1000}, State: resolverstore.SessionAwaitingOffer,
@@ -158,7 +158,7 @@ func TestP1_EveryMethodHasItsWay(t *testing.T) {
 // TestP1_UnaryCallsPassByteIdentical forwards each unary call to a pod of a later version: what it gets, and what the caller gets, are the bytes that were sent, fields that
 // this version does not know included; so are the details of its errors. The pod knows the caller's deadline and trace, and no credentials.
 func TestP1_UnaryCallsPassByteIdentical(t *testing.T) {
-	p := startPods(t, 1)[0]
+	p := startSteadyPods(t, 1)[0]
 	type call struct {
 		body []byte
 		md   metadata.MD
@@ -232,7 +232,7 @@ func orBackground(ctx context.Context) context.Context {
 // TestP1_CallsAreAnsweredWithoutTheOwnerWhereTheyCan: an owner that cannot be reached for a moment, while its lease lives, leaves those calls that the store can serve, and others are told to
 // try again.
 func TestP1_CallsAreAnsweredWithoutTheOwnerWhereTheyCan(t *testing.T) {
-	p := startPods(t, 1)[0]
+	p := startSteadyPods(t, 1)[0]
 	startStandIn(t, p, "call", func(any, grpc.ServerStream) error { return status.Error(codes.Unavailable, "the transport says so") })
 	_, err := p.sessions.AddIceCandidate(p.ctx, requestOf(t, penstockv1.SessionService_AddIceCandidate_FullMethodName).(*penstockv1.AddIceCandidateRequest))
 	st := wantStatus(t, err, codes.Unavailable, "SESSION_MOVING")
@@ -256,7 +256,7 @@ func TestP1_CallsAreAnsweredWithoutTheOwnerWhereTheyCan(t *testing.T) {
 // TestP9_EveryMethodRefusesForgedForwards: with a proof that is none, of another secret, of another method or too old, each method of each service refuses, before it looks at the call; so do the
 // methods for pods without any.
 func TestP9_EveryMethodRefusesForgedForwards(t *testing.T) {
-	p := startPods(t, 1, func(c *Config) { c.Token = "0123456789abcdef" })[0]
+	p := startSteadyPods(t, 1, func(c *Config) { c.Token = "0123456789abcdef" })[0]
 	var all []string
 	for _, m := range contract(t) {
 		all = append(all, m.name)
@@ -291,7 +291,7 @@ func TestP9_EveryMethodRefusesForgedForwards(t *testing.T) {
 // TestP9_LoopsAreRefused: a pod that gets a forwarded call for a session of a third one sends it no further, and says that the session has moved; what it can answer from the store it does not
 // answer either, since the caller's pod can as well.
 func TestP9_LoopsAreRefused(t *testing.T) {
-	pods := startPods(t, 2)
+	pods := startSteadyPods(t, 2)
 	reached := make(chan string, 1)
 	startStandIn(t, pods[0], "call", func(_ any, s grpc.ServerStream) error {
 		name, _ := grpc.MethodFromServerStream(s)
@@ -316,7 +316,7 @@ func TestP9_LoopsAreRefused(t *testing.T) {
 // TestP9_TheFirstPodAuthenticates: with a token asked for, a caller without it is refused where it calls; with it the owner serves the call, which carries no token.
 func TestP9_TheFirstPodAuthenticates(t *testing.T) {
 	const token = "0123456789abcdef"
-	pods := startPods(t, 2, func(c *Config) { c.Token = token })
+	pods := startSteadyPods(t, 2, func(c *Config) { c.Token = token })
 	with := metadata.AppendToOutgoingContext(pods[0].ctx, "authorization", "Bearer "+token)
 	_, err := pods[0].sessions.CreateSession(with, &penstockv1.CreateSessionRequest{SessionId: "call"})
 	must(t, err)

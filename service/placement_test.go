@@ -78,7 +78,7 @@ func TestPlacementSpreads(t *testing.T) {
 // and another one of that id is refused at any.
 func TestP1_SessionsArePlacedWhereThereIsRoom(t *testing.T) {
 	started := 0
-	pods := startPods(t, 3, func(c *Config) {
+	pods := startSteadyPods(t, 3, func(c *Config) {
 		c.Limits.Sessions = []int{2, 100, 100}[started]
 		started++
 	})

@@ -35,14 +35,26 @@ type pod struct {
 // startPods starts so many pods of one deployment in this process. Each tweak changes the configuration of all.
 func startPods(t *testing.T, n int, tweaks ...func(*Config)) []*pod {
 	t.Helper()
+	return startPodsOn(t, n, podLease, tweaks...)
+}
+
+// startSteadyPods starts pods whose leases outlast every pause of a busy machine: none is taken for gone.
+func startSteadyPods(t *testing.T, n int, tweaks ...func(*Config)) []*pod {
+	t.Helper()
+	return startPodsOn(t, n, hang, tweaks...)
+}
+
+// startPodsOn starts pods with leases of so long.
+func startPodsOn(t *testing.T, n int, lease time.Duration, tweaks ...func(*Config)) []*pod {
+	t.Helper()
 	server := startRedis(t)
 	secret := [][]byte{[]byte(strings.Repeat("pods share this.", 3))}
 	all := make([]*pod, n)
 	for i := range all {
 		all[i] = &pod{link: startLink(t, server)}
 		store := func(cfg resolverstore.Config) resolverstore.Store {
-			cfg.Heartbeat, cfg.LeaseTTL = podHeartbeat, podLease
-			s, err := resolverstore.NewRedis(t.Context(), cfg, resolverstore.RedisOptions{URL: "unix://" + all[i].link.path})
+			cfg.Heartbeat, cfg.LeaseTTL = podHeartbeat, lease
+			s, err := resolverstore.NewRedis(t.Context(), cfg, resolverstore.RedisOptions{URL: "unix://" + all[i].link.path, Timeout: min(lease, 30*time.Second)})
 			must(t, err)
 			return s
 		}

@@ -86,7 +86,7 @@ func hostOf(t *testing.T, s string) string {
 // TestP1_WHIPOnEveryPod publishes by one pod into a session of another, and has each pod serve what a publisher can ask: pictures come on every pod, what is refused is refused in the same words and
 // header fields as by the owner, an ICE session that was replaced by way of one pod is known to be so on every other, and a publication ends by the third.
 func TestP1_WHIPOnEveryPod(t *testing.T) {
-	pods := startPods(t, 3, func(c *Config) { c.WHIPCreate = true })
+	pods := startSteadyPods(t, 3, func(c *Config) { c.WHIPCreate = true })
 	known(pods)
 	var urls []string
 	for _, p := range pods {
@@ -155,7 +155,7 @@ func TestP1_WHIPOnEveryPod(t *testing.T) {
 // TestP1_APublishersSessionIsPlaced: a pod that is full, or drains, has another one create the session that a publisher asks for there.
 func TestP1_APublishersSessionIsPlaced(t *testing.T) {
 	full := 0
-	pods := startPods(t, 2, func(c *Config) {
+	pods := startSteadyPods(t, 2, func(c *Config) {
 		c.WHIPCreate, c.Limits.Sessions = true, []int{1, 10}[full]
 		full++
 	})
