@@ -159,10 +159,7 @@ func (s *Service) handOne(ctx context.Context, v *session, to resolverstore.Pod)
 	if err != nil {
 		return err
 	}
-	if v.letGo() {
-		s.counts.handedOver.Add(1)
-		s.cfg.Logger.Info("session handed over", "session", v.key.ID, "to", to.Incarnation, "epoch", reply.GetEpoch())
-	}
+	v.depose(resolverstore.Fence{Owner: to.Incarnation, Epoch: reply.GetEpoch()}, s.cfg.Logger.With("session", v.key.ID))
 	return nil
 }
 

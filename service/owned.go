@@ -42,9 +42,14 @@ func (v *session) endedElsewhere(reason resolverstore.SessionEndReason) {
 	v.rtc.Close()
 }
 
-// depose lets the session go that another process has taken over.
+// depose lets the session go that another process has taken over, in a drain at this one's own wish.
 func (v *session) depose(by resolverstore.Fence, log *slog.Logger) {
-	if v.letGo() {
+	switch {
+	case !v.letGo():
+	case v.svc.drain.told(): // It was asked to.
+		v.svc.counts.handedOver.Add(1)
+		log.Info("session handed over", "epoch", v.fence.Epoch, "to", by.Owner, "to_epoch", by.Epoch)
+	default:
 		v.svc.counts.deposed.Add(1)
 		log.Warn("another pod has taken the session over; it is closed here", "epoch", v.fence.Epoch, "by", by.Owner, "by_epoch", by.Epoch)
 	}

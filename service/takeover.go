@@ -92,10 +92,9 @@ func (s *Service) takeOver(ctx context.Context, k resolverstore.SessionKey, from
 	if err != nil {
 		return nil, fmt.Errorf("taking session %q over: %w", k.ID, err)
 	}
-	log := s.cfg.Logger.With("session", k.ID, "from", from.Owner, "epoch", rec.Fence.Epoch)
 	servers, err := unsealServers(s.keys, k, rec.Sealed)
 	if err != nil {
-		log.Warn("session taken over without its ICE servers; do all pods have the same secret?", "error", err)
+		s.cfg.Logger.Warn("session taken over without its ICE servers; do all pods have the same secret?", "session", k.ID, "error", err)
 	}
 	v, err := s.open(rec, servers)
 	if err != nil {
@@ -103,7 +102,6 @@ func (s *Service) takeOver(ctx context.Context, k resolverstore.SessionKey, from
 		return nil, err
 	}
 	s.counts.takenOver.Add(1)
-	log.Info("session taken over", "min_generation", rec.MinGeneration, "consent", consent)
 	return v, nil
 }
 
