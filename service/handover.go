@@ -1,7 +1,6 @@
 package service
 
 import (
-	"cmp"
 	"context"
 	"slices"
 	"sync"
@@ -193,7 +192,7 @@ func (h *heirs) next() (resolverstore.Pod, bool) {
 	defer h.mu.Unlock()
 	best := -1
 	for i, p := range h.pods {
-		if room(p) && (best < 0 || lighter(p.Load, h.pods[best].Load)) {
+		if full := fullness(p.Load); full < 1 && (best < 0 || full < fullness(h.pods[best].Load)) {
 			best = i
 		}
 	}
@@ -209,18 +208,4 @@ func (h *heirs) refused(pod resolverstore.Pod) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.pods = slices.DeleteFunc(h.pods, func(p resolverstore.Pod) bool { return p.Incarnation == pod.Incarnation })
-}
-
-// room tells whether a pod can take one session more, as far as is known.
-func room(p resolverstore.Pod) bool {
-	return p.Load.MaxSessions == 0 || p.Load.Sessions < p.Load.MaxSessions
-}
-
-// lighter tells whether the first load is less than the second: fewer sessions of those that there may be, then less decoding.
-func lighter(a, b resolverstore.Load) bool {
-	full := func(l resolverstore.Load) float64 { return float64(l.Sessions) / float64(max(l.MaxSessions, 1)) }
-	if c := cmp.Compare(full(a), full(b)); c != 0 {
-		return c < 0
-	}
-	return a.Busy < b.Busy
 }
