@@ -99,7 +99,7 @@ func TestP4_NothingIsToldInTheEndpointGrace(t *testing.T) {
 	late := leaving.watch("call")
 	for _, r := range []*watcher{w, late} {
 		for range 10 {
-			if m := r.next(); m.GetEvent().GetGoingAway() != nil {
+			if m := r.reader.next(); m.GetEvent().GetGoingAway() != nil {
 				t.Error("a stream is told already")
 			}
 		}
