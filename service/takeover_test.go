@@ -16,6 +16,7 @@ import (
 	"github.com/penstock-media/penstock/connector/whip"
 	"github.com/penstock-media/penstock/internal/sfutest/clips"
 	"github.com/penstock-media/penstock/resolverstore"
+	"github.com/penstock-media/penstock/rtcpool"
 )
 
 // ownerFirst puts the pod that owns a session in front.
@@ -262,5 +263,38 @@ func TestP7_DeposedOwnerClosesWhatItHas(t *testing.T) {
 	must(t, sfu.CloseOlder())
 	if now := next.record("call"); now.State != resolverstore.SessionConnected || now.Fence != rec.Fence {
 		t.Errorf("it is %+v", now)
+	}
+}
+
+// TestP2_LateEndIsRefused: what an owner of before has to say last, that its media or signalling were lost, does not end the session that is another's by now.
+func TestP2_LateEndIsRefused(t *testing.T) {
+	g := startGateway(t)
+	g.create("call")
+	live := g.svc.session("call")
+	old := newMirror(live.mirror.grace, time.Time{})
+	old.SessionEnded(rtcpool.EndMediaLost)
+	err := old.run(g.store, live.key, resolverstore.Fence{Owner: "of before", Epoch: live.fence.Epoch - 1}, g.svc.cfg.Logger)
+	if !errors.Is(err, resolverstore.ErrFenced) {
+		t.Errorf("its end is told with %v", err)
+	}
+	rec, err := g.store.GetSession(g.ctx, live.key)
+	if err != nil || rec.State == resolverstore.SessionEnded {
+		t.Errorf("the session is %+v, %v", rec, err)
+	}
+}
+
+// TestSessionEndedByTheStoreIsClosed: the end of a session that another pod has told only the store closes what is here, and callers hear the reason.
+func TestSessionEndedByTheStoreIsClosed(t *testing.T) {
+	g := startGateway(t)
+	g.call("call")
+	k := g.talk("call")
+	live := g.svc.session("call")
+	must(t, g.store.EndSession(g.ctx, live.key, resolverstore.SessionDeleted))
+	<-live.gone
+	k.until("the end", func(m *penstockv1.SignalResponse) bool {
+		return m.GetEnded().GetReason() == penstockv1.SessionEndReason_SESSION_END_REASON_DELETED
+	})
+	if n := g.svc.Sessions(); n != 0 {
+		t.Errorf("%d sessions", n)
 	}
 }

@@ -131,3 +131,32 @@ func awaitSo(t *testing.T, what string, is func() bool) {
 		}
 	}
 }
+
+// TestP4_ExitCodeTells stops gateways that share a Redis: with nothing left here the exit code is 0, and where a session was ended that nobody else could take it
+// is another one. What is left without Redis is no business of others.
+func TestP4_ExitCodeTells(t *testing.T) {
+	url, _ := startRedis(t)
+	shared := []string{"PENSTOCK_REDIS_URL=" + url, "PENSTOCK_POD_SECRET=" + podSecret, "PENSTOCK_ENDPOINT_GRACE=0s", "PENSTOCK_DRAIN_GRACE=50ms"}
+	for _, c := range []struct {
+		name     string
+		env      []string
+		sessions int
+		want     int
+	}{
+		{"nothing left", shared, 0, 0},
+		{"a session cut", shared, 1, exitCut},
+		{"alone", []string{"PENSTOCK_DRAIN_GRACE=50ms"}, 1, 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := startServe(t, c.env)
+			for range c.sessions {
+				s.create(t, "call")
+			}
+			s.signal(t)
+			<-s.exited
+			if got := s.cmd.ProcessState.ExitCode(); got != c.want {
+				t.Errorf("exit code %d, want %d\n%s", got, c.want, s.log)
+			}
+		})
+	}
+}
