@@ -44,8 +44,9 @@ type gateway struct {
 	grpc    *grpc.Server
 	http    *http.Server
 
-	incarnation string      // by which this process owns sessions
-	degraded    func() bool // the shared store cannot be reached
+	incarnation string                     // by which this process owns sessions
+	degraded    func() bool                // the shared store cannot be reached
+	storeStats  func() resolverstore.Stats // of the store that pods share; nil where there is none
 
 	grpcListener, httpListener net.Listener
 	failed                     chan error // what ended serving, from either server
@@ -151,6 +152,7 @@ func (g *gateway) openStore(ctx context.Context, address string) (resolverstore.
 		_, up := store.Contact()
 		return !up
 	}
+	g.storeStats = store.Stats
 	return store, nil
 }
 
@@ -176,7 +178,7 @@ func (g *gateway) buildServers() error {
 	g.grpc = g.service.NewServer(opts...)
 	g.onClose("gRPC server", g.stopGRPC)
 	var err error
-	if g.http, err = newHTTPServer(g.cfg, g.service, g.degraded, g.log); err != nil {
+	if g.http, err = newHTTPServer(g.cfg, g.service, g.degraded, g.sharing, g.log); err != nil {
 		return fmt.Errorf("set up HTTP: %w", err)
 	}
 	g.http.TLSConfig = tlsConfig.Clone()

@@ -25,8 +25,8 @@ const (
 )
 
 // newHTTPServer returns the server of WHIP and of health. degraded tells whether the shared store cannot be reached: that is told,
-// and takes nothing out of service, since one blip would else empty every endpoint at once.
-func newHTTPServer(cfg config.Config, svc *service.Service, degraded func() bool, log *slog.Logger) (*http.Server, error) {
+// and takes nothing out of service, since one blip would else empty every endpoint at once. sharing gives figures for /metrics.
+func newHTTPServer(cfg config.Config, svc *service.Service, degraded func() bool, sharing func() []gauge, log *slog.Logger) (*http.Server, error) {
 	publish, err := whip.New(whip.Config{
 		Sessions: svc.WHIP(), Elsewhere: svc.WHIPElsewhere, Authorize: authorizer(string(cfg.AuthToken)), AllowedOrigins: cfg.WHIPOrigins,
 		MaxBodyBytes: int64(cfg.MaxSDPBytes), Logger: log,
@@ -51,7 +51,7 @@ func newHTTPServer(cfg config.Config, svc *service.Service, degraded func() bool
 		}
 		writeJSON(w, code, h)
 	})
-	mux.HandleFunc("GET /metrics", serveMetrics)
+	mux.HandleFunc("GET /metrics", serveMetrics(sharing))
 	return &http.Server{
 		Handler:           mux,
 		ReadHeaderTimeout: httpHeaderTimeout,

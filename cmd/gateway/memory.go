@@ -4,14 +4,23 @@ import (
 	"fmt"
 	"net/http"
 	"runtime/metrics"
+	"strings"
 
 	"github.com/penstock-media/penstock/media"
 )
 
-// gauge is one figure of /metrics.
+// gauge is one figure of /metrics. One whose name ends with _total only grows.
 type gauge struct {
 	name, help string
 	value      int64
+}
+
+// kind is its type in Prometheus' text format.
+func (g gauge) kind() string {
+	if strings.HasSuffix(g.name, "_total") {
+		return "counter"
+	}
+	return "gauge"
 }
 
 // memoryGauges are what the process's memory consists of, in bytes.
@@ -48,10 +57,12 @@ func goMemory() (gauges []gauge) {
 	return gauges
 }
 
-// serveMetrics writes the gauges in Prometheus' text format.
-func serveMetrics(w http.ResponseWriter, _ *http.Request) {
-	w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
-	for _, g := range memoryGauges() {
-		fmt.Fprintf(w, "# HELP %s %s\n# TYPE %s gauge\n%s %d\n", g.name, g.help, g.name, g.name, g.value)
+// serveMetrics returns what writes the gauges in Prometheus' text format: of memory, and those that sharing gives.
+func serveMetrics(sharing func() []gauge) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
+		for _, g := range append(memoryGauges(), sharing()...) {
+			fmt.Fprintf(w, "# HELP %s %s\n# TYPE %s %s\n%s %d\n", g.name, g.help, g.name, g.kind(), g.name, g.value)
+		}
 	}
 }

@@ -1,11 +1,13 @@
 package podtest
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -208,6 +210,32 @@ func (p *pod) get(ctx context.Context, path string) (code int, h health) {
 	defer func() { _ = response.Body.Close() }()
 	must(p.t, json.NewDecoder(response.Body).Decode(&h))
 	return response.StatusCode, h
+}
+
+// storeHealth is what gRPC health tells of the store.
+func (p *pod) storeHealth(ctx context.Context) healthpb.HealthCheckResponse_ServingStatus {
+	p.t.Helper()
+	r, err := p.health.Check(ctx, &healthpb.HealthCheckRequest{Service: "penstock.store"})
+	must(p.t, err)
+	return r.GetStatus()
+}
+
+// metric is one figure of /metrics.
+func (p *pod) metric(ctx context.Context, name string) (value int) {
+	p.t.Helper()
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+p.http+"/metrics", nil)
+	must(p.t, err)
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	response, err := client.Do(r)
+	must(p.t, err)
+	defer func() { _ = response.Body.Close() }()
+	for lines := bufio.NewScanner(response.Body); lines.Scan(); {
+		if after, ok := strings.CutPrefix(lines.Text(), name+" "); ok {
+			return atoi(p.t, after)
+		}
+	}
+	p.t.Fatalf("%s has no figure %s", p.name, name)
+	return 0
 }
 
 // wantStatus checks a status and its ErrorInfo.

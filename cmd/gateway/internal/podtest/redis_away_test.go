@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc/codes"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/status"
 
 	penstockv1 "github.com/penstock-media/penstock/api/penstock/v1"
@@ -95,6 +96,10 @@ func TestP5_RedisStopped(t *testing.T) {
 	s.redis.kill()
 	for _, p := range s.pods {
 		awaitSo(s.ctx, t, p.name+" tells that it is degraded", func() bool { _, h := p.get(s.ctx, "/readyz"); return h.Store == "unavailable" })
+		awaitSo(s.ctx, t, p.name+" tells health", func() bool { return p.storeHealth(s.ctx) == healthpb.HealthCheckResponse_NOT_SERVING })
+		if got := p.metric(s.ctx, "penstock_degraded"); got != 1 {
+			t.Errorf("%s: penstock_degraded is %d", p.name, got)
+		}
 	}
 	_, err := s.pods[2].sessions.CreateSession(s.ctx, &penstockv1.CreateSessionRequest{SessionId: "new"})
 	wantStatus(t, "a new session without Redis", err, codes.Unavailable, "STORE_UNAVAILABLE")
@@ -122,7 +127,10 @@ func TestP5_RedisStopped(t *testing.T) {
 	}
 	s.redis.start(s.ctx, t)
 	for _, p := range s.pods {
-		awaitSo(s.ctx, t, p.name+" is well again", func() bool { _, h := p.get(s.ctx, "/readyz"); return h.Store == "" })
+		awaitSo(s.ctx, t, p.name+" is well again", func() bool {
+			_, h := p.get(s.ctx, "/readyz")
+			return h.Store == "" && p.storeHealth(s.ctx) == healthpb.HealthCheckResponse_SERVING && p.metric(s.ctx, "penstock_degraded") == 0
+		})
 		awaitSo(s.ctx, t, p.name+" knows what was told meanwhile", func() bool {
 			r, err := p.tracks.ListTracks(s.ctx, &penstockv1.ListTracksRequest{SessionId: s.id})
 			return err == nil && len(r.GetTracks()) == 3
