@@ -32,7 +32,10 @@ type clientFlags struct {
 }
 
 // dial returns a connection, which the caller must close. It connects on the first call.
-func (c *clientFlags) dial() (*grpc.ClientConn, error) {
+func (c *clientFlags) dial() (*grpc.ClientConn, error) { return c.dialTo(c.Addr) }
+
+// dialTo does the same to another address than the usual one.
+func (c *clientFlags) dialTo(addr string) (*grpc.ClientConn, error) {
 	token, err := c.token()
 	if err != nil {
 		return nil, err
@@ -48,9 +51,9 @@ func (c *clientFlags) dial() (*grpc.ClientConn, error) {
 	if token != "" {
 		opts = append(opts, grpc.WithUnaryInterceptor(bearerUnary(token)), grpc.WithStreamInterceptor(bearerStream(token)))
 	}
-	conn, err := grpc.NewClient(c.Addr, opts...)
+	conn, err := grpc.NewClient(addr, opts...)
 	if err != nil {
-		return nil, fmt.Errorf("--addr %q: %w", c.Addr, err)
+		return nil, fmt.Errorf("--addr %q: %w", addr, err)
 	}
 	return conn, nil
 }

@@ -15,23 +15,25 @@ import (
 
 // streamCmd streams one track.
 type streamCmd struct {
-	clientFlags   `embed:""`
-	selectorFlags `embed:""`
-	Out           string        `name:"out" env:"PENSTOCK_OUT" short:"o" placeholder:"FILE" help:"Write into this file; its extension decides what is asked for: .y4m (pictures), .wav (samples), .ivf (VP8, VP9, AV1 as received), .h264 (as received), .ogg (Opus as received). Without it a live line is shown."`
-	Duration      time.Duration `name:"duration" env:"PENSTOCK_DURATION" placeholder:"DURATION" help:"Stop after so much media; 0 goes on."`
-	Frames        int           `name:"frames" env:"PENSTOCK_FRAMES" placeholder:"N" help:"Stop after so many frames; 0 goes on."`
-	Wait          time.Duration `name:"wait" env:"PENSTOCK_WAIT" default:"30s" placeholder:"DURATION" help:"How long to wait for the first frame; 0 is for ever."`
-	Width         uint32        `name:"width" env:"PENSTOCK_WIDTH" placeholder:"PIXELS" help:"Largest width of pictures; 0 is as received."`
-	Height        uint32        `name:"height" env:"PENSTOCK_HEIGHT" placeholder:"PIXELS" help:"Largest height of pictures; 0 is as received."`
-	FPS           float64       `name:"fps" env:"PENSTOCK_FPS" placeholder:"N" help:"Most pictures a second; 0 is as received."`
-	Rate          uint32        `name:"rate" env:"PENSTOCK_RATE" default:"48000" placeholder:"HZ" help:"Sample rate of audio."`
-	Channels      uint32        `name:"channels" env:"PENSTOCK_CHANNELS" default:"1" placeholder:"N" help:"Channels of audio."`
+	clientFlags    `embed:""`
+	selectorFlags  `embed:""`
+	reconnectFlags `embed:""`
+	Direct         bool          `name:"direct" env:"PENSTOCK_DIRECT" help:"Call the pod that has the session itself, where the gateway names it; its address must be within reach."`
+	Out            string        `name:"out" env:"PENSTOCK_OUT" short:"o" placeholder:"FILE" help:"Write into this file; its extension decides what is asked for: .y4m (pictures), .wav (samples), .ivf (VP8, VP9, AV1 as received), .h264 (as received), .ogg (Opus as received). Without it a live line is shown."`
+	Duration       time.Duration `name:"duration" env:"PENSTOCK_DURATION" placeholder:"DURATION" help:"Stop after so much media; 0 goes on."`
+	Frames         int           `name:"frames" env:"PENSTOCK_FRAMES" placeholder:"N" help:"Stop after so many frames; 0 goes on."`
+	Wait           time.Duration `name:"wait" env:"PENSTOCK_WAIT" default:"30s" placeholder:"DURATION" help:"How long to wait for the first frame; 0 is for ever."`
+	Width          uint32        `name:"width" env:"PENSTOCK_WIDTH" placeholder:"PIXELS" help:"Largest width of pictures; 0 is as received."`
+	Height         uint32        `name:"height" env:"PENSTOCK_HEIGHT" placeholder:"PIXELS" help:"Largest height of pictures; 0 is as received."`
+	FPS            float64       `name:"fps" env:"PENSTOCK_FPS" placeholder:"N" help:"Most pictures a second; 0 is as received."`
+	Rate           uint32        `name:"rate" env:"PENSTOCK_RATE" default:"48000" placeholder:"HZ" help:"Sample rate of audio."`
+	Channels       uint32        `name:"channels" env:"PENSTOCK_CHANNELS" default:"1" placeholder:"N" help:"Channels of audio."`
 }
 
 // Validate implements kong's hook.
 func (c *streamCmd) Validate() error {
-	if c.Frames < 0 || c.Duration < 0 || c.Wait < 0 {
-		return &config.Error{Setting: "--frames, --duration, --wait", Problem: "are below 0", Mend: "use 0 for no limit"}
+	if c.Frames < 0 || c.Duration < 0 || c.Wait < 0 || c.Reconnect < 0 {
+		return &config.Error{Setting: "--frames, --duration, --wait, --reconnect", Problem: "are below 0", Mend: "use 0 for no limit, or for no reconnection"}
 	}
 	return nil
 }
@@ -64,7 +66,7 @@ func (c *streamCmd) prepare(std *stdio) (*penstockv1.StreamTrackRequest, sink, e
 		return nil, nil, err
 	}
 	req := &penstockv1.StreamTrackRequest{
-		SessionId: c.Session, Selector: selector,
+		SessionId: c.Session, Selector: selector, AcceptRedirect: c.Direct,
 		MaxReceiveMessageBytes: uint32(c.MaxMessage), //nolint:gosec // gRPC takes no more
 	}
 	if c.Out == "" {
@@ -94,13 +96,11 @@ func (c *streamCmd) receive(ctx context.Context, client penstockv1.TrackServiceC
 		defer timer.Stop()
 		to = &firstFrame{sink: to, came: func() { timer.Stop() }}
 	}
-	stream, err := client.StreamTrack(ctx, req)
-	if err != nil {
-		return err
-	}
+	from := &onward{usual: client, dial: c.dialTo, req: req, breaks: breaks{limit: c.Reconnect}}
+	defer from.close()
 	counter := enough{frames: c.Frames, duration: c.Duration}
 	for {
-		msg, err := stream.Recv()
+		msg, err := from.next(ctx)
 		switch {
 		case errors.Is(err, io.EOF):
 			return nil

@@ -8,14 +8,18 @@ import (
 	"strings"
 	"text/tabwriter"
 
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
 	penstockv1 "github.com/penstock-media/penstock/api/penstock/v1"
 )
 
 // tracksCmd lists tracks, or watches them.
 type tracksCmd struct {
-	clientFlags `embed:""`
-	Session     string `name:"session" env:"PENSTOCK_SESSION" required:"" placeholder:"ID" help:"The session."`
-	Watch       bool   `name:"watch" env:"PENSTOCK_WATCH" help:"Go on telling what changes, until interrupted or the session ends."`
+	clientFlags    `embed:""`
+	reconnectFlags `embed:""`
+	Session        string `name:"session" env:"PENSTOCK_SESSION" required:"" placeholder:"ID" help:"The session."`
+	Watch          bool   `name:"watch" env:"PENSTOCK_WATCH" help:"Go on telling what changes, until interrupted or the session ends."`
 }
 
 // Run implements the command.
@@ -54,7 +58,26 @@ func (c *tracksCmd) list(ctx context.Context, client penstockv1.TrackServiceClie
 }
 
 func (c *tracksCmd) watch(ctx context.Context, client penstockv1.TrackServiceClient, out io.Writer) error {
-	stream, err := client.WatchTracks(ctx, &penstockv1.WatchTracksRequest{SessionId: c.Session})
+	req := &penstockv1.WatchTracksRequest{SessionId: c.Session}
+	broken := breaks{limit: c.Reconnect}
+	for begun := false; ; {
+		err := c.watchOnce(ctx, client, req, func(change *penstockv1.WatchTracksResponse) error {
+			begun = true
+			broken.mended()
+			req.AfterRevision = change.GetRevision()
+			return printChange(out, change)
+		})
+		if err == nil || !begun || status.Code(err) != codes.Unavailable || !broken.again(ctx) {
+			return err
+		}
+	}
+}
+
+// watchOnce tells changes until the stream ends or breaks.
+func (c *tracksCmd) watchOnce(
+	ctx context.Context, client penstockv1.TrackServiceClient, req *penstockv1.WatchTracksRequest, tell func(*penstockv1.WatchTracksResponse) error,
+) error {
+	stream, err := client.WatchTracks(ctx, req)
 	if err != nil {
 		return err
 	}
@@ -66,7 +89,7 @@ func (c *tracksCmd) watch(ctx context.Context, client penstockv1.TrackServiceCli
 		if err != nil {
 			return err
 		}
-		if err := printChange(out, change); err != nil {
+		if err := tell(change); err != nil {
 			return err
 		}
 	}
