@@ -42,27 +42,20 @@ func (v *session) endedElsewhere(reason resolverstore.SessionEndReason) {
 	v.rtc.Close()
 }
 
-// depose lets the session go that another process has taken over, in a drain at this one's own wish.
+// depose lets the session go that another process has taken over, in a drain at this one's own wish: nothing more of it is written, it is counted, what serves
+// it here is told, and its peer connections are closed. It is idempotent.
 func (v *session) depose(by resolverstore.Fence, log *slog.Logger) {
-	switch {
-	case !v.letGo():
-	case v.svc.drain.told(): // It was asked to.
+	if !v.mirror.leave() {
+		return
+	}
+	if v.svc.drain.told() {
 		v.svc.counts.handedOver.Add(1)
 		log.Info("session handed over", "epoch", v.fence.Epoch, "to", by.Owner, "to_epoch", by.Epoch)
-	default:
+	} else {
 		v.svc.counts.deposed.Add(1)
 		log.Warn("another pod has taken the session over; it is closed here", "epoch", v.fence.Epoch, "by", by.Owner, "by_epoch", by.Epoch)
-	}
-}
-
-// letGo lets the session go that another process owns: nothing more of it is written, what serves it here is told, and its peer connections are
-// closed. It reports whether it was not let go before.
-func (v *session) letGo() bool {
-	if !v.mirror.leave() {
-		return false
 	}
 	v.move()
 	v.hub.leave()
 	v.rtc.Close()
-	return true
 }
