@@ -267,11 +267,9 @@ func TestP9_EveryMethodRefusesForgedForwards(t *testing.T) {
 	}
 	all = append(append(all, own...), "/grpc.health.v1.Health/Check")
 	call := func(name string, proofs ...string) error {
-		ctx := p.ctx
-		for _, v := range proofs {
-			ctx = metadata.AppendToOutgoingContext(ctx, relay.Metadata, v, "authorization", "Bearer 0123456789abcdef")
-		}
-		s, err := p.conn.NewStream(ctx, &grpc.StreamDesc{ServerStreams: true, ClientStreams: true}, name, grpc.ForceCodecV2(relay.Codec(encoding.GetCodecV2(grpcproto.Name))))
+		md := metadata.Pairs("authorization", "Bearer 0123456789abcdef")
+		md.Append(relay.Metadata, proofs...)
+		s, err := p.conn.NewStream(metadata.NewOutgoingContext(p.ctx, md), &grpc.StreamDesc{ServerStreams: true, ClientStreams: true}, name, grpc.ForceCodecV2(relay.Codec(encoding.GetCodecV2(grpcproto.Name))))
 		must(t, err)
 		_ = s.SendMsg(relay.NewMessage(mem.BufferSlice{mem.SliceBuffer{}})) // RecvMsg tells
 		_ = s.CloseSend()

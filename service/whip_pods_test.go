@@ -50,7 +50,7 @@ func (p *pod) answered(method, url, contentType, ifMatch, body string) string {
 	defer transport.CloseIdleConnections()
 	a, err := (&http.Client{Transport: transport}).Do(r)
 	must(p.t, err)
-	defer a.Body.Close() //nolint:errcheck // only read
+	defer a.Body.Close()
 	text, err := io.ReadAll(a.Body)
 	must(p.t, err)
 	a.Header.Del("Date")
