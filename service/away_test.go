@@ -128,6 +128,22 @@ func TestP5_WithoutRedisLiveSessionsGoOn(t *testing.T) {
 	}
 }
 
+// TestP5_AnEndWithoutRedisIsToldLater: a session whose signalling is lost while Redis is away ends in the store, for that reason, when Redis is back.
+func TestP5_AnEndWithoutRedisIsToldLater(t *testing.T) {
+	p := startPods(t, 1, func(c *Config) { c.Grace = 300 * time.Millisecond })[0]
+	p.create("call")
+	k := p.talk("call") // which keeps it until then
+	p.link.cut()
+	p.await(p.svc.Degraded)
+	k.Lose()
+	p.await(func() bool { return p.svc.Sessions() == 0 })
+	p.link.mend()
+	p.await(func() bool {
+		rec, err := p.store.GetSession(p.ctx, key("call"))
+		return err == nil && rec.State == resolverstore.SessionEnded && rec.EndReason == resolverstore.SessionSignallingLost
+	})
+}
+
 // TestP8_NobodyTakesOverForRedisSake: all leases expire together, twice: Redis loses all that it held, and all pods lose Redis for longer than their leases, which comes back
 // empty. Each time owners write their sessions again with their own epochs, and no session changes its owner, though each pod has some and knows of the others'.
 func TestP8_NobodyTakesOverForRedisSake(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"sync"
 	"time"
 
@@ -85,8 +86,24 @@ func (v *session) follow() {
 	}
 	<-v.rtc.Done()
 	v.svc.forget(v)
+	v.endLater(err, log)
 	defer time.AfterFunc(endTimeout, cancel).Stop() // It may be away.
 	watching.Wait()
+}
+
+// endLater goes on trying to tell the store an end that it could not be told, until that is done or the process stops: nobody else would, as long as this pod
+// lives.
+func (v *session) endLater(err error, log *slog.Logger) {
+	over := v.svc.drain.over
+	for wait := firstRetry; err != nil && !final(err) && over.Err() == nil; wait = min(2*wait, lastRetry) {
+		rest(over, wait)
+		ctx, cancel := context.WithTimeout(over, endTimeout)
+		err = v.svc.cfg.Store.EndOwned(ctx, v.key, v.fence, v.mirror.endReason())
+		cancel()
+		if err == nil {
+			log.Info("session ended in the store")
+		}
+	}
 }
 
 // end ends the session with a reason, and waits for its end as long as the pool lets it take. It is idempotent; the
