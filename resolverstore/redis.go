@@ -26,6 +26,7 @@ type Redis struct {
 	awake   awake
 	stats   storeStats
 
+	pastWake  chan struct{} // holds a token when past is not empty
 	orphaning chan struct{} // holds a token while Orphans runs
 
 	ctx    context.Context // ends with ErrClosed as its cause
@@ -42,6 +43,7 @@ type Redis struct {
 	swept     time.Time
 	unclaimed map[SessionKey]Fence  // taken over, perhaps: the answer did not come
 	refused   map[SessionKey]string // what is stored of a session and could not be read, as was logged
+	past      []pastSession         // to be forgotten
 	closed    bool
 
 	running sync.Mutex
@@ -64,7 +66,7 @@ func NewRedis(ctx context.Context, cfg Config, opts RedisOptions) (*Redis, error
 	}
 	s := &Redis{
 		cfg: cfg, opts: opts.withDefaults(), client: client, scripts: newScripts(), replicas: map[SessionKey]*replica{},
-		peers: newPeers(), awake: awake{last: time.Now()}, orphaning: make(chan struct{}, 1),
+		peers: newPeers(), awake: awake{last: time.Now()}, orphaning: make(chan struct{}, 1), pastWake: make(chan struct{}, 1),
 		unclaimed: map[SessionKey]Fence{}, refused: map[SessionKey]string{},
 		swept: time.Now(), self: Pod{Incarnation: cfg.Owner, Address: cfg.OwnerAddress},
 	}
@@ -83,6 +85,7 @@ func NewRedis(ctx context.Context, cfg Config, opts RedisOptions) (*Redis, error
 	s.work.Go(s.looks)
 	s.work.Go(s.sweeps)
 	s.work.Go(s.wakes)
+	s.work.Go(s.forgets)
 	s.work.Go(s.subs.run)
 	s.work.Go(s.refresh.run)
 	return s, nil

@@ -30,26 +30,31 @@ func (s *Redis) pipeAdd(ctx context.Context, pipe redis.Pipeliner, index, member
 	pipe.PExpire(ctx, index, s.cfg.SessionTTL)
 }
 
-// unindex takes a session that is gone out of the indexes, and puts back one that was made again meanwhile.
-func (s *Redis) unindex(ctx context.Context, key SessionKey) {
+// unindex takes sessions that are gone out of the indexes, and puts back those that were made again meanwhile.
+func (s *Redis) unindex(ctx context.Context, keys ...SessionKey) {
 	ctx, cancel := s.bounded(ctx)
 	defer cancel()
-	shard, pipe := indexShard(key.ID), s.client.Pipeline()
-	pipe.ZRem(ctx, indexName(key.Tenant, shard), key.ID)
-	pipe.ZRem(ctx, ownedName(s.cfg.Owner, shard), indexEntry(key))
-	there := pipe.Exists(ctx, sessionName(key))
+	pipe, there := s.client.Pipeline(), make([]*redis.IntCmd, len(keys))
+	for i, key := range keys {
+		there[i] = s.pipeUnindex(pipe, key)
+	}
 	_, err := pipe.Exec(ctx)
-	if err == nil && there.Val() > 0 {
-		again := s.client.Pipeline()
+	again := s.client.Pipeline()
+	for i, key := range keys {
+		if there[i].Val() == 0 {
+			continue
+		}
 		if _, mine := s.own(key); mine {
 			s.pipeIndex(ctx, again, key)
 		} else {
-			s.pipeAdd(ctx, again, indexName(key.Tenant, shard), key.ID)
+			s.pipeAdd(ctx, again, indexName(key.Tenant, indexShard(key.ID)), key.ID)
 		}
+	}
+	if again.Len() > 0 && err == nil {
 		_, err = again.Exec(ctx)
 	}
 	if err != nil {
-		s.cfg.Logger.Debug("index not mended", "session", key.ID, "error", err)
+		s.cfg.Logger.Debug("index not mended", "sessions", len(keys), "error", err)
 	}
 }
 

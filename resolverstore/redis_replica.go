@@ -151,19 +151,15 @@ func (s *Redis) tick(r *replica) {
 // vanish lets an ended session go. Its owner has it forgotten: had another pod ended it, it would be kept for longer.
 func (s *Redis) vanish(r *replica) {
 	r.mu.Lock()
-	forget, v := r.owns() && !r.record.contested, r.version.raw
+	forget, over := r.owns() && !r.record.contested, pastSession{r.key, r.version.raw}
 	r.mu.Unlock()
 	s.retire(r, ErrSessionEnded)
-	if !forget {
-		return
+	if forget {
+		s.mu.Lock()
+		s.past = append(s.past, over)
+		s.mu.Unlock()
+		poke(s.pastWake)
 	}
-	ctx, cancel := s.bounded(s.ctx)
-	defer cancel()
-	if err := s.scripts.drop.Run(ctx, s.client, []string{r.name}, v).Err(); err != nil {
-		s.cfg.Logger.Debug("ended session not forgotten yet", "session", r.key.ID, "error", err)
-		return
-	}
-	s.unindex(s.ctx, r.key)
 }
 
 // enter notes that something begins which Close must wait for. It reports false when the store is closed.
