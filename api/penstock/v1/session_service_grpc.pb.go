@@ -71,6 +71,9 @@ type SessionServiceClient interface {
 	// it again. Losing the stream does not lose the session: the caller opens it again, on any pod. While a session has not
 	// been offered anything, an open conversation keeps it from expiring.
 	//
+	// When the session gets another owner, the conversation stays open: a restart is told, and requests that had no reply yet get `error` with
+	// UNAVAILABLE, SESSION_MOVING. Whether they were done is not known; send them again.
+	//
 	// The stream ends with OK after `ended`, or when the caller has closed its side and has got all replies; with INVALID_ARGUMENT when
 	// the first message is not open, or a later one is; with RESOURCE_EXHAUSTED, CONSUMER_STALLED, when the caller does not read; and with
 	// UNAVAILABLE, DRAINING, after going_away. What is wrong with one message is told by `error`, and the conversation goes on.
@@ -218,6 +221,9 @@ type SessionServiceServer interface {
 	// A session has one conversation. A newer one takes its place, and the older ends with ABORTED, SIGNAL_REPLACED: do not open
 	// it again. Losing the stream does not lose the session: the caller opens it again, on any pod. While a session has not
 	// been offered anything, an open conversation keeps it from expiring.
+	//
+	// When the session gets another owner, the conversation stays open: a restart is told, and requests that had no reply yet get `error` with
+	// UNAVAILABLE, SESSION_MOVING. Whether they were done is not known; send them again.
 	//
 	// The stream ends with OK after `ended`, or when the caller has closed its side and has got all replies; with INVALID_ARGUMENT when
 	// the first message is not open, or a later one is; with RESOURCE_EXHAUSTED, CONSUMER_STALLED, when the caller does not read; and with

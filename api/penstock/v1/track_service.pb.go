@@ -896,7 +896,8 @@ type isStreamTrackResponse_Message interface {
 }
 
 type StreamTrackResponse_Header struct {
-	// What follows. Sent first, and again when another track serves the same selector.
+	// What follows. Sent first, and again when other media or another track serves the same selector, when the session has another owner, or for its
+	// resume token.
 	Header *StreamHeader `protobuf:"bytes,1,opt,name=header,proto3,oneof"`
 }
 

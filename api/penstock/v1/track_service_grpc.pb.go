@@ -46,6 +46,9 @@ type TrackServiceClient interface {
 	WatchTracks(ctx context.Context, in *WatchTracksRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchTracksResponse], error)
 	// StreamTrack streams a track: a header, then frames and events. It may be called before the track exists,
 	// and waits. When the track ends for good, an ended event is sent and the status is OK.
+	//
+	// Any pod serves any session. When the session gets another owner the stream stays open, and after a header and a gap with OWNER_CHANGED goes on
+	// in a higher epoch. When the stream itself breaks (UNAVAILABLE), open it again, on any pod, with resume_token.
 	StreamTrack(ctx context.Context, in *StreamTrackRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[StreamTrackResponse], error)
 	// GetFrame returns one picture, for the worker that wants a look, not a stream.
 	GetFrame(ctx context.Context, in *GetFrameRequest, opts ...grpc.CallOption) (*GetFrameResponse, error)
@@ -147,6 +150,9 @@ type TrackServiceServer interface {
 	WatchTracks(*WatchTracksRequest, grpc.ServerStreamingServer[WatchTracksResponse]) error
 	// StreamTrack streams a track: a header, then frames and events. It may be called before the track exists,
 	// and waits. When the track ends for good, an ended event is sent and the status is OK.
+	//
+	// Any pod serves any session. When the session gets another owner the stream stays open, and after a header and a gap with OWNER_CHANGED goes on
+	// in a higher epoch. When the stream itself breaks (UNAVAILABLE), open it again, on any pod, with resume_token.
 	StreamTrack(*StreamTrackRequest, grpc.ServerStreamingServer[StreamTrackResponse]) error
 	// GetFrame returns one picture, for the worker that wants a look, not a stream.
 	GetFrame(context.Context, *GetFrameRequest) (*GetFrameResponse, error)
