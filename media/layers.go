@@ -290,8 +290,11 @@ func (s *layerSet) best() (best *Layer, sure bool) {
 	return best, best != largest
 }
 
-// serves tells whether every consumer gets as large pictures of one size as of another.
+// serves tells whether every consumer gets as large pictures of one size as of another, or as large as the decoders have time for.
 func (s *layerSet) serves(size, largest pictureSize) bool {
+	if l := s.track.video.limits; l.width > 0 && l.width*l.height < largest.pixels() {
+		largest = pictureSize{l.width, l.height}
+	}
 	for _, c := range s.track.consumers {
 		if c.req.Encoded || c.req.Video == nil {
 			return false

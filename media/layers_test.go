@@ -22,7 +22,13 @@ type simulcast struct {
 
 func newSimulcast(t *testing.T) *simulcast {
 	t.Helper()
-	s := &simulcast{t: t, track: newTestTrack(t, KindVideo), asked: make([]atomic.Int64, 3), silent: make([]bool, 3)}
+	return newSimulcastOf(t, newTestTrack(t, KindVideo))
+}
+
+// newSimulcastOf is the same with a track that is there.
+func newSimulcastOf(t *testing.T, track *Track) *simulcast {
+	t.Helper()
+	s := &simulcast{t: t, track: track, asked: make([]atomic.Int64, 3), silent: make([]bool, 3)}
 	all, began := clips.CarolLayers(), time.Now()
 	slices.Reverse(all)
 	for i, clip := range all {

@@ -102,6 +102,7 @@ func (v *videoPath) limitTo(n limits) {
 	was := v.limits
 	v.limits = n
 	v.relimit()
+	v.t.layers.demand(false)
 	switch {
 	case n.suspended && !was.suspended:
 		v.idle()

@@ -11,6 +11,14 @@ import (
 	"github.com/penstock-media/penstock/media/internal/cmem"
 )
 
+// rests tells whether a track's decoder rests, and what waits for it.
+func (j *joining) rests() (on bool, units, bytes int) {
+	j.track.mu.Lock()
+	defer j.track.mu.Unlock()
+	v := j.track.video
+	return v.resting.on, len(v.queue), v.resting.bytes
+}
+
 // TestF14_AFewPollsCostOneKeyFrame polls for a picture once a second, and then every 10 s, of a sender that makes no key frames but those that it is asked for.
 // One is asked for in all; each poll gets the newest picture. Between polls nothing is decoded, and some seconds after the last no decoder is left.
 func TestF14_AFewPollsCostOneKeyFrame(t *testing.T) {
@@ -67,8 +75,9 @@ func TestF14_AFewPollsCostOneKeyFrame(t *testing.T) {
 			t.Error("no decoder rests")
 		}
 		pause(DefaultRest - 9*time.Second)
-		if live := cmem.Live(); len(live) != 0 || len(j.track.video.queue) != 0 {
-			t.Errorf("%+v is left, and %d units", live, len(j.track.video.queue))
+		synctest.Wait()
+		if on, units, _ := j.rests(); on || units != 0 || len(cmem.Live()) != 0 {
+			t.Errorf("%+v is left, and %d units", cmem.Live(), units)
 		}
 	})
 }
@@ -133,8 +142,8 @@ func TestF14_ARestIsBounded(t *testing.T) {
 			big := clips.Unit{Data: bytes.Repeat(j.units[1].Data, 1+maxRestBytes/10/len(j.units[1].Data)), Duration: time.Second / 30}
 			j.units = append(j.units[:1:1], big)
 			for i := range 10 {
-				if !j.track.video.resting.on || j.track.video.resting.bytes > maxRestBytes {
-					t.Errorf("%d pictures, %+v", i, j.track.video.resting)
+				if on, _, n := j.rests(); !on || n > maxRestBytes {
+					t.Errorf("resting %v with %d bytes of %d pictures", on, n, i)
 				}
 				j.next = 1
 				j.live(1)
@@ -160,13 +169,13 @@ func TestF14_ARestIsBounded(t *testing.T) {
 				j.live(2)
 				c.Close()
 				j.live(3)
-				if !j.track.video.resting.on || len(cmem.Live()) == 0 {
+				if on, _, _ := j.rests(); !on || len(cmem.Live()) == 0 {
 					t.Fatal("no decoder rests")
 				}
 				do(t, j)
 				synctest.Wait()
-				if live := cmem.Live(); j.track.video.resting.on || len(live) != 0 || len(j.track.video.queue) != 0 {
-					t.Errorf("resting %v, with %d units; %+v is held", j.track.video.resting.on, len(j.track.video.queue), live)
+				if on, units, _ := j.rests(); on || units != 0 || len(cmem.Live()) != 0 {
+					t.Errorf("resting %v, with %d units; %+v is held", on, units, cmem.Live())
 				}
 			})
 		})

@@ -361,8 +361,8 @@ func (t *Track) detach(c *Consumer) {
 	if len(t.consumers) == 0 {
 		t.keyFrames.withdraw()
 	}
-	t.layers.demand(false)
 	if c.req.Encoded {
+		t.layers.demand(false)
 		return
 	}
 	t.decoding--
@@ -378,6 +378,7 @@ func (t *Track) detach(c *Consumer) {
 	default:
 		t.video.relimit()
 	}
+	t.layers.demand(false)
 }
 
 // End ends the track: consumers get what is queued, then *EndedError. It waits for a decode that is under way,
