@@ -87,21 +87,6 @@ func av1LayerEnd(unit []byte) int {
 	return len(unit)
 }
 
-// av1UnitSize reads the size from a unit's sequence header, if it has one.
-func av1UnitSize(unit []byte) pictureSize {
-	r := byteReader{data: unit}
-	for len(r.data) > 0 {
-		h, ok := nextOBU(&r)
-		if !ok || h.kind == obuFrame || h.kind == obuFrameHeader {
-			break
-		}
-		if h.kind == obuSequence {
-			return av1Size(h.payload)
-		}
-	}
-	return pictureSize{}
-}
-
 // av1Size reads the largest size from the payload of a sequence header (section 5.5.1); 0 when it cannot be read.
 func av1Size(payload []byte) pictureSize {
 	r := &bitReader{data: payload}

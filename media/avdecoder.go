@@ -9,8 +9,7 @@ import (
 
 // avDecoder is libavcodec behind the seam.
 type avDecoder struct {
-	d         *avcodec.VideoDecoder
-	maxPixels int
+	d *avcodec.VideoDecoder
 	bitstream
 }
 
@@ -18,8 +17,6 @@ type avDecoder struct {
 type bitstream struct {
 	// prepare changes a unit, in memory of its own.
 	prepare func([]byte) []byte
-	// size reads the size of the pictures, for decoders that allocate them by themselves; 0 is unknown.
-	size func([]byte) pictureSize
 	// part is how much of a unit to decode at a time, where a decoder gives one picture for what it gets at once.
 	part func([]byte) int
 }
@@ -31,7 +28,7 @@ func newAVDecoder(name string, stream bitstream) func(int) (videoDecoder, error)
 		if err != nil {
 			return nil, fmt.Errorf("media: %w", err)
 		}
-		return &avDecoder{d, maxPixels, stream}, nil
+		return &avDecoder{d, stream}, nil
 	}
 }
 
@@ -39,11 +36,6 @@ func newAVDecoder(name string, stream bitstream) func(int) (videoDecoder, error)
 func (a *avDecoder) Decode(dst []picture.Picture, unit []byte, tag int64) ([]picture.Picture, error) {
 	if a.prepare != nil {
 		unit = a.prepare(unit)
-	}
-	if a.size != nil {
-		if is := a.size(unit); is.width*is.height > a.maxPixels {
-			return dst, payloadError(fmt.Errorf("%d×%d: %w", is.width, is.height, avcodec.ErrTooLarge))
-		}
 	}
 	for {
 		n := len(unit)

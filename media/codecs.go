@@ -26,7 +26,7 @@ func codecTable() []codecEntry {
 		{codec: CodecVP9, video: newAVDecoder("vp9", bitstream{})},
 		{codec: CodecH264, video: newAVDecoder("h264", bitstream{prepare: promiseNoReordering})},
 		{codec: CodecH265, video: newAVDecoder("hevc", bitstream{})},
-		{codec: CodecAV1, video: newAVDecoder("libdav1d", bitstream{size: av1UnitSize, part: av1LayerEnd})},
+		{codec: CodecAV1, video: newAVDecoder("libdav1d", bitstream{part: av1LayerEnd})},
 	}
 }
 

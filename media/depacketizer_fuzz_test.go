@@ -120,7 +120,7 @@ func FuzzParameterSets(f *testing.F) {
 		f.Add(unit)
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		sizes := []pictureSize{av1Size(b), av1UnitSize(b)}
+		sizes := []pictureSize{av1Size(b)}
 		if len(b) > 0 {
 			size, _ := h265Size(b)
 			sizes = append(sizes, size, h264Size(b))

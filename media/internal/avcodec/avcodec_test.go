@@ -172,6 +172,28 @@ func TestSizeLimitHoldsBeforeAllocation(t *testing.T) {
 	}
 }
 
+// dav1d allocates by itself; it is told the limit.
+func TestSizeLimitHoldsForAV1(t *testing.T) {
+	checkMemory(t)
+	unit := ivf(t, "av1.ivf")[0]
+	for limit, want := range map[int]error{320 * 180: nil, 320*180 - 1: ErrTooLarge} {
+		d, err := OpenVideo("libdav1d", limit)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ps, err := d.Decode(nil, unit, 0)
+		if !errors.Is(err, want) || (len(ps) == 1) != (want == nil) {
+			t.Errorf("%d pictures, %v, with a limit of %d pixels", len(ps), err, limit)
+		}
+		for _, p := range ps {
+			p.Release()
+		}
+		if err := d.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 func TestBuffersShowNothingOfBefore(t *testing.T) {
 	checkMemory(t)
 	// Much of this key frame is cut off: what it lacks must not come from memory that was freed.

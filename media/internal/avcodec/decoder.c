@@ -196,6 +196,8 @@ int avc_decode_video(avc_decoder *d, const void *data, int size, int64_t tag)
 		if (ret < 0 && first == 0)
 			first = ret;
 	}
+	if (first == AVERROR(ERANGE) && d->ctx->codec_id == AV_CODEC_ID_AV1) // dav1d looks at the size before it allocates
+		d->refused = AVC_REFUSED_SIZE;
 	return first;
 }
 
