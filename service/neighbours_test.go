@@ -66,7 +66,7 @@ const neighboursLimit = 30 * time.Second
 func TestF15_NoisyNeighbours(t *testing.T) {
 	const (
 		quiet    = 47
-		frames   = 30 // of each of them, while the others do their worst
+		frames   = 15 // of each of them, while the others do their worst
 		reopened = 3
 		faults   = 20
 	)
@@ -122,7 +122,7 @@ func (n *neighbours) settle(quiet int, still []byte) {
 	for i := range quiet {
 		s := &steady{name: fmt.Sprint("call-", i)}
 		n.quiet = append(n.quiet, s)
-		r := n.openSteady(s.name, still, i%8 == 0)
+		r := n.openSteady(s.name, still, i%16 == 0)
 		n.running.Go(func() {
 			if err := s.read(n.ctx, r); err != nil {
 				n.t.Error(err)
@@ -170,7 +170,7 @@ func (g *gateway) openSteady(session string, still []byte, microphones bool) *re
 		r.Selector, r.Format = byParticipant("alice", microphone), audioOf(&penstockv1.AudioFormat{SampleRateHz: 16000})
 		return g.open(r)
 	}
-	g.publishStillEvery(session, still, 200*time.Millisecond)
+	g.publishStillEvery(session, still, 400*time.Millisecond)
 	r.Selector, r.Format = byParticipant("alice", camera), videoOf(&penstockv1.VideoFormat{Width: 64})
 	return g.open(r)
 }
