@@ -29,7 +29,8 @@ type peer struct {
 	pod     Pod
 	alive   bool      // its lease was there
 	missing time.Time // the first look since which every look found no lease; zero while there is one, or none was looked for
-	gone    time.Time // when that had been so for LeaseTTL
+	runsOut time.Time // before this the lease that the last look found cannot have run out; zero where that is not known, or looks were slow since
+	gone    time.Time // when it had run out, or had been missing for LeaseTTL
 	listed  bool      // it is in the index of pods
 	wanted  time.Time // when somebody asked for it last
 	pass    pass      // how far its sessions were looked at
@@ -50,9 +51,29 @@ func (s *Redis) looks() {
 		case <-timer.C:
 		}
 		s.look()
-		timer.Reset(s.cfg.Heartbeat)
+		timer.Reset(s.nextLook())
 	}
 }
+
+// justAfter is how long after a lease must have run out it is looked at.
+const justAfter = 10 * time.Millisecond
+
+// nextLook returns how long to wait for the next look: a heartbeat, or until the first lease runs out that was not renewed in time.
+func (s *Redis) nextLook() time.Duration {
+	wait := s.cfg.Heartbeat
+	s.peers.mu.Lock()
+	defer s.peers.mu.Unlock()
+	for _, one := range s.peers.all {
+		if one.alive && !one.runsOut.IsZero() {
+			wait = min(wait, max(time.Until(one.runsOut)+justAfter, justAfter))
+		}
+	}
+	return wait
+}
+
+// prompt is how far apart looks may be at the most, so that a lease cannot have been found missing by them but by running out: a pod that lives has
+// always more than this left, as it renews its lease each heartbeat.
+func (c *Config) prompt() time.Duration { return (c.LeaseTTL - c.Heartbeat) * 3 / 4 }
 
 // look looks at the leases of all pods once: one round trip, and another one where a pod is new. What it costs depends on how many pods
 // there are, not on their sessions.
@@ -76,6 +97,7 @@ func (s *Redis) look() {
 type lease struct {
 	value string
 	there bool
+	left  time.Duration // until it runs out; not above 0 where that is not known
 	err   error
 }
 
@@ -119,9 +141,9 @@ func (s *Redis) readPeers(ctx context.Context, known []string) (listed []string,
 
 // pipeLeases has a pipeline read leases; the function tells what they were after it has run.
 func (s *Redis) pipeLeases(ctx context.Context, pipe redis.Pipeliner, names []string) func() map[string]lease {
-	cmds := make([]*redis.StringCmd, len(names))
+	cmds, left := make([]*redis.StringCmd, len(names)), make([]*redis.DurationCmd, len(names))
 	for i, name := range names {
-		cmds[i] = pipe.Get(ctx, leaseName(name))
+		cmds[i], left[i] = pipe.Get(ctx, leaseName(name)), pipe.PTTL(ctx, leaseName(name))
 	}
 	return func() map[string]lease {
 		out := make(map[string]lease, len(names))
@@ -129,7 +151,7 @@ func (s *Redis) pipeLeases(ctx context.Context, pipe redis.Pipeliner, names []st
 			v, err := cmds[i].Result()
 			switch {
 			case err == nil:
-				out[name] = lease{value: v, there: true}
+				out[name] = lease{value: v, there: true, left: left[i].Val()}
 			case errors.Is(err, redis.Nil):
 				out[name] = lease{}
 			case redis.HasErrorPrefix(err, "WRONGTYPE"):
@@ -142,13 +164,18 @@ func (s *Redis) pipeLeases(ctx context.Context, pipe redis.Pipeliner, names []st
 	}
 }
 
-// noteLook takes what a look found, that began in the contact given.
+// noteLook takes what a look found, that began in the contact given and is over now.
 func (s *Redis) noteLook(began, since time.Time, listed []string, leases map[string]lease) {
+	s.noteLookAt(began, time.Now(), since, listed, leases)
+}
+
+// noteLookAt is noteLook at a time.
+func (s *Redis) noteLookAt(began, now, since time.Time, listed []string, leases map[string]lease) {
 	p := s.peers
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	unbroken := p.since.Equal(since) && began.Sub(p.looked) <= s.cfg.LeaseTTL
-	now := time.Now()
+	prompt := unbroken && now.Sub(p.looked) <= s.cfg.prompt()
 	for name, l := range leases {
 		one := p.all[name]
 		if one == nil {
@@ -161,16 +188,19 @@ func (s *Redis) noteLook(began, since time.Time, listed []string, leases map[str
 		if !unbroken {
 			one.missing, one.gone = time.Time{}, time.Time{}
 		}
+		if !prompt {
+			one.runsOut = time.Time{}
+		}
 		switch {
 		case l.err != nil:
-			one.missing, one.gone = time.Time{}, time.Time{}
+			one.missing, one.gone, one.runsOut = time.Time{}, time.Time{}, time.Time{}
 		case l.there:
 			s.noteLease(one, l.value)
-		case one.missing.IsZero():
-			one.alive, one.missing = false, now
-		case one.gone.IsZero() && began.Sub(one.missing) >= s.cfg.LeaseTTL:
-			one.gone, one.pass = now, pass{}
-			s.cfg.Logger.Info("pod is gone", "incarnation", name, "address", one.pod.Address)
+			if one.runsOut = (time.Time{}); l.left > 0 && now.Sub(began) <= s.cfg.prompt() {
+				one.runsOut = began.Add(l.left)
+			}
+		default:
+			s.noteNoLease(one, began, now)
 		}
 	}
 	for name, one := range p.all {
@@ -183,6 +213,21 @@ func (s *Redis) noteLook(began, since time.Time, listed []string, leases map[str
 	p.since, p.looked = since, now
 	close(p.next)
 	p.next = make(chan struct{})
+}
+
+// noteNoLease takes it that a lease is missing. A pod is gone at once where its lease has run out while Redis answered promptly: it has failed to renew it for a whole
+// LeaseTTL. A lease that went otherwise (Redis was flushed, or failed over; somebody deleted it), or of which that is not known, must be missing for as long: its owner
+// is about to renew it. The caller holds peers.mu.
+func (s *Redis) noteNoLease(one *peer, began, now time.Time) {
+	ranOut := false
+	if one.missing.IsZero() {
+		ranOut = one.alive && !one.runsOut.IsZero() && !now.Before(one.runsOut)
+		one.alive, one.missing = false, now
+	}
+	if one.gone.IsZero() && (ranOut || began.Sub(one.missing) >= s.cfg.LeaseTTL) {
+		one.gone, one.pass = now, pass{}
+		s.cfg.Logger.Info("pod is gone", "incarnation", one.pod.Incarnation, "address", one.pod.Address)
+	}
 }
 
 // noteLease takes a lease that is there. The caller holds peers.mu.
@@ -205,7 +250,7 @@ func (p *peers) blind() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, one := range p.all {
-		one.missing, one.gone = time.Time{}, time.Time{}
+		one.missing, one.gone, one.runsOut = time.Time{}, time.Time{}, time.Time{}
 	}
 	p.since = time.Time{}
 }

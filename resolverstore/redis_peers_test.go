@@ -62,6 +62,10 @@ func TestP7_PausedOwnerServesNothingUnchecked(t *testing.T) {
 		}
 		say()
 		p.hear(t, "true false false")
+		eventually(t, "the process is seen again", func() bool { // the one before had its name
+			seen, err := b.Pods(ctx)
+			return err == nil && len(seen) == 2
+		})
 		rec, err := b.GetSession(ctx, SessionKey{ID: "call"})
 		if err != nil {
 			t.Fatal(err)
