@@ -17,7 +17,7 @@ import (
 
 // TestP1_RedirectIsForThoseWhoAcceptIt asks with accept_redirect at every pod: the owner serves, another one names the owner's address, where the stream then is.
 func TestP1_RedirectIsForThoseWhoAcceptIt(t *testing.T) {
-	pods := startPods(t, 2)
+	pods := startSteadyPods(t, 2)
 	pods[0].create("call")
 	_, cam := pods[1].publishFrom("call")
 	r := smallCamera("call")
@@ -38,7 +38,7 @@ func TestP1_RedirectIsForThoseWhoAcceptIt(t *testing.T) {
 
 // TestP1_ErrorsOfTheOwnerPassUnchanged makes the same faults at the owner and at another pod: code, text and details are the same.
 func TestP1_ErrorsOfTheOwnerPassUnchanged(t *testing.T) {
-	pods := startPods(t, 2)
+	pods := startSteadyPods(t, 2)
 	pods[0].create("call")
 	sfu, _ := pods[1].publishFrom("call")
 	fault := func(p *pod, r *penstockv1.StreamTrackRequest) *status.Status {
@@ -72,7 +72,7 @@ func TestP1_ErrorsOfTheOwnerPassUnchanged(t *testing.T) {
 // TestP1_WorkerThatStallsIsEndedAcrossPods opens streams at another pod than the owner's, and does not read them. Nothing piles up on the way: the owner's queue overflows, and
 // its rule ends the stream for a worker that reads again; one that never does is ended by its own pod. Who reads misses nothing meanwhile.
 func TestP1_WorkerThatStallsIsEndedAcrossPods(t *testing.T) {
-	pods := startPods(t, 2, func(c *Config) { c.StallTimeout = 2 * time.Second })
+	pods := startSteadyPods(t, 2, func(c *Config) { c.StallTimeout = 2 * time.Second })
 	owner, other := pods[0], pods[1]
 	owner.create("call")
 	sfu := other.sfu("call", sfutest.MSIDStream)
@@ -113,7 +113,7 @@ func TestP1_WorkerThatStallsIsEndedAcrossPods(t *testing.T) {
 // TestP4_GoingAwayIsOfTheWorkersOwnPod drains the pod that has the session, and then a worker's own: the session goes to another pod, and a worker elsewhere learns of it by a gap
 // alone; who streams from the pod that drains is told that it goes away, once, and goes on until it does.
 func TestP4_GoingAwayIsOfTheWorkersOwnPod(t *testing.T) {
-	pods := startPods(t, 3)
+	pods := startSteadyPods(t, 3)
 	owner, via := pods[0], pods[1]
 	owner.create("call")
 	sfu, cam := via.publishFrom("call")

@@ -17,7 +17,7 @@ import (
 // TestP1_SignalOnAnyPod holds a whole conversation at another pod than the owner's: offer, answer, candidates in both directions, states, what is wanted, a conversation that takes
 // another's place wherever it comes in, and the session's end.
 func TestP1_SignalOnAnyPod(t *testing.T) {
-	pods := startPods(t, 3)
+	pods := startSteadyPods(t, 3)
 	pods[0].create("call")
 	k := pods[1].talk("call")
 	sfu := k.newSFU(sfutest.Config{MSID: sfutest.MSIDStream, Trickle: sfutest.TrickleWith})
@@ -95,7 +95,7 @@ func (o signalOf) says(m *penstockv1.SignalResponse) {
 // TestP3_RequestsUnderWayAreAnswered loses an owner while requests are under way: each gets an error with its id that says to try again, in order, the next owner's leg begins with the
 // generation that the caller is at, its reply to open is swallowed, and later requests are answered.
 func TestP3_RequestsUnderWayAreAnswered(t *testing.T) {
-	p := startPods(t, 1)[0]
+	p := startSteadyPods(t, 1)[0]
 	ends := make(chan error)
 	owner := startLaterPod(t, p, "call", func(resolverstore.Fence, func([]byte) error) error { return <-ends })
 	c, err := p.sessions.Signal(p.ctx)

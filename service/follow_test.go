@@ -10,7 +10,7 @@ import (
 // TestP1_StreamsOfAnotherPodAreTheSame streams from the pod that has the session and through two others: header, frames, watermark, a pause and the session's
 // end come the same way everywhere, and every stream is on the owner's time line and epoch.
 func TestP1_StreamsOfAnotherPodAreTheSame(t *testing.T) {
-	pods := startPods(t, 3)
+	pods := startSteadyPods(t, 3)
 	owner := pods[0]
 	owner.create("call")
 	_, cam := pods[1].publishFrom("call")

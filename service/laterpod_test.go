@@ -122,7 +122,7 @@ func (p *pod) rawStream(r *penstockv1.StreamTrackRequest) func() ([]byte, error)
 // TestP1_UnknownFieldsPassByteIdentical relays what a pod of a later version sends: request, header, frames and events with fields that this version does not know come out
 // byte by byte as they went in, unknown kinds of messages too; and only frames of an owner before are left out.
 func TestP1_UnknownFieldsPassByteIdentical(t *testing.T) {
-	p := startPods(t, 1)[0]
+	p := startSteadyPods(t, 1)[0]
 	start := time.Now().UnixNano()
 	var sent [][]byte
 	proceed := make(chan struct{})
@@ -162,7 +162,7 @@ func TestP1_UnknownFieldsPassByteIdentical(t *testing.T) {
 // TestP3_WhatComesAgainIsAskedFromThere breaks relayed streams in the middle, in several ways: the relay asks the same owner again, with a token of the stream's own start and epoch, the
 // presentation time of the last frame and its sequence number. What is final is passed on as it is.
 func TestP3_WhatComesAgainIsAskedFromThere(t *testing.T) {
-	p := startPods(t, 1)[0]
+	p := startSteadyPods(t, 1)[0]
 	start := time.Now().UnixNano()
 	final := &failure{reason: penstockv1.ErrorReason_ERROR_REASON_CONSUMER_STALLED}
 	broken := []error{
