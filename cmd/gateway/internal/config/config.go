@@ -53,9 +53,9 @@ type Config struct {
 	RedisTimeout time.Duration `name:"redis-timeout" env:"PENSTOCK_REDIS_TIMEOUT" default:"1s" placeholder:"DURATION" group:"Store" help:"How long to wait for an answer of Redis."`
 	// Heartbeat is how often this process renews its lease in Redis. 50 ms to 10 s.
 	Heartbeat time.Duration `name:"heartbeat" env:"PENSTOCK_HEARTBEAT" default:"1s" placeholder:"DURATION" group:"Store" help:"How often the lease in Redis is renewed."`
-	// LeaseTTL is how long the lease lasts without being renewed. When it has been gone for as long again, other pods take this one's sessions
-	// over. At least two Heartbeats, at most 1 min. All pods must have the same.
-	LeaseTTL time.Duration `name:"lease-ttl" env:"PENSTOCK_LEASE_TTL" default:"3s" placeholder:"DURATION" group:"Store" help:"How long the lease lasts; other pods take over when it has been gone for as long again. The same on all pods."`
+	// LeaseTTL is how long the lease lasts without being renewed. When it has run out other pods take this one's sessions over; at once where Redis answered
+	// them promptly all the time, else after as long again. At least two Heartbeats, at most 1 min. All pods must have the same.
+	LeaseTTL time.Duration `name:"lease-ttl" env:"PENSTOCK_LEASE_TTL" default:"3s" placeholder:"DURATION" group:"Store" help:"How long the lease lasts; then other pods take over. The same on all pods."`
 
 	// PodSecret is what all pods on one Redis share, at least 32 characters: by it they prove to each other that a call comes from a pod, and keep what is in
 	// Redis unreadable. Needed with RedisURL. Several, between blanks or lines, are all accepted, and the first one is used: so it is changed pod by pod. Secret.
