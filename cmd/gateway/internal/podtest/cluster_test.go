@@ -157,23 +157,6 @@ func (p *pod) incarnation(ctx context.Context) string {
 	return attribute(p.waitLog(ctx, "msg=serving"), "msg=serving", "incarnation")
 }
 
-// owner returns the pod that owns a session, and the others.
-func (c *cluster) owner(id string) (owner *pod, others []*pod) {
-	c.t.Helper()
-	name := c.session(c.any, id).GetOwner()
-	for _, p := range c.pods {
-		if p.incarnation(c.ctx) == name {
-			owner = p
-		} else {
-			others = append(others, p)
-		}
-	}
-	if owner == nil {
-		c.t.Fatalf("no pod is %q, the owner of %s", name, id)
-	}
-	return owner, others
-}
-
 // createAt makes sessions until the pod owns one, whose id it returns: placement is the pods' own affair.
 func (c *cluster) createAt(p *pod, prefix string) string {
 	c.t.Helper()
