@@ -70,8 +70,7 @@ func TestF15_NoisyNeighbours(t *testing.T) {
 		reopened = 3
 		faults   = 20
 	)
-	// One worker decodes all video: what holds it up, or ends it, holds up everybody.
-	n := &neighbours{gateway: startGatewayWith(t, media.NewDecodePool(1))}
+	n := &neighbours{gateway: startGateway(t)} // TestF15_NoisyTracksShareAWorker, of media, has one worker for all
 	defer n.running.Wait()
 	ctx, end := context.WithCancel(n.ctx)
 	defer end()
