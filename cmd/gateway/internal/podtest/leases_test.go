@@ -41,3 +41,15 @@ func TestP8_AllLeasesExpireTogether(t *testing.T) {
 		}
 	}
 }
+
+// TestP8_LeaseIsLostWhileTheOwnerIsAway: the owner's lease is lost while it cannot reach Redis for a while, and so cannot write it again. The other pods do not
+// take that for its end: its session stays with it, and no stream loses a frame.
+func TestP8_LeaseIsLostWhileTheOwnerIsAway(t *testing.T) {
+	t.Parallel()
+	s := settle(t, 3, "--lease-ttl=20s") // far longer than the owner is away, on the busiest machine
+	s.pods[0].redis.Stop()
+	s.redis.do(s.ctx, "DEL", leaseKey(s.before.GetOwner()))
+	goOn(s.ctx, t, 8*heartbeat) // in which the others look again and again
+	must(t, s.pods[0].redis.Start())
+	s.unchanged(t)
+}
