@@ -30,3 +30,39 @@ func (b *backoff) wait(ctx context.Context) error {
 		return context.Cause(ctx)
 	}
 }
+
+// movePatience is how many times Config.MoveTimeout a stream that was served waits for an owner: 2 minutes by default. That is longer than take-overs last, and than Redis
+// is away as a rule. While the session waits for its media an owner serves it.
+const movePatience = 12
+
+// legs is how the parts follow each other of a stream that follows its session. It is used by one goroutine at a time.
+type legs struct {
+	patience time.Duration
+	pause    backoff
+	served   time.Time // since when the owner of this one serves it; zero before
+	lost     time.Time // since when none has been of use; zero while one is
+}
+
+// newLegs returns how the parts of a stream follow each other that has none yet.
+func (s *Service) newLegs() legs { return legs{patience: s.waits} }
+
+// serve takes note that an owner serves the stream.
+func (l *legs) serve() {
+	if l.served.IsZero() {
+		l.served = time.Now()
+	}
+}
+
+// another takes note that one has ended, and tells whether it is worth trying another, after a pause. One that ends as soon as it was served is of no use: such could follow
+// each other without end.
+func (l *legs) another() bool {
+	if !l.served.IsZero() && time.Since(l.served) > lastPause {
+		l.lost = time.Time{}
+		l.pause.reset()
+	}
+	l.served = time.Time{}
+	if l.lost.IsZero() {
+		l.lost = time.Now()
+	}
+	return time.Since(l.lost) < l.patience
+}

@@ -45,7 +45,7 @@ type calling struct {
 	reopened  bool          // another pod follows the session with it, to here
 	begun     bool          // the caller has got the reply to open
 	goingTo   bool          // it has been told that this process is about to stop
-	lost      time.Time     // since when no leg has been open; zero while one is
+	legs      legs
 
 	unanswered unanswered
 }
@@ -54,7 +54,7 @@ type calling struct {
 func newCalling(ctx context.Context, svc *Service, stream penstockv1.SessionService_SignalServer, abort context.CancelCauseFunc) *calling {
 	c := &calling{
 		svc: svc, stream: stream, abort: abort, since: time.Now(),
-		in: make(chan *penstockv1.SignalRequest), slots: make(chan struct{}, maxUnanswered),
+		in: make(chan *penstockv1.SignalRequest), slots: make(chan struct{}, maxUnanswered), legs: svc.newLegs(),
 	}
 	if _, c.forwarded = relay.Forwarded(ctx); c.forwarded {
 		if since, ok := relay.Since(ctx); ok {
@@ -123,7 +123,6 @@ func (c *calling) first(ctx context.Context) error {
 
 // run holds one leg after another until the conversation ends for good.
 func (c *calling) run(ctx context.Context) error {
-	var pause backoff
 	for {
 		err := c.leg(ctx)
 		switch {
@@ -137,11 +136,7 @@ func (c *calling) run(ctx context.Context) error {
 		if err := c.giveUp(); err != nil {
 			return err
 		}
-		if c.lost.IsZero() {
-			c.lost = time.Now()
-			pause.reset()
-		}
-		if err := pause.wait(ctx); err != nil {
+		if err := c.legs.pause.wait(ctx); err != nil {
 			return err
 		}
 	}
@@ -199,7 +194,7 @@ func (c *calling) goesOn(ctx context.Context, err error) bool {
 			}
 		}
 	}
-	return c.lost.IsZero() || time.Since(c.lost) < maxGrace+takeOverTime
+	return c.legs.another()
 }
 
 // giveUp tells the caller which of its requests were lost with a leg.
@@ -237,7 +232,7 @@ func (c *calling) deliver(m *penstockv1.SignalResponse) error {
 	}
 	switch v := m.GetMessage().(type) {
 	case *penstockv1.SignalResponse_Opened:
-		c.lost = time.Time{}
+		c.legs.serve()
 		if c.begun { // The caller knows of the first.
 			return nil
 		}

@@ -24,12 +24,11 @@ type followed struct {
 	open  *openSpan
 	abort context.CancelCauseFunc // ends it at once; safe for concurrent use
 
-	forwarded bool      // by another pod, which follows; so there is but one leg, here
-	at        *mark     // nil until the worker got a header
-	accepted  bool      // an owner serves it; the worker may wait for its first message
-	goingTo   bool      // GoingAway was sent
-	passed    int       // messages that the worker got in this leg
-	lost      time.Time // since when no leg has brought anything; zero while one does
+	forwarded bool  // by another pod, which follows; so there is but one leg, here
+	at        *mark // nil until the worker got a header
+	accepted  bool  // an owner has served it; the worker may wait for its first message
+	goingTo   bool  // GoingAway was sent
+	legs      legs
 }
 
 // guarded runs, and turns a panic into an internal error: the interceptor sees the handler's goroutine only.
@@ -46,24 +45,17 @@ func (f *followed) guarded(ctx context.Context) (err error) {
 
 // run serves one leg after another until the stream ends for good.
 func (f *followed) run(ctx context.Context) error {
-	var pause backoff
 	for {
-		f.passed = 0
 		err := f.leg(ctx)
 		switch {
 		case err == nil:
 			return nil
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
-		}
-		if f.passed > 0 {
-			f.lost = time.Time{}
-			pause.reset()
-		}
-		if !f.goesOn(ctx, err) {
+		case !f.goesOn(ctx, err):
 			return f.finish(ctx, err)
 		}
-		if err := pause.wait(ctx); err != nil {
+		if err := f.legs.pause.wait(ctx); err != nil {
 			return err
 		}
 	}
@@ -94,6 +86,7 @@ func (f *followed) serve(ctx context.Context, live *session) error {
 		return err
 	}
 	if err := f.accept(); err != nil {
+		st.attach.close()
 		return err
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -105,11 +98,18 @@ func (f *followed) serve(ctx context.Context, live *session) error {
 
 // accept takes note that an owner serves the stream, and tells the worker by the call's header metadata: it may be long until there is a first message.
 func (f *followed) accept() error {
-	if f.accepted {
+	told := f.accepted
+	f.served()
+	if told {
 		return nil
 	}
-	f.accepted = true
 	return f.out.SendHeader(nil)
+}
+
+// served takes note that the leg's owner serves the stream.
+func (f *followed) served() {
+	f.accepted = true
+	f.legs.serve()
 }
 
 // goesOn tells whether the stream outlives an error of a leg: only that the session is elsewhere, or its owner gone, is no end. Before an owner has
@@ -122,17 +122,8 @@ func (f *followed) goesOn(ctx context.Context, err error) bool {
 	case !f.accepted, !f.ownerLost(ctx, err):
 		return false
 	}
-	if f.lost.IsZero() {
-		f.lost = time.Now()
-	}
-	return time.Since(f.lost) < f.patience()
+	return f.legs.another()
 }
-
-// patience is how long the stream waits for another owner. When the session's grace is over the store tells the end; this is for where it cannot.
-func (f *followed) patience() time.Duration { return max(f.svc.cfg.Grace, maxGrace) + takeOverTime }
-
-// takeOverTime is longer than a take-over takes by far.
-const takeOverTime = 30 * time.Second
 
 // ownerLost tells whether an error means that the leg's owner is lost, or was not found, while the session may go on.
 func (f *followed) ownerLost(ctx context.Context, err error) bool {
@@ -206,7 +197,6 @@ func (f *followed) tellDrain(at time.Duration) error {
 
 // began takes note that the worker got a header of an owner.
 func (f *followed) began(start time.Time, epoch uint64) {
-	f.passed++
 	if f.at == nil {
 		f.at = &mark{}
 	}
@@ -218,7 +208,6 @@ func (f *followed) began(start time.Time, epoch uint64) {
 
 // got takes note that the worker got a frame, which ends at a presentation time.
 func (f *followed) got(epoch, sequence uint64, end time.Duration) {
-	f.passed++
 	f.at.epoch, f.at.sequence, f.at.at = epoch, sequence, max(f.at.at, end)
 }
 

@@ -139,7 +139,7 @@ func (l *relayLeg) message(ctx context.Context, m *relay.Message) error {
 	defer m.Free()
 	p := peek(l.head[:m.Head(l.head[:])])
 	f := l.call
-	f.accepted = true
+	f.served()
 	if p.frame() && (f.at == nil || p.epoch < f.at.epoch) || ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
@@ -163,8 +163,6 @@ func (l *relayLeg) message(ctx context.Context, m *relay.Message) error {
 		f.began(time.Unix(0, header.GetStartTimeUnixNs()), l.epoch)
 	case p.frame():
 		f.got(p.epoch, p.sequence, p.presented+l.length(p))
-	default:
-		f.passed++
 	}
 	return nil
 }

@@ -6,10 +6,13 @@ import (
 	"errors"
 	"net"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/encoding"
 	grpcproto "google.golang.org/grpc/encoding/proto"
 	"google.golang.org/grpc/mem"
@@ -197,6 +200,63 @@ func TestP3_WhatComesAgainIsAskedFromThere(t *testing.T) {
 		want := mark{start: time.Unix(0, start), epoch: owner.fence.Epoch, sequence: uint64(i*10 - 3), at: time.Duration(i) * time.Second}
 		if *m != want {
 			t.Errorf("asked again at %+v, want %+v", *m, want)
+		}
+	}
+}
+
+// TestP3_OwnersOfNoUseAreGivenUp has an owner that takes a stream, begins it, and breaks it off each time: after a while the worker is told to try again, and nobody is asked without end.
+func TestP3_OwnersOfNoUseAreGivenUp(t *testing.T) {
+	p := startSteadyPods(t, 1)[0]
+	p.svc.waits = time.Second
+	var calls atomic.Int64
+	startLaterPod(t, p, "call", func(_ resolverstore.Fence, send func([]byte) error) error {
+		calls.Add(1)
+		if err := send(laterHeader(t, time.Now().UnixNano())); err != nil {
+			return err
+		}
+		return fail(penstockv1.ErrorReason_ERROR_REASON_DRAINING, nil).status().Err()
+	})
+	st := wantStatus(t, p.open(smallCamera("call")).end(), codes.Unavailable, "DRAINING")
+	if detail[*errdetails.RetryInfo](st) == nil {
+		t.Error("it does not say when to try again")
+	}
+	if n := calls.Load(); n < 2 {
+		t.Errorf("it was tried %d times", n)
+	}
+}
+
+// TestP5_WithoutStoreAndOwnerStreamsEnd takes the owner from a stream and from a conversation while the store is away: they wait for both, and end in the end, with when to try again.
+func TestP5_WithoutStoreAndOwnerStreamsEnd(t *testing.T) {
+	p := startSteadyPods(t, 1)[0]
+	p.svc.waits = time.Second
+	t.Cleanup(p.link.mend)
+	start, ends := time.Now().UnixNano(), make(chan struct{})
+	owner := startLaterPod(t, p, "call", func(_ resolverstore.Fence, send func([]byte) error) error {
+		if send != nil {
+			if err := send(laterHeader(t, start)); err != nil {
+				return err
+			}
+		}
+		<-ends
+		return fail(penstockv1.ErrorReason_ERROR_REASON_DRAINING, nil).status().Err()
+	})
+	r := p.open(smallCamera("call"))
+	r.header()
+	c, err := p.sessions.Signal(p.ctx)
+	must(t, err)
+	must(t, c.Send(&penstockv1.SignalRequest{RequestId: 1, Message: &penstockv1.SignalRequest_Open{Open: &penstockv1.SignalOpen{SessionId: "call"}}}))
+	there := signalOf{t, <-owner.calls}
+	there.asked()
+	there.says(&penstockv1.SignalResponse{RequestId: 1, Message: &penstockv1.SignalResponse_Opened{Opened: &penstockv1.Session{SessionId: "call"}}})
+	_, err = c.Recv()
+	must(t, err)
+	p.link.cut()
+	p.await(p.svc.Degraded)
+	close(ends)
+	_, err = c.Recv()
+	for _, err := range []error{r.end(), err} {
+		if st := wantStatus(t, err, codes.Unavailable, "STORE_UNAVAILABLE"); detail[*errdetails.RetryInfo](st) == nil {
+			t.Error("it does not say when to try again")
 		}
 	}
 }

@@ -222,7 +222,7 @@ func (w *watcher) frame() (headers []*penstockv1.StreamHeader, gaps []*penstockv
 		case frame.GetPresentationTimeNs() < last.GetPresentationTimeNs():
 			w.t.Errorf("presentation time from %d back to %d", last.GetPresentationTimeNs(), frame.GetPresentationTimeNs())
 		}
-		if frame.GetEpoch() != last.GetEpoch() && frame.GetSequence() != 1 {
+		if frame.GetEpoch() != last.GetEpoch() && !isFirst(frame) {
 			w.t.Errorf("epoch %d begins with %d", frame.GetEpoch(), frame.GetSequence())
 		}
 	}

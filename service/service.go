@@ -32,7 +32,8 @@ type Service struct {
 	proofs  *relay.Gate // of calls that other pods forward
 	pods    *relay.Pods // to forward calls to
 	routes  map[string]route
-	tokens  tokens // of streams that may go on
+	tokens  tokens        // of streams that may go on
+	waits   time.Duration // of streams for an owner
 	counts  counts
 	calls   atomic.Int64                 // under way, but those who watch health
 	less    chan struct{}                // holds one token when a session or a call has come to its end
@@ -68,6 +69,7 @@ func New(cfg Config) (*Service, error) {
 		drain:    newDrain(),
 		streams:  newLimiter("streams", cfg.Limits.Streams),
 		tokens:   tokens{keys: keys, life: cfg.ResumeLife, now: time.Now},
+		waits:    movePatience * cfg.MoveTimeout,
 		sessions: make(map[string]*session),
 		less:     make(chan struct{}, 1),
 	}

@@ -3,6 +3,7 @@ package service
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	penstockv1 "github.com/penstock-media/penstock/api/penstock/v1"
@@ -32,7 +33,7 @@ func (s *trackServer) StreamTrack(r *penstockv1.StreamTrackRequest, stream penst
 	ctx, abort := context.WithCancelCause(ctx)
 	defer abort(context.Canceled)
 	_, forwarded := relay.Forwarded(ctx)
-	f := &followed{svc: s.Service, req: r, out: stream, abort: abort, forwarded: forwarded}
+	f := &followed{svc: s.Service, req: r, out: stream, abort: abort, forwarded: forwarded, legs: s.newLegs()}
 	ended := make(chan error, 1)
 	if !s.talk(func() {
 		defer s.streams.release()
@@ -90,6 +91,9 @@ func (f *followed) newStream(live *session) (*stream, error) {
 		if from, err = s.resumed(r); err != nil {
 			return nil, err
 		}
+	}
+	if from != nil && from.epoch > live.fence.Epoch { // The worker has had a later owner, of which this process does not know.
+		return nil, fmt.Errorf("epoch %d after %d: %w", live.fence.Epoch, from.epoch, errMoving)
 	}
 	sel := trackSelector(r.GetSelector())
 	if err := checkFormat(r.GetFormat(), sel.Source.Kind()); err != nil {
