@@ -29,7 +29,8 @@ type peer struct {
 	pod     Pod
 	alive   bool      // its lease was there
 	missing time.Time // the first look since which every look found no lease; zero while there is one, or none was looked for
-	runsOut time.Time // before this the lease that the last look found cannot have run out; zero where that is not known, or looks were slow since
+	runsOut time.Time // before this the lease that the last look found cannot have run out; zero where that is not known
+	watched time.Time // since when each look at it was answered promptly, in unbroken contact
 	gone    time.Time // when it had run out, or had been missing for LeaseTTL
 	listed  bool      // it is in the index of pods
 	wanted  time.Time // when somebody asked for it last
@@ -71,8 +72,8 @@ func (s *Redis) nextLook() time.Duration {
 	return wait
 }
 
-// prompt is how far apart looks may be at the most, so that a lease cannot have been found missing by them but by running out: a pod that lives has
-// always more than this left, as it renews its lease each heartbeat.
+// prompt is how far apart the answers of two looks may be at the most, so that a Redis that stood still in between cannot have had the lease of a pod
+// run out that lives: such a pod has always more than this left, as it renews its lease each heartbeat.
 func (c *Config) prompt() time.Duration { return (c.LeaseTTL - c.Heartbeat) * 3 / 4 }
 
 // look looks at the leases of all pods once: one round trip, and another one where a pod is new. What it costs depends on how many pods
@@ -188,15 +189,15 @@ func (s *Redis) noteLookAt(began, now, since time.Time, listed []string, leases 
 		if !unbroken {
 			one.missing, one.gone = time.Time{}, time.Time{}
 		}
-		if !prompt {
-			one.runsOut = time.Time{}
+		if !prompt || one.watched.IsZero() {
+			one.watched = now
 		}
 		switch {
 		case l.err != nil:
-			one.missing, one.gone, one.runsOut = time.Time{}, time.Time{}, time.Time{}
+			one.missing, one.gone, one.runsOut, one.watched = time.Time{}, time.Time{}, time.Time{}, now
 		case l.there:
 			s.noteLease(one, l.value)
-			if one.runsOut = (time.Time{}); l.left > 0 && now.Sub(began) <= s.cfg.prompt() {
+			if one.runsOut = (time.Time{}); l.left > 0 {
 				one.runsOut = began.Add(l.left)
 			}
 		default:
@@ -215,13 +216,13 @@ func (s *Redis) noteLookAt(began, now, since time.Time, listed []string, leases 
 	p.next = make(chan struct{})
 }
 
-// noteNoLease takes it that a lease is missing. A pod is gone at once where its lease has run out while Redis answered promptly: it has failed to renew it for a whole
-// LeaseTTL. A lease that went otherwise (Redis was flushed, or failed over; somebody deleted it), or of which that is not known, must be missing for as long: its owner
-// is about to renew it. The caller holds peers.mu.
+// noteNoLease takes it that a lease is missing. A pod is gone at once where its lease has run out while Redis answered promptly all the time: it has failed to renew it
+// for a whole LeaseTTL, in which this process could have. A lease that went otherwise (Redis was flushed, or failed over; somebody deleted it), or that ran out within
+// a LeaseTTL of a doubt about Redis, must be missing for as long: its owner is about to renew it. The caller holds peers.mu.
 func (s *Redis) noteNoLease(one *peer, began, now time.Time) {
 	ranOut := false
 	if one.missing.IsZero() {
-		ranOut = one.alive && !one.runsOut.IsZero() && !now.Before(one.runsOut)
+		ranOut = one.alive && !one.runsOut.IsZero() && !now.Before(one.runsOut) && began.Sub(one.watched) >= s.cfg.LeaseTTL
 		one.alive, one.missing = false, now
 	}
 	if one.gone.IsZero() && (ranOut || began.Sub(one.missing) >= s.cfg.LeaseTTL) {

@@ -21,8 +21,8 @@ func (l *looked) look(after time.Duration, found lease) (gone bool) {
 	return !l.s.peers.all["other"].gone.IsZero()
 }
 
-// TestP2_LeaseThatRanOut: a pod is gone as soon as its lease has run out while Redis answered promptly. Where it went otherwise, before its
-// time, or where looks were far apart, or contact began anew, it must be missing for as long again, in which its owner would renew it.
+// TestP2_LeaseThatRanOut: a pod is gone as soon as its lease has run out while Redis answered promptly for as long as one lasts. Where it went otherwise, before its
+// time, or where looks were far apart or failed, or contact began anew, it must be missing for as long again, in which its owner would renew it.
 func TestP2_LeaseThatRanOut(t *testing.T) {
 	const beat, ttl = time.Second, 3 * time.Second
 	there := func(left time.Duration) lease {
@@ -35,7 +35,7 @@ func TestP2_LeaseThatRanOut(t *testing.T) {
 		gone  bool
 	}
 	for name, steps := range map[string][]step{
-		"ran out": {{beat, there(2 * beat), false, false}, {beat, there(beat), false, false}, {beat, lease{}, false, true}},
+		"ran out": {{beat, there(ttl), false, false}, {beat, there(2 * beat), false, false}, {beat, there(beat), false, false}, {beat, lease{}, false, true}},
 		"flushed": {
 			{beat, there(2500 * time.Millisecond), false, false}, {beat, lease{}, false, false}, {beat, lease{}, false, false},
 			{beat, lease{}, false, false}, {beat, lease{}, false, true},
@@ -43,6 +43,22 @@ func TestP2_LeaseThatRanOut(t *testing.T) {
 		"flushed and renewed": {{beat, there(2 * beat), false, false}, {beat, lease{}, false, false}, {beat, there(ttl), false, false}, {beat, there(ttl), false, false}},
 		"looks far apart": {
 			{beat, there(2 * beat), false, false}, {2 * beat, lease{}, false, false}, {2 * beat, lease{}, false, false}, {beat, lease{}, false, true},
+		},
+		"contact anew, and it still lasts": { // all pods failed to renew theirs, and this one was the first to reach Redis again
+			{beat, there(2 * beat), false, false}, {beat, there(beat / 2), true, false}, {beat / 2, lease{}, false, false}, {beat, lease{}, false, false},
+			{beat, lease{}, false, false}, {beat, lease{}, false, true},
+		},
+		"looks far apart, and it still lasts": {
+			{beat, there(2 * beat), false, false}, {2 * beat, there(beat / 2), false, false}, {beat / 2, lease{}, false, false}, {beat, lease{}, false, false},
+			{beat, lease{}, false, false}, {beat, lease{}, false, true},
+		},
+		"not read, and it still lasts": { // the part of a cluster that holds it was away
+			{beat, there(2 * beat), false, false}, {beat, lease{err: ErrUnavailable}, false, false}, {beat, there(beat / 2), false, false},
+			{beat / 2, lease{}, false, false}, {beat, lease{}, false, false}, {beat, lease{}, false, false}, {beat, lease{}, false, true},
+		},
+		"renewed, then ran out": {
+			{beat, there(beat / 2), true, false}, {beat, there(ttl), false, false}, {beat, there(2 * beat), false, false}, {beat, there(beat), false, false},
+			{beat, lease{}, false, true},
 		},
 		"contact anew": {{beat, there(beat), false, false}, {beat, lease{}, true, false}, {beat, lease{}, false, false}, {2 * beat, lease{}, false, true}},
 		"never seen":   {{beat, lease{}, false, false}, {beat, lease{}, false, false}, {2 * beat, lease{}, false, true}},
