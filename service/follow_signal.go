@@ -42,7 +42,7 @@ type calling struct {
 	forwarded bool // by another pod, which follows; so there is but one leg, here
 	open      *penstockv1.SignalRequest
 	at        atomic.Uint64 // the generation that the caller is at, for legs that are yet to be opened
-	reopened  bool          // another pod follows the session with it, to here
+	reopened  bool          // the pod that follows the session with it had another leg before
 	begun     bool          // the caller has got the reply to open
 	goingTo   bool          // it has been told that this process is about to stop
 	legs      legs
@@ -57,8 +57,8 @@ func newCalling(ctx context.Context, svc *Service, stream penstockv1.SessionServ
 		in: make(chan *penstockv1.SignalRequest), slots: make(chan struct{}, maxUnanswered), legs: svc.newLegs(),
 	}
 	if _, c.forwarded = relay.Forwarded(ctx); c.forwarded {
-		if since, ok := relay.Since(ctx); ok {
-			c.since, c.reopened = since, true
+		if since, again, ok := relay.Since(ctx); ok {
+			c.since, c.reopened = since, again
 		}
 	}
 	return c

@@ -20,11 +20,7 @@ func (c *calling) relay(ctx context.Context, p place) error {
 	defer work.Wait()
 	defer cancel(nil)
 	to := relay.Pod{Incarnation: p.pod.Incarnation, Address: p.pod.Address}
-	open := ctx
-	if c.begun {
-		open = relay.WithSince(ctx, c.since)
-	}
-	there, err := c.svc.pods.Open(open, to, penstockv1.SessionService_Signal_FullMethodName, c.svc.callerOf(ctx),
+	there, err := c.svc.pods.Open(relay.WithSince(ctx, c.since, c.begun), to, penstockv1.SessionService_Signal_FullMethodName, c.svc.callerOf(ctx),
 		&grpc.StreamDesc{ServerStreams: true, ClientStreams: true})
 	if err != nil {
 		return err

@@ -71,6 +71,48 @@ func TestP3_SignalIsToldToStartAgain(t *testing.T) {
 	}
 }
 
+// TestP3_ABrokenWayToTheOwnerIsMended breaks the connection between a worker's pod and the owner, twice, while both live: the conversation and the stream go on with the same owner. The conversation
+// is not taken for an older one that comes back, and the stream is told what it missed.
+func TestP3_ABrokenWayToTheOwnerIsMended(t *testing.T) {
+	pods := startSteadyPods(t, 2)
+	pods[0].create("call")
+	k := pods[1].talk("call")
+	sfu := k.newSFU(sfutest.Config{MSID: sfutest.MSIDStream})
+	must(t, sfu.Publish(pods[1].ctx, newTrack(t, sfu, "alice", camera, clips.AliceCamera())))
+	w := pods[1].watch("call")
+	epoch := w.last.GetEpoch()
+	opened := func() time.Time {
+		h := pods[0].svc.session("call").hub
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		return h.since
+	}
+	since := opened()
+	k.state(1, penstockv1.PeerConnectionState_PEER_CONNECTION_STATE_CONNECTED)
+	k.forget()
+	for range 2 {
+		pods[0].lines.cut()
+		k.state(1, penstockv1.PeerConnectionState_PEER_CONNECTION_STATE_CONNECTED) // told again to who opens
+		k.forget()
+		for told := false; !told; {
+			_, gaps, frame := w.frame()
+			for _, e := range gaps {
+				told = told || e.GetGap().GetCause() == penstockv1.GapCause_GAP_CAUSE_RECONNECTED
+			}
+			if frame.GetEpoch() != epoch {
+				t.Fatalf("epoch %d after %d", frame.GetEpoch(), epoch)
+			}
+		}
+	}
+	if now := opened(); !now.Equal(since) {
+		t.Errorf("the conversation that was opened at %v is of %v", since, now)
+	}
+	must(t, sfu.Renegotiate(pods[1].ctx, false))
+	next := pods[0].talk("call")
+	wantStatus(t, k.Wait(), codes.Aborted, "SIGNAL_REPLACED")
+	next.Lose()
+}
+
 // signalOf answers one call of Signal of a pod of a later version.
 type signalOf struct {
 	t *testing.T

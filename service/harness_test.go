@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"sync"
 	"testing"
 	"time"
 
@@ -40,6 +41,7 @@ type gateway struct {
 	svc      *Service
 	decoders *media.DecodePool
 	server   *grpc.Server
+	lines    *lines
 	addr     string
 	conn     *grpc.ClientConn
 	sessions penstockv1.SessionServiceClient
@@ -82,9 +84,9 @@ func startGatewayOn(t *testing.T, decoders *media.DecodePool, storeOf func(resol
 	svc, err := New(cfg)
 	must(t, err)
 	g := &gateway{t: t, svc: svc, store: store, decoders: decoders, addr: addr}
-	g.server = svc.NewServer()
+	g.server, g.lines = svc.NewServer(), &lines{Listener: listener}
 	served := make(chan error, 1)
-	go func() { served <- g.server.Serve(listener) }()
+	go func() { served <- g.server.Serve(g.lines) }()
 	var cancel context.CancelFunc
 	g.ctx, cancel = context.WithTimeout(context.Background(), hang)
 	g.conn = g.dial()
@@ -97,6 +99,34 @@ func startGatewayOn(t *testing.T, decoders *media.DecodePool, storeOf func(resol
 		must(t, <-served)
 	})
 	return g
+}
+
+// lines are a gateway's connections.
+type lines struct {
+	net.Listener
+	mu    sync.Mutex
+	conns []net.Conn
+}
+
+// Accept implements net.Listener.
+func (l *lines) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err == nil {
+		l.mu.Lock()
+		l.conns = append(l.conns, c)
+		l.mu.Unlock()
+	}
+	return c, err
+}
+
+// cut breaks all that there are.
+func (l *lines) cut() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, c := range l.conns {
+		_ = c.Close() // some are closed
+	}
+	l.conns = nil
 }
 
 // dial returns another connection, which the caller closes.
