@@ -3,6 +3,7 @@ package service
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"runtime/debug"
 	"slices"
@@ -217,8 +218,11 @@ func (c *calling) finish(ctx context.Context, err error) error {
 		return err
 	}
 	end := resolverstore.SessionSignallingLost
-	if rec, err := c.svc.cfg.Store.GetSession(ctx, key(c.session())); err == nil && rec.State == resolverstore.SessionEnded {
+	switch rec, lost := c.svc.cfg.Store.GetSession(ctx, key(c.session())); {
+	case lost == nil && rec.State == resolverstore.SessionEnded:
 		end = rec.EndReason
+	case !errors.Is(lost, resolverstore.ErrSessionNotFound): // Nobody had it for too long, or nobody can tell.
+		return fmt.Errorf("%w: %v", errMoving, err) //nolint:errorlint // what it says is not so
 	}
 	return c.deliver(&penstockv1.SignalResponse{Message: &penstockv1.SignalResponse_Ended{
 		Ended: &penstockv1.SignalEnded{Reason: penstockv1.SessionEndReason(end)},

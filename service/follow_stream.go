@@ -3,6 +3,7 @@ package service
 import (
 	"context"
 	"errors"
+	"fmt"
 	"runtime/debug"
 	"time"
 
@@ -166,6 +167,9 @@ func (f *followed) finish(ctx context.Context, err error) error {
 	case penstockv1.ErrorReason_ERROR_REASON_TRACK_NOT_FOUND:
 		reason = resolverstore.TrackMediaEnded
 	case penstockv1.ErrorReason_ERROR_REASON_SESSION_ENDED, penstockv1.ErrorReason_ERROR_REASON_SESSION_NOT_FOUND:
+		if !f.svc.sessionOver(ctx, f.req.GetSessionId()) { // Nobody had it for too long, or nobody can tell.
+			return fmt.Errorf("%w: %v", errMoving, err) //nolint:errorlint // what it says is not so
+		}
 		reason = f.svc.sessionEnd(ctx, f.req.GetSessionId())
 	default:
 		return err

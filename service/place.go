@@ -4,13 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"sync"
 	"time"
 
 	"github.com/penstock-media/penstock/resolverstore"
 )
 
-// lookAgain is after how long a caller that waits for a session's next owner looks whether the one before is back.
+// lookAgain is after how long, on average, a caller that waits for a session's next owner looks whether the one before is back.
 const lookAgain = 500 * time.Millisecond
 
 // place is where a session is.
@@ -74,7 +75,7 @@ func (s *Service) succeed(ctx context.Context, rec resolverstore.Session) error 
 
 // awaitOwner waits until a session has another owner, or for a while; or, where that is of use, until it may be taken over. Nil says: look again.
 func (s *Service) awaitOwner(ctx context.Context, rec resolverstore.Session, gone bool) error {
-	wait, cancel := context.WithTimeout(ctx, lookAgain)
+	wait, cancel := context.WithTimeout(ctx, lookAgain/2+rand.N(lookAgain)) //nolint:gosec // that many do not look at once
 	var waiting sync.WaitGroup
 	if gone {
 		waiting.Go(func() {

@@ -1266,7 +1266,8 @@ func (*StreamEvent_Dtmf) isStreamEvent_Event() {}
 func (*StreamEvent_CredentialsExpiring) isStreamEvent_Event() {}
 
 // TrackPaused: no frames until resumed, but for sound that comes all the same: what was under way, or is ahead of signalling that the track is
-// unmuted. The silence that muted microphones go on to send is left out.
+// unmuted. The silence that muted microphones go on to send is left out. Another owner does not tell
+// that frames resume; where the pause lasts, it tells of it again after its header.
 type TrackPaused struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Whether the publisher muted it; otherwise the SFU stopped sending.
