@@ -31,31 +31,32 @@ func (s *Redis) pipeAdd(ctx context.Context, pipe redis.Pipeliner, index, member
 }
 
 // unindex takes sessions that are gone out of the indexes, and puts back those that were made again meanwhile.
-func (s *Redis) unindex(ctx context.Context, keys ...SessionKey) {
+func (s *Redis) unindex(ctx context.Context, some ...pastSession) error {
 	ctx, cancel := s.bounded(ctx)
 	defer cancel()
-	pipe, there := s.client.Pipeline(), make([]*redis.IntCmd, len(keys))
-	for i, key := range keys {
-		there[i] = s.pipeUnindex(pipe, key)
+	pipe, there := s.client.Pipeline(), make([]*redis.SliceCmd, len(some))
+	for i, one := range some {
+		there[i] = s.pipeUnindex(pipe, one.key)
 	}
 	_, err := pipe.Exec(ctx)
 	again := s.client.Pipeline()
-	for i, key := range keys {
-		if there[i].Val() == 0 {
+	for i, one := range some {
+		if v := there[i].Val(); len(v) != 1 || v[0] == nil || v[0] == one.version {
 			continue
 		}
-		if _, mine := s.own(key); mine {
-			s.pipeIndex(ctx, again, key)
+		if _, mine := s.own(one.key); mine {
+			s.pipeIndex(ctx, again, one.key)
 		} else {
-			s.pipeAdd(ctx, again, indexName(key.Tenant, indexShard(key.ID)), key.ID)
+			s.pipeAdd(ctx, again, indexName(one.key.Tenant, indexShard(one.key.ID)), one.key.ID)
 		}
 	}
 	if again.Len() > 0 && err == nil {
 		_, err = again.Exec(ctx)
 	}
 	if err != nil {
-		s.cfg.Logger.Debug("index not mended", "sessions", len(keys), "error", err)
+		s.cfg.Logger.Debug("index not mended", "sessions", len(some), "error", err)
 	}
+	return s.fault(ctx, err)
 }
 
 // ListSessions implements Store. It reads a page of each shard of the index, and of the sessions named there what a list shows.
@@ -152,7 +153,7 @@ func (s *Redis) listed(ctx context.Context, tenant string, ids []string) ([]Sess
 		case owned:
 			out = append(out, rec)
 		case errors.Is(err, ErrSessionNotFound):
-			s.unindex(ctx, key)
+			_ = s.unindex(ctx, pastSession{key: key}) // what lists it next does so again
 		case errors.Is(err, ErrCorrupt):
 		default:
 			return nil, err

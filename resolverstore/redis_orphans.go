@@ -168,7 +168,7 @@ func (s *Redis) readOrphans(ctx context.Context, incarnation string, keys []Sess
 		st, _, err := s.readFields(key, got)
 		switch {
 		case errors.Is(err, ErrSessionNotFound), err == nil && st.record.State == SessionEnded:
-			s.unindex(ctx, key)
+			_ = s.unindex(ctx, pastSession{key: key}) // as well
 			wrong = append(wrong, key)
 		case err == nil && st.record.Fence.Owner != incarnation:
 			wrong = append(wrong, key)

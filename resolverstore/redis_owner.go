@@ -201,7 +201,7 @@ func (s *Redis) commitTakeOver(ctx context.Context, r *replica, from, to Fence, 
 			rec.Revision = stored.Revision
 			return rec, nil
 		}
-		uncertain = uncertain || errors.Is(err, errNoAnswer)
+		uncertain = uncertain || errors.Is(err, errNoAnswer) || ctx.Err() != nil // who asked may have left before the answer
 		if !errors.Is(err, ErrUnavailable) || !uncertain || ctx.Err() != nil {
 			break
 		}

@@ -26,6 +26,9 @@ func claimEvents(who, round int) []Event {
 	return []Event{{Published: &Publication{Participant: Participant{ID: id, UserID: "u"}, Source: Camera, TrackID: fmt.Sprint("track-m", round)}}}
 }
 
+// claimKey is the session of a round: a new one now and then, since what a call remembers of rounds before makes each change slower.
+func claimKey(round int) SessionKey { return SessionKey{ID: fmt.Sprint("call", round/50)} }
+
 // claimer is the other process: for each line "who round" it claims, and says what it sees then.
 func claimer(url string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
@@ -35,7 +38,6 @@ func claimer(url string) error {
 		return err
 	}
 	defer func() { _ = store.Close() }()
-	key := SessionKey{ID: "call"}
 	in := bufio.NewScanner(os.Stdin)
 	fmt.Println("ready")
 	for in.Scan() {
@@ -43,7 +45,7 @@ func claimer(url string) error {
 		if _, err := fmt.Sscan(in.Text(), &who, &round); err != nil {
 			return err
 		}
-		if _, err := store.ApplyEvents(ctx, key, claimEvents(who, round)); err != nil {
+		if _, err := store.ApplyEvents(ctx, claimKey(round), claimEvents(who, round)); err != nil {
 			return err
 		}
 		fmt.Println("claimed")
@@ -111,10 +113,16 @@ func TestR14_TwoProcessesClaimOneMedia(t *testing.T) {
 	a := server.open(atOnce)
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
-	f := newFixtureIn(ctx, t, a)
+	f := &fixture{t: t, ctx: ctx, store: a, fence: Fence{Owner: "pod", Epoch: 7}}
 	others := []*process{startClaimer(t, "unix://"+server.addr), startClaimer(t, "unix://"+server.addr)}
 	wins := [2]int{}
 	for round := range cycles(1000) {
+		if f.key != claimKey(round) {
+			f.key = claimKey(round)
+			if _, created, err := a.CreateSession(ctx, Session{Key: f.key, Fence: f.fence}); err != nil || !created {
+				t.Fatal(created, err)
+			}
+		}
 		id := fmt.Sprint("m", round)
 		f.put(anonymous(id, KindVideo))
 		for who, p := range others {

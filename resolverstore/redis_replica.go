@@ -151,12 +151,14 @@ func (s *Redis) tick(r *replica) {
 // vanish lets an ended session go. Its owner has it forgotten: had another pod ended it, it would be kept for longer.
 func (s *Redis) vanish(r *replica) {
 	r.mu.Lock()
-	forget, over := r.owns() && !r.record.contested, pastSession{r.key, r.version.raw}
+	owns, over := r.owns(), pastSession{key: r.key, version: r.version.raw, keep: r.record.contested}
 	r.mu.Unlock()
 	s.retire(r, ErrSessionEnded)
-	if forget {
+	if owns {
 		s.mu.Lock()
-		s.past = append(s.past, over)
+		if len(s.past) < s.cfg.MaxSessions {
+			s.past = append(s.past, over)
+		}
 		s.mu.Unlock()
 		poke(s.pastWake)
 	}

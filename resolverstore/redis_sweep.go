@@ -84,13 +84,12 @@ func (s *Redis) renew(some []*replica) {
 func (s *Redis) disown(r *replica) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !r.owned {
-		return
+	if r.owned {
+		r.owned = false
+		s.count--
+		s.stats.deposed.Add(1)
+		s.cfg.Logger.Info("session has another owner", "session", r.key.ID)
 	}
-	r.owned = false
-	s.count--
-	s.stats.deposed.Add(1)
-	s.cfg.Logger.Info("session has another owner", "session", r.key.ID)
 	if r.refs == 0 && !r.idle && s.replicas[r.key] == r {
 		r.idle, r.idleAt = true, time.Now()
 		s.idle = append(s.idle, r)

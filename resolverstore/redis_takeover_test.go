@@ -1,6 +1,7 @@
 package resolverstore
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"sync"
@@ -83,6 +84,85 @@ func TestP2_TakeOverWithoutAnAnswer(t *testing.T) {
 		t.Errorf("%+v", st)
 	}
 	eventually(t, "it is a's no more", func() bool { return a.Stats().Owned == 0 })
+}
+
+// TestP2_CallerOfATakeOverLeaves: who wanted a take-over leaves before its answer. It is done all the same, and the pod is told of the session.
+func TestP2_CallerOfATakeOverLeaves(t *testing.T) {
+	t.Parallel()
+	server := startRedis(t)
+	a := server.open(atOnce)
+	way := startProxy(t, server.addr)
+	o := way.options()
+	o.Timeout = patience
+	b := openRedis(t, lively(atOnce), o)
+	f := (&pod{Redis: a}).session(longer(t), t, "call")
+	r, err := b.acquire(f.ctx, f.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	to := succeed(f.fence, b.cfg.Owner, time.Now())
+	way.stall()
+	ctx, leave := context.WithCancel(f.ctx)
+	failed := make(chan error, 1)
+	go func() {
+		_, err := b.commitTakeOver(ctx, r, f.fence, to, true)
+		failed <- err
+	}()
+	eventually(t, "the server has done it", func() bool { got, err := a.GetSession(f.ctx, f.key); return err == nil && got.Fence == to })
+	leave()
+	wantErr(t, <-failed, context.Canceled)
+	b.release(r)
+	way.flow()
+	told, err := b.Orphans(f.ctx, 8)
+	if err != nil || len(told) != 1 || told[0].Fence != to {
+		t.Fatalf("told is %+v %v", told, err)
+	}
+}
+
+// TestP2_UnclaimedIsTakenByAnother: what a pod owns by a take-over that it did not hear of is let go like any other session when another pod takes it.
+func TestP2_UnclaimedIsTakenByAnother(t *testing.T) {
+	t.Parallel()
+	cfg := lively(atOnce)
+	cfg.IdleTTL = 20 * time.Millisecond
+	a, b := startRedis(t).pair(cfg)
+	f := (&pod{Redis: a}).session(longer(t), t, "call")
+	r, err := b.acquire(f.ctx, f.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	to := succeed(f.fence, b.cfg.Owner, time.Now())
+	if _, err := b.commitTakeOver(f.ctx, r, f.fence, to, true); err != nil {
+		t.Fatal(err)
+	}
+	b.release(r)
+	if _, err := a.TakeOver(f.ctx, f.key, to, true); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "b has let it go", func() bool { return b.Stats().Held == 0 })
+	if st := b.Stats(); st.Owned != 0 || st.Deposed != 0 {
+		t.Errorf("%+v", st)
+	}
+}
+
+// TestP5_EndedAndForgottenLate: Redis is away when an ended session is to be forgotten. No index names it once Redis is back.
+func TestP5_EndedAndForgottenLate(t *testing.T) {
+	t.Parallel()
+	server := startRedis(t)
+	cfg := lively(atOnce)
+	cfg.EndedTTL = time.Second
+	a := server.pods(1, cfg)[0]
+	f := a.session(longer(t), t, "call")
+	if err := a.EndSession(f.ctx, f.key, SessionDeleted); err != nil {
+		t.Fatal(err)
+	}
+	a.way.cut(true)
+	eventually(t, "a has let it go", func() bool { return a.Stats().Held == 0 })
+	eventually(t, "a notices", func() bool { _, up := a.Contact(); return !up })
+	a.way.mend()
+	eventually(t, "no index names it", func() bool {
+		return server.do("ZLEXCOUNT", indexName("", indexShard(f.key.ID)), "-", "+").(int64)+
+			server.do("ZLEXCOUNT", ownedName(a.cfg.Owner, indexShard(f.key.ID)), "-", "+").(int64) == 0
+	})
 }
 
 // TestP2_TakeOversHaveABound: a pod takes over no more sessions than it may own, and has room for others once one is taken from it.
