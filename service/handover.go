@@ -7,6 +7,7 @@ import (
 	"time"
 
 	podv1 "github.com/penstock-media/penstock/api/penstock/pod/v1"
+	penstockv1 "github.com/penstock-media/penstock/api/penstock/v1"
 	"github.com/penstock-media/penstock/resolverstore"
 	"github.com/penstock-media/penstock/service/internal/relay"
 )
@@ -50,8 +51,7 @@ func (s *Service) Drain(ctx context.Context, grace time.Duration) Drained {
 	ctx, late := context.WithTimeout(ctx, s.drain.left())
 	defer late()
 	before := s.counts.handedOver.Load()
-	s.handOver(ctx)
-	s.emptied(ctx)
+	s.leave(ctx)
 	s.hurry(ctx)
 	out := Drained{
 		HandedOver: int(s.counts.handedOver.Load() - before), Cut: len(s.owned()), Calls: int(s.calls.Load()), //nolint:gosec // what a process can have
@@ -71,14 +71,19 @@ func (s *Service) hurry(ctx context.Context) {
 	s.handOverOnce(ctx)
 }
 
-// emptied waits until neither a session nor a call is left here, or until ctx ends.
-func (s *Service) emptied(ctx context.Context) {
-	for s.Sessions() > 0 || s.calls.Load() > 0 {
+// leave hands sessions over, also those that it began to take over before the drain, until neither a session nor a call is left here, or until ctx ends.
+func (s *Service) leave(ctx context.Context) {
+	for ctx.Err() == nil && s.busy() {
+		if !s.handOverOnce(ctx) {
+			rest(ctx, handoverPause)
+			continue
+		}
+		pause, done := context.WithTimeout(ctx, handoverPause)
 		select {
 		case <-s.less:
-		case <-ctx.Done():
-			return
+		case <-pause.Done():
 		}
+		done()
 	}
 }
 
@@ -87,13 +92,6 @@ func (s *Service) lessened() {
 	select {
 	case s.less <- struct{}{}:
 	default:
-	}
-}
-
-// handOver hands sessions over until none is left here, or until ctx ends.
-func (s *Service) handOver(ctx context.Context) {
-	for ctx.Err() == nil && !s.handOverOnce(ctx) {
-		rest(ctx, handoverPause)
 	}
 }
 
@@ -141,11 +139,19 @@ func (s *Service) handOverTo(ctx context.Context, left []*session, to *heirs) {
 			}
 			if err := s.handOne(ctx, v, pod); err != nil {
 				s.cfg.Logger.Warn("session not handed over", "session", v.key.ID, "to", pod.Incarnation, "error", err)
-				to.refused(pod)
+				if !sessionOver(err) { // else it is no fault of the pod's
+					to.refused(pod)
+				}
 			}
 		})
 	}
 	handing.Wait()
+}
+
+// sessionOver tells that a session has ended, or is another pod's by now.
+func sessionOver(err error) bool {
+	reason, _ := verdict(err)
+	return reason == penstockv1.ErrorReason_ERROR_REASON_SESSION_ENDED || reason == penstockv1.ErrorReason_ERROR_REASON_SESSION_NOT_FOUND
 }
 
 // handOne hands one session over, and lets it go here.

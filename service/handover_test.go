@@ -158,3 +158,49 @@ func TestP4_WatchersOfHealthEndWithTheDrain(t *testing.T) {
 	wantStatus(t, err, codes.Unavailable, "DRAINING")
 	g.server.GracefulStop() // returns
 }
+
+// TestP4_SessionsThatEndMeanwhileKeepNobodyFromTheirHeir: a session that ends while it is handed over is no reason to spare the pod that was to take it.
+func TestP4_SessionsThatEndMeanwhileKeepNobodyFromTheirHeir(t *testing.T) {
+	pods := startSteadyPods(t, 2)
+	pods = ownerFirst(pods, pods[0].create("call"))
+	ended := newSession(pods[0].svc, resolverstore.Session{Key: key("ended"), Fence: resolverstore.Fence{Owner: pods[0].svc.cfg.Owner, Epoch: 1}})
+	defer ended.move()
+	to := newHeirs([]resolverstore.Pod{{Incarnation: pods[1].svc.cfg.Owner, Address: pods[1].addr}}, pods[0].svc.cfg.Owner)
+	pods[0].svc.handOverTo(pods[0].ctx, []*session{ended}, to)
+	if to.empty() {
+		t.Fatal("the pod is asked no more")
+	}
+	pods[0].svc.handOverTo(pods[0].ctx, pods[0].svc.owned(), to)
+	if rec := pods[0].record("call"); rec.Fence.Owner != pods[1].svc.cfg.Owner {
+		t.Errorf("the other session is %+v", rec)
+	}
+	pods[1].server.Stop()
+	pods[0].svc.handOverTo(pods[0].ctx, []*session{ended}, to)
+	if !to.empty() {
+		t.Error("a pod that cannot be reached is asked again")
+	}
+}
+
+// TestP4_DrainWithoutRedisEnds: a pod without its Redis can hand nothing over. Its drain ends by its deadline all the same, and tells what it cut, and so does closing.
+func TestP4_DrainWithoutRedisEnds(t *testing.T) {
+	pods := startPods(t, 2)
+	pods = ownerFirst(pods, pods[0].create("call"))
+	p := pods[0]
+	p.link.cut()
+	t.Cleanup(p.link.mend)
+	p.await(p.svc.Degraded)
+	closed := make(chan Drained, 1)
+	go func() {
+		out := p.svc.Drain(p.ctx, podHeartbeat)
+		p.svc.Close()
+		closed <- out
+	}()
+	select {
+	case got := <-closed:
+		if got.Cut != 1 || got.HandedOver != 0 {
+			t.Errorf("the drain tells %+v", got)
+		}
+	case <-p.ctx.Done():
+		t.Fatal("it hangs")
+	}
+}

@@ -80,6 +80,7 @@ func (s *Service) awaitOwner(ctx context.Context, rec resolverstore.Session, gon
 	if gone {
 		waiting.Go(func() {
 			if s.cfg.Store.Gone(wait, rec.Fence.Owner) == nil {
+				rest(wait, firstRetry) // One that has just come back is taken for gone until it is looked at: nobody asks without a pause meanwhile.
 				cancel()
 			}
 		})

@@ -46,6 +46,7 @@ type Service struct {
 	mu       sync.Mutex
 	closed   bool
 	sessions map[string]*session // open ones, by id
+	coming   int                 // those that are being taken over, which have a place already
 	ended    sync.WaitGroup      // one for each session that is not forgotten
 	talking  sync.WaitGroup      // one for each goroutine of a conversation or a stream
 }
@@ -92,6 +93,13 @@ func New(cfg Config) (*Service, error) {
 // WHIP returns what the WHIP endpoint publishes into.
 func (s *Service) WHIP() whip.Sessions { return whipSessions{s} }
 
+// busy tells whether a session or a call is left here, or a session on its way here.
+func (s *Service) busy() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.sessions)+s.coming > 0 || s.calls.Load() > 0
+}
+
 // Sessions returns how many sessions are open.
 func (s *Service) Sessions() int {
 	s.mu.Lock()
@@ -125,30 +133,43 @@ func (s *Service) Close() {
 	s.talking.Wait()
 }
 
-// room tells whether one more session may be opened here: errDraining, errLimit.
-func (s *Service) room(id string) error {
+// reserve keeps the place of a session that is about to be taken over, until it is released. Errors: errDraining, errLimit.
+func (s *Service) reserve(id string) (release func(), err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.roomLocked(id)
+	if err := s.roomLocked(id); err != nil {
+		return nil, err
+	}
+	s.coming++
+	return func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.coming--
+		s.lessened()
+	}, nil
 }
 
+// roomLocked tells whether one more session may be opened here: errDraining, errLimit.
 func (s *Service) roomLocked(id string) error {
 	switch {
 	case s.closed || s.drain.begun():
 		return fmt.Errorf("opening session %q: %w", id, errDraining)
-	case len(s.sessions) >= s.cfg.Limits.Sessions:
+	case len(s.sessions)+s.coming >= s.cfg.Limits.Sessions:
 		return fmt.Errorf("opening session %q: %w: %d sessions", id, errLimit, s.cfg.Limits.Sessions)
 	}
 	return nil
 }
 
-// open starts a session in the pool and lets the store follow it. The session is in the store already, and this process owns it.
-func (s *Service) open(rec resolverstore.Session, servers []rtcpool.ICEServer) (*session, error) {
+// open starts a session in the pool and lets the store follow it. The session is in the store already, and this process owns it. One that has a place is opened
+// also in a drain, which hands it on, but not when that is over: errDraining.
+func (s *Service) open(rec resolverstore.Session, servers []rtcpool.ICEServer, reserved bool) (*session, error) {
 	live := newSession(s, rec)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err := s.roomLocked(rec.Key.ID); err != nil {
-		return nil, err
+	if !reserved || s.closed || s.drain.over.Err() != nil {
+		if err := s.roomLocked(rec.Key.ID); err != nil {
+			return nil, err
+		}
 	}
 	rtc, err := s.cfg.Pool.Open(rtcpool.SessionConfig{
 		ID: rec.Key.ID, ICEServers: servers, Grace: rec.Grace, MinGeneration: rec.MinGeneration,

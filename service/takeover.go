@@ -32,7 +32,7 @@ func (s *Service) adoptOrphans(ctx context.Context) {
 		case err != nil:
 			s.cfg.Logger.Warn("sessions of pods that are gone cannot be found; trying again", "error", err)
 		}
-		if s.adoptAll(ctx, recs) == 0 {
+		if s.adoptAll(s.drain.over, recs) == 0 { // What has begun is not broken off when a drain begins, or nobody would know whose the session is.
 			rest(ctx, orphanPause)
 		}
 	}
@@ -82,9 +82,11 @@ func (s *Service) takeOver(ctx context.Context, k resolverstore.SessionKey, from
 	if v := s.session(k.ID); v != nil {
 		return v, nil
 	}
-	if err := s.room(k.ID); err != nil {
+	release, err := s.reserve(k.ID)
+	if err != nil {
 		return nil, err
 	}
+	defer release()
 	if err := s.parted(ctx, k.ID); err != nil {
 		return nil, err
 	}
@@ -96,8 +98,11 @@ func (s *Service) takeOver(ctx context.Context, k resolverstore.SessionKey, from
 	if err != nil {
 		s.cfg.Logger.Warn("session taken over without its ICE servers; do all pods have the same secret?", "session", k.ID, "error", err)
 	}
-	v, err := s.open(rec, servers)
-	if err != nil {
+	v, err := s.open(rec, servers, true)
+	switch {
+	case errors.Is(err, errDraining): // This process stops, and with it its lease: another one takes the session over.
+		return nil, err
+	case err != nil:
 		s.abandon(ctx, rec)
 		return nil, err
 	}

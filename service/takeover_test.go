@@ -101,7 +101,11 @@ func TestP2_OrphanIsTakenOver(t *testing.T) {
 	old.await(func() bool { return old.svc.Sessions() == 0 })
 	<-live.rtc.Done()
 	connected := resolverstore.SessionConnected
-	if _, err := old.store.UpdateSession(old.ctx, key("call"), before, resolverstore.SessionUpdate{State: &connected}); !errors.Is(err, resolverstore.ErrFenced) {
+	old.await(func() bool { // It may have heard of the new owner before its first heartbeat.
+		_, err = old.store.UpdateSession(old.ctx, key("call"), before, resolverstore.SessionUpdate{State: &connected})
+		return !errors.Is(err, resolverstore.ErrUnavailable)
+	})
+	if !errors.Is(err, resolverstore.ErrFenced) {
 		t.Errorf("a late write: %v", err)
 	}
 	if got := old.svc.Stats(); got.Deposed != 1 || got.TakenOver != 0 {
@@ -296,5 +300,94 @@ func TestSessionEndedByTheStoreIsClosed(t *testing.T) {
 	})
 	if n := g.svc.Sessions(); n != 0 {
 		t.Errorf("%d sessions", n)
+	}
+}
+
+// besideTakeOver is a store that does something else when a session has been taken over in it, before who asked for that hears of it.
+type besideTakeOver struct {
+	resolverstore.Store
+	do func(resolverstore.SessionKey)
+}
+
+func (s *besideTakeOver) TakeOver(ctx context.Context, k resolverstore.SessionKey, from resolverstore.Fence, consent bool) (resolverstore.Session, error) {
+	rec, err := s.Store.TakeOver(ctx, k, from, consent)
+	if s.do != nil {
+		s.do(k)
+	}
+	return rec, err
+}
+
+// besidePods starts two pods, of which the second has such a store, and does something else.
+func besidePods(t *testing.T, other func(*Config)) (pods []*pod, beside *besideTakeOver) {
+	t.Helper()
+	started := 0
+	pods = startSteadyPods(t, 2, func(c *Config) {
+		if started++; started == 2 {
+			beside = &besideTakeOver{Store: c.Store}
+			c.Store = beside
+			other(c)
+		}
+	})
+	return pods, beside
+}
+
+// TestP4_WhatIsBeingTakenOverIsHandedOn: a pod begins to drain while it is taking a session over. The session is not ended, but goes on to another pod, and the drain
+// waits for that.
+func TestP4_WhatIsBeingTakenOverIsHandedOn(t *testing.T) {
+	pods, beside := besidePods(t, func(*Config) {})
+	pods[0].create("call")
+	first := pods[0].svc.session("call").fence
+	var outcome <-chan Drained
+	beside.do = func(resolverstore.SessionKey) {
+		_, outcome = pods[1].drainOf()
+		pods[1].await(pods[1].svc.drain.told)
+	}
+	v, err := pods[1].svc.takeOver(pods[1].ctx, key("call"), first, true)
+	must(t, err)
+	if got := <-outcome; got != (Drained{HandedOver: 1}) {
+		t.Errorf("the drain tells %+v", got)
+	}
+	if rec := pods[0].record("call"); rec.State == resolverstore.SessionEnded || rec.Fence.Owner != first.Owner || rec.Fence.Epoch <= v.fence.Epoch {
+		t.Errorf("it is %+v", rec)
+	}
+}
+
+// TestP4_WhatComesTooLateIsLeftToOthers: a pod has drained by the time that it has taken a session over. It does not open it, and does not end it either, since another one
+// takes it over when this one is gone.
+func TestP4_WhatComesTooLateIsLeftToOthers(t *testing.T) {
+	pods, beside := besidePods(t, func(*Config) {})
+	pods[0].create("call")
+	beside.do = func(resolverstore.SessionKey) { pods[1].svc.drain.finish() }
+	_, err := pods[1].svc.takeOver(pods[1].ctx, key("call"), pods[0].svc.session("call").fence, true)
+	if !errors.Is(err, errDraining) {
+		t.Errorf("it is taken over with %v", err)
+	}
+	if rec := pods[0].record("call"); rec.State == resolverstore.SessionEnded || pods[1].svc.Sessions() != 0 {
+		t.Errorf("it is %+v", rec)
+	}
+}
+
+// TestP2_TakeOversKeepTheLimit: while a session is being taken over its place is taken. What finds none is refused before anything has happened to it.
+func TestP2_TakeOversKeepTheLimit(t *testing.T) {
+	pods, beside := besidePods(t, func(c *Config) { c.Limits.Sessions = 1 })
+	for _, id := range []string{"one", "two"} {
+		pods[0].create(id)
+	}
+	take := func(id string) error {
+		_, err := pods[1].svc.takeOver(pods[1].ctx, key(id), pods[0].record(id).Fence, true)
+		return err
+	}
+	before := pods[0].record("two").Fence
+	beside.do = func(k resolverstore.SessionKey) {
+		if k.ID != "one" {
+			return
+		}
+		if err := take("two"); !errors.Is(err, errLimit) {
+			t.Errorf("a second one is taken over with %v", err)
+		}
+	}
+	must(t, take("one"))
+	if rec := pods[0].record("two"); rec.Fence != before || rec.State == resolverstore.SessionEnded || pods[1].svc.Sessions() != 1 {
+		t.Errorf("what found no place is %+v", rec)
 	}
 }
