@@ -24,6 +24,7 @@ type Gate struct {
 	keys   *Keys
 	mutual bool
 	log    *slog.Logger
+	used   used
 
 	mu      sync.Mutex
 	refused uint64
@@ -62,6 +63,8 @@ func (g *Gate) Enter(ctx context.Context, method string) (context.Context, error
 		what = "there is more than one"
 	case what == "" && g.mutual && !certified(ctx):
 		what = "the pod that forwards shows no certificate of --pod-ca"
+	case what == "" && !g.used.first(p.nonce, time.Now()):
+		what = "it was used before"
 	}
 	if what != "" {
 		g.refuse(ctx, method, p.from, what)

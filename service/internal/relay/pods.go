@@ -229,6 +229,6 @@ func (p *Pods) outgoing(ctx context.Context, to Pod, method string, caller Calle
 	if f, ok := Forwarded(ctx); ok {
 		return nil, fmt.Errorf("%w: %s came from pod %s", ErrLooped, method, f.From)
 	}
-	sign := proof{from: p.cfg.Self, to: to.Incarnation, method: method, caller: caller, hops: onceForwarded, at: time.Now().UnixMilli()}
+	sign := newProof(p.cfg.Self, to.Incarnation, method, caller)
 	return withMetadata(ctx, p.cfg.Propagator, sign.encode(p.cfg.Keys)), nil
 }

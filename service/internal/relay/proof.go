@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"crypto/rand"
 	"encoding/base64"
 	"strconv"
 	"strings"
@@ -38,14 +39,20 @@ type proof struct {
 	method   string // not sent: the call has it
 	caller   Caller
 	hops     string
-	at       int64 // Unix milliseconds
+	at       int64  // Unix milliseconds
+	nonce    string // random, so that no two calls have one proof
+}
+
+// newProof returns the proof of a call that is about to be forwarded.
+func newProof(from, to, method string, caller Caller) proof {
+	return proof{from: from, to: to, method: method, caller: caller, hops: onceForwarded, at: time.Now().UnixMilli(), nonce: rand.Text()}
 }
 
 // parts is what is signed.
 func (p proof) parts() [][]byte {
 	return [][]byte{
 		[]byte(version), []byte(p.from), []byte(p.to), []byte(p.method), []byte(p.caller.Subject), []byte(p.caller.Address),
-		[]byte(p.hops), []byte(strconv.FormatInt(p.at, 10)),
+		[]byte(p.hops), []byte(strconv.FormatInt(p.at, 10)), []byte(p.nonce),
 	}
 }
 
@@ -54,7 +61,7 @@ func (p proof) encode(k *Keys) string {
 	e := base64.RawURLEncoding
 	fields := []string{
 		version, strconv.FormatInt(p.at, 10), p.hops, e.EncodeToString([]byte(p.from)), e.EncodeToString([]byte(p.to)),
-		e.EncodeToString([]byte(p.caller.Subject)), e.EncodeToString([]byte(p.caller.Address)),
+		e.EncodeToString([]byte(p.caller.Subject)), e.EncodeToString([]byte(p.caller.Address)), e.EncodeToString([]byte(p.nonce)),
 		e.EncodeToString(k.MAC(ForForward, p.parts()...)),
 	}
 	return strings.Join(fields, ".")
@@ -66,14 +73,14 @@ func decode(value, method string) (p proof, sum []byte, ok bool) {
 		return proof{}, nil, false
 	}
 	fields := strings.Split(value, ".")
-	if len(fields) != 8 || fields[0] != version {
+	if len(fields) != 9 || fields[0] != version {
 		return proof{}, nil, false
 	}
 	at, err := strconv.ParseInt(fields[1], 10, 64)
 	if err != nil {
 		return proof{}, nil, false
 	}
-	var texts [5][]byte
+	var texts [6][]byte
 	for i, f := range fields[3:] {
 		if texts[i], err = base64.RawURLEncoding.Strict().DecodeString(f); err != nil {
 			return proof{}, nil, false
@@ -81,8 +88,8 @@ func decode(value, method string) (p proof, sum []byte, ok bool) {
 	}
 	return proof{
 		from: string(texts[0]), to: string(texts[1]), method: method, at: at, hops: fields[2],
-		caller: Caller{Subject: string(texts[2]), Address: string(texts[3])},
-	}, texts[4], true
+		caller: Caller{Subject: string(texts[2]), Address: string(texts[3])}, nonce: string(texts[4]),
+	}, texts[5], true
 }
 
 // fault returns what is wrong with a call's proof, or nothing.

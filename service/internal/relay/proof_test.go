@@ -24,7 +24,7 @@ const (
 
 // proofNow is a proof that is right for the pod "b", changed.
 func proofNow(change func(*proof)) proof {
-	p := proof{from: "a", to: "b", method: testMethod, caller: Caller{Subject: "anna@example", Address: "192.0.2.1:5"}, hops: onceForwarded, at: time.Now().UnixMilli()}
+	p := newProof("a", "b", testMethod, Caller{Subject: "anna@example", Address: "192.0.2.1:5"})
 	if change != nil {
 		change(&p)
 	}
@@ -36,7 +36,7 @@ func incoming(values ...string) context.Context {
 	return metadata.NewIncomingContext(context.Background(), metadata.MD{Metadata: values})
 }
 
-// TestP9_ForgedForwardsAreRefused: every call that claims to be forwarded, and was not signed by a pod for this pod, this method and this moment, is refused
+// TestP9_ForgedForwardsAreRefused: every call that claims to be forwarded, and was not signed by a pod for this pod, this method and this moment, or was signed for a call that came already, is refused
 // and counted; one that was is taken, with its caller.
 func TestP9_ForgedForwardsAreRefused(t *testing.T) {
 	keys := keysOf(t, 's', 'o')
@@ -55,21 +55,23 @@ func TestP9_ForgedForwardsAreRefused(t *testing.T) {
 	}
 
 	far := window + 10*time.Second
+	unused := proofNow(nil).encode(keys)
 	cases := map[string]struct {
 		values []string
 		method string
 	}{
 		"another secret":  {[]string{proofNow(nil).encode(keysOf(t, 'x'))}, testMethod},
 		"another target":  {[]string{proofNow(func(p *proof) { p.to = "c" }).encode(keys)}, testMethod},
-		"another method":  {[]string{good}, otherMethod},
+		"another method":  {[]string{unused}, otherMethod},
+		"used before":     {[]string{good}, testMethod},
 		"too old":         {[]string{proofNow(func(p *proof) { p.at -= far.Milliseconds() }).encode(keys)}, testMethod},
 		"of the future":   {[]string{proofNow(func(p *proof) { p.at += far.Milliseconds() }).encode(keys)}, testMethod},
 		"forwarded twice": {[]string{proofNow(func(p *proof) { p.hops = "2" }).encode(keys)}, testMethod},
 		"never forwarded": {[]string{proofNow(func(p *proof) { p.hops = "0" }).encode(keys)}, testMethod},
-		"twice there":     {[]string{good, good}, testMethod},
+		"twice there":     {[]string{unused, proofNow(nil).encode(keys)}, testMethod},
 		"empty":           {[]string{""}, testMethod},
-		"long":            {[]string{good + strings.Repeat("A", maxProof)}, testMethod},
-		"another version": {[]string{"2" + good[1:]}, testMethod},
+		"long":            {[]string{unused + strings.Repeat("A", maxProof)}, testMethod},
+		"another version": {[]string{"2" + unused[1:]}, testMethod},
 		"for pods only":   {nil, podv1.PodService_Adopt_FullMethodName},
 	}
 	var want uint64
@@ -84,18 +86,21 @@ func TestP9_ForgedForwardsAreRefused(t *testing.T) {
 	for name, c := range cases {
 		refused(name, c.method, c.values...)
 	}
-	for i := range good { // no character of it can be another
-		b := []byte(good)
-		if b[i]++; b[i] == '.' || good[i] == '.' {
+	for i := range unused { // no character of it can be another
+		b := []byte(unused)
+		if b[i]++; b[i] == '.' || unused[i] == '.' {
 			b[i] = '!'
 		}
 		refused("changed", testMethod, string(b))
-		refused("cut", testMethod, good[:i])
+		refused("cut", testMethod, unused[:i])
+	}
+	if _, err := g.Enter(incoming(unused), testMethod); err != nil {
+		t.Errorf("a proof is spent by one that is refused: %v", err)
 	}
 	if n := strings.Count(log.String(), "\n"); n < 1 || n > 10 {
 		t.Errorf("%d refusals within a moment are logged %d times", want, n)
 	}
-	if strings.Contains(log.String(), good) {
+	if strings.Contains(log.String(), good) || strings.Contains(log.String(), unused) {
 		t.Error("the log tells a proof")
 	}
 	if ctx, err := g.Enter(context.Background(), testMethod); err != nil {
@@ -121,8 +126,8 @@ func TestP9_MutualTLSAsksForACertificateToo(t *testing.T) {
 func FuzzProof(f *testing.F) {
 	keys := keysOf(f, 's')
 	f.Add(proofNow(nil).encode(keys))
-	f.Add("1.0.1.YQ.Yg.Yw.ZA.AAAA")
-	f.Add("1.......")
+	f.Add("1.0.1.YQ.Yg.Yw.ZA.ZQ.AAAA")
+	f.Add("1........")
 	f.Add("")
 	stranger := keysOf(f, 'x')
 	f.Fuzz(func(t *testing.T, value string) {
