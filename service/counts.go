@@ -7,7 +7,7 @@ type counts struct {
 	takenOver, deposed, handedOver, drained, storeLost atomic.Uint64
 }
 
-// Stats tells of the ownership of sessions, since the process began.
+// Stats tells of the ownership of sessions and of calls between pods, since the process began.
 type Stats struct {
 	// TakenOver counts sessions that this process took over from others, adopted ones among them.
 	TakenOver uint64
@@ -17,6 +17,8 @@ type Stats struct {
 	HandedOver uint64
 	// Drained counts sessions that a drain had to end, since nobody took them.
 	Drained uint64
+	// ForwardsRefused counts calls that claimed to come from another pod, or were for pods only, and did not prove it.
+	ForwardsRefused uint64
 	// StoreLost counts how often the store that pods share could no longer be reached.
 	StoreLost uint64
 	// Degraded tells that it cannot be reached now.
@@ -27,7 +29,7 @@ type Stats struct {
 func (s *Service) Stats() Stats {
 	return Stats{
 		TakenOver: s.counts.takenOver.Load(), Deposed: s.counts.deposed.Load(),
-		HandedOver: s.counts.handedOver.Load(), Drained: s.counts.drained.Load(),
+		HandedOver: s.counts.handedOver.Load(), Drained: s.counts.drained.Load(), ForwardsRefused: s.proofs.Refused(),
 		StoreLost: s.counts.storeLost.Load(), Degraded: s.Degraded(),
 	}
 }

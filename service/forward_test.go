@@ -5,10 +5,12 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"log/slog"
 	"maps"
 	"net"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -254,9 +256,12 @@ func TestP1_CallsAreAnsweredWithoutTheOwnerWhereTheyCan(t *testing.T) {
 }
 
 // TestP9_EveryMethodRefusesForgedForwards: with a proof that is none, of another secret, of another method or too old, each method of each service refuses, before it looks at the call; so do the
-// methods for pods without any.
+// methods for pods without any. The log of calls is not filled by them: the gate tells of them together.
 func TestP9_EveryMethodRefusesForgedForwards(t *testing.T) {
-	p := startSteadyPods(t, 1, func(c *Config) { c.Token = "0123456789abcdef" })[0]
+	var log warnings
+	p := startSteadyPods(t, 1, func(c *Config) {
+		c.Token, c.Logger = "0123456789abcdef", slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	})[0]
 	var all []string
 	for _, m := range contract(t) {
 		all = append(all, m.name)
@@ -284,6 +289,27 @@ func TestP9_EveryMethodRefusesForgedForwards(t *testing.T) {
 	for _, name := range own {
 		wantStatus(t, call(name), codes.PermissionDenied, "FORWARD_REFUSED")
 	}
+	if n, want := p.svc.Stats().ForwardsRefused, uint64(2*len(all)+len(own)); n != want {
+		t.Errorf("%d refusals are counted, not %d", n, want)
+	}
+	log.mu.Lock()
+	defer log.mu.Unlock()
+	if text := log.text.String(); !strings.Contains(text, "forwarded calls refused") || strings.Contains(text, "finished call") {
+		t.Errorf("logged is:\n%s", text)
+	}
+}
+
+// warnings keeps what is logged. It is safe for concurrent use.
+type warnings struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+// Write implements io.Writer.
+func (w *warnings) Write(b []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.text.Write(b)
 }
 
 // TestP9_LoopsAreRefused: a pod that gets a forwarded call for a session of a third one sends it no further, and says that the session has moved; what it can answer from the store it does not

@@ -24,12 +24,13 @@ func loggingOptions() []logging.Option {
 	}
 }
 
-// callLevel is loud only about what an operator should look at.
+// callLevel is loud only about what an operator should look at. PERMISSION_DENIED is not: only the gate of forwards makes it, which tells of it itself, no oftener than once
+// a second.
 func callLevel(code codes.Code) logging.Level {
 	switch code {
 	case codes.Internal, codes.Unknown, codes.DataLoss:
 		return logging.LevelError
-	case codes.ResourceExhausted, codes.Unauthenticated, codes.PermissionDenied:
+	case codes.ResourceExhausted, codes.Unauthenticated:
 		return logging.LevelWarn
 	default:
 		return logging.LevelDebug

@@ -38,7 +38,7 @@ func TestMetricsOfMemory(t *testing.T) {
 
 // TestMetricsOfSharing: each figure has a name of its own, says what it is, and counts what it is named after.
 func TestMetricsOfSharing(t *testing.T) {
-	all := append(ownershipGauges(service.Stats{TakenOver: 1, Deposed: 2, HandedOver: 3, Drained: 4, Degraded: true, StoreLost: 5}),
+	all := append(ownershipGauges(service.Stats{TakenOver: 1, Deposed: 2, HandedOver: 3, Drained: 4, Degraded: true, StoreLost: 5, ForwardsRefused: 17}),
 		storeGauges(resolverstore.Stats{Pods: 6, Held: 7, Owned: 8, Ahead: 9, Failures: 10, Losses: 11, Pauses: 12, Rewritten: 13, Reconciled: 14, Fenced: 15, Corrupt: 16})...)
 	w := httptest.NewRecorder()
 	serveMetrics(func() []gauge { return all })(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))

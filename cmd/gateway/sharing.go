@@ -21,6 +21,7 @@ func ownershipGauges(s service.Stats) []gauge {
 		{"penstock_sessions_deposed_total", "Sessions that another process took over while this one did not know, as when it was paused.", count(s.Deposed)},
 		{"penstock_sessions_handed_over_total", "Sessions that another process took from this one in a drain.", count(s.HandedOver)},
 		{"penstock_sessions_drained_total", "Sessions that a drain ended, since nobody took them.", count(s.Drained)},
+		{"penstock_forwards_refused_total", "Calls that claimed to come from another pod and did not prove it.", count(s.ForwardsRefused)},
 		{"penstock_degraded", "1 while the store that pods share cannot be reached.", flag(s.Degraded)},
 		{"penstock_store_lost_total", "Times that the store could no longer be reached.", count(s.StoreLost)},
 	}

@@ -154,8 +154,8 @@ func (o overheard) alter(key string) overheard {
 	return overheard{o.method, md, o.request}
 }
 
-// TestP9_ForgedForward: what one pod says to another is overheard, and said again: to a pod that it was not meant for, for another method, with
-// any part of the proof altered or left out. All of that is refused, and logged. A forward to a pod that is not the owner goes no further.
+// TestP9_ForgedForward: what one pod says to another is overheard, and said again: as it was, with another request, to a pod that it was not meant for, for another
+// method, with any part of the proof altered or left out. All of that is refused, logged and counted, and does nothing.
 func TestP9_ForgedForward(t *testing.T) {
 	t.Parallel()
 	front := freeAddr(t)
@@ -177,6 +177,7 @@ func TestP9_ForgedForward(t *testing.T) {
 	must(t, sfu.Publish(c.ctx, track))
 	heard := ear.first(c.ctx, t, penstockv1.SessionService_Negotiate_FullMethodName)
 
+	wantStatus(t, "a forward that was served already", replay(c.ctx, c.pods[0], heard), codes.PermissionDenied, "FORWARD_REFUSED")
 	wantStatus(t, "a forward that was meant for another pod", replay(c.ctx, c.pods[2], heard), codes.PermissionDenied, "FORWARD_REFUSED")
 	other := heard
 	other.method = penstockv1.SessionService_AddIceCandidate_FullMethodName
@@ -202,14 +203,14 @@ func TestP9_ForgedForward(t *testing.T) {
 	c.pods[2].waitLog(c.ctx, "forwarded calls refused")
 
 	elsewhere := c.createAt(c.pods[2], "elsewhere")
-	loop := heard
-	loop.request, err = proto.Marshal(&penstockv1.NegotiateRequest{SessionId: elsewhere, Generation: 1, Sdp: "v=0\r\n"})
+	changed := heard
+	changed.request, err = proto.Marshal(&penstockv1.NegotiateRequest{SessionId: elsewhere, Generation: 1, Sdp: "v=0\r\n"})
 	must(t, err)
-	err = replay(c.ctx, c.pods[0], loop)
-	if code := status.Code(err); code != codes.Unavailable && code != codes.PermissionDenied {
-		t.Errorf("a forward to a pod that is not the owner: %v", err)
-	}
+	wantStatus(t, "a forward with another request", replay(c.ctx, c.pods[0], changed), codes.PermissionDenied, "FORWARD_REFUSED")
 	if got := c.session(c.pods[2].clients, elsewhere).GetGeneration(); got != 0 {
 		t.Errorf("it went on to the owner, whose generation is %d", got)
+	}
+	if got := c.pods[0].metric(c.ctx, "penstock_forwards_refused_total"); got < 4 {
+		t.Errorf("%d refused forwards are counted", got)
 	}
 }
