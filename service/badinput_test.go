@@ -234,7 +234,7 @@ func badFormats() []badCall {
 		{"codec not accepted", s(camera, encodedAs(penstockv1.Codec_CODEC_AV1)), codes.FailedPrecondition, "CODEC_NOT_ACCEPTED", "", "decoded format"},
 		{"unknown codec", s(camera, encodedAs(99)), codes.InvalidArgument, "INVALID_FIELD", "format.encoded.codecs", "empty"},
 		{"resume", streamCall(&penstockv1.StreamTrackRequest{SessionId: "call", Selector: byParticipant("alice", microphone),
-			ResumeToken: "x"}), codes.Unimplemented, "NOT_IMPLEMENTED", "", "resume_token"},
+			ResumeToken: "x"}), codes.InvalidArgument, "RESUME_TOKEN_INVALID", "", "without it"},
 		{"queue time", streamCall(&penstockv1.StreamTrackRequest{SessionId: "call", Selector: byParticipant("alice", microphone),
 			Policy: &penstockv1.StreamPolicy{MaxQueueMs: 10001}}), codes.InvalidArgument, "INVALID_FIELD", "policy.max_queue_ms", "10000"},
 		{"overflow", streamCall(&penstockv1.StreamTrackRequest{SessionId: "call", Selector: byParticipant("alice", microphone),

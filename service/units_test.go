@@ -163,6 +163,7 @@ func TestWakerLosesNothing(t *testing.T) {
 	defer cancel()
 	must(t, w.await(ctx, func() bool { mu.Lock(); defer mu.Unlock(); return n == 1000 }))
 	work.Wait()
+	w.wake() // what is left waits under the context of before
 	stop, stopped := context.WithCancelCause(t.Context())
 	stopped(errDraining)
 	if err := w.await(stop, func() bool { return false }); !errors.Is(err, errDraining) {
