@@ -238,6 +238,7 @@ func TestO7_ValidateNamesTheSettingAndTheMend(t *testing.T) {
 		{[]string{"--pod-secret=" + podSecret}, "pod-secret", "set --redis-url too"},
 		{[]string{"--pod-addr=10.0.0.1:1"}, "pod-addr", "set --redis-url too"},
 		{[]string{"--redis-url=redis://a", "--pod-secret=" + podSecret, "--pod-addr=10.0.0.1"}, "pod-addr", "10.1.2.3:50051"},
+		{[]string{"--redis-url=redis://a", "--pod-secret=" + podSecret, "--pod-addr=pod/a:1"}, "pod-addr", "10.1.2.3:50051"},
 		{[]string{"--redis-url=redis://a", "--pod-secret=" + podSecret, "--pod-addr=10.0.0.1:0"}, "pod-addr", "from 1 to 65535"},
 		{[]string{"--redis-url=redis://a", "--pod-secret=" + podSecret, "--pod-addr=0.0.0.0:1"}, "pod-addr", "other pods reach this one"},
 		{[]string{"--redis-url=redis://a", "--pod-secret=" + podSecret, "--pod-ca=f"}, "pod-ca", "set --tls-cert"},

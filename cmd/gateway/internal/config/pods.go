@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"strconv"
 	"strings"
@@ -95,14 +96,20 @@ func (c *Config) validatePodAddr() error {
 		return nil
 	}
 	host, port, err := net.SplitHostPort(c.PodAddr)
-	if err != nil || host == "" {
+	ip, notIP := netip.ParseAddr(host)
+	if err != nil || host == "" || notIP != nil && strings.IndexFunc(host, notInHostName) >= 0 {
 		return &Error{"pod-addr", fmt.Sprintf("%q is not host:port", c.PodAddr), "write it like 10.1.2.3:50051, an IPv6 address in brackets"}
 	}
 	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
 		return &Error{"pod-addr", fmt.Sprintf("%q is not a port that can be called", port), "use a number from 1 to 65535"}
 	}
-	if ip := net.ParseIP(host); ip != nil && (ip.IsUnspecified() || ip.IsMulticast()) {
+	if notIP == nil && (ip.IsUnspecified() || ip.IsMulticast() || ip == netip.AddrFrom4([4]byte{255, 255, 255, 255})) {
 		return &Error{"pod-addr", fmt.Sprintf("%q is not the address of one machine", host), "use the address by which other pods reach this one"}
 	}
 	return nil
+}
+
+// notInHostName tells what no name of a machine has in it.
+func notInHostName(c rune) bool {
+	return (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '-' && c != '.' && c != '_'
 }
