@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/penstock-media/penstock/internal/sfutest/clips"
+	"github.com/penstock-media/penstock/media/internal/cmem"
 )
 
 // Pictures that nobody gives back, as of dead connections, are collected before they fill the memory, though Go's heap alone would have no garbage
@@ -106,4 +107,37 @@ func take(t *testing.T, c *Consumer) *Frame {
 		t.Fatalf("got %+v, %v", item, err)
 	}
 	return item.Frame
+}
+
+// However much of what is needed comes and goes, there are some looks between two collections; and what was once needed is no measure for later.
+func TestF16_GarbageIsCollectedAtALimitedRate(t *testing.T) {
+	var c collector
+	needed := func(n int64) bool {
+		cmem.Add(cmem.Picture, 0, n)
+		defer cmem.Add(cmem.Picture, 0, -n)
+		was := collectionsNow()
+		c.look()
+		return collectionsNow() > was
+	}
+	defer debug.SetGCPercent(debug.SetGCPercent(-1))
+	collections := 0
+	for range 5 * looksApart {
+		for _, n := range []int64{minGarbage / 4, 2 * minGarbage} {
+			if needed(n) {
+				collections++
+			}
+		}
+	}
+	if most := 2 * 5; collections > most || collections < 2 {
+		t.Errorf("%d collections in %d looks", collections, 10*looksApart)
+	}
+	for range looksApart + 1 {
+		needed(20 * minGarbage)
+	}
+	for range looksApart {
+		needed(0)
+	}
+	if !needed(2 * minGarbage) {
+		t.Error("nothing is collected after less was needed")
+	}
 }

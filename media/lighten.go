@@ -50,7 +50,7 @@ func (s *loadShare) judge(queue []queuedUnit) {
 	wait := s.waited
 	if s.units < fewUnits {
 		wait = 0
-		if len(queue) > 0 {
+		if len(queue) > 0 && !queue[0].quiet { // what catches up after a rest is not late
 			wait = time.Since(queue[0].queued)
 		}
 	}

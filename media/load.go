@@ -55,13 +55,15 @@ type load struct {
 
 	used atomic.Uint64 // the share of the workers' time that was used of late, as the bits of a float64
 
+	collecting sync.Mutex
+	garbage    collector // guarded by collecting
+
 	mu        sync.Mutex // before any track's
 	stage     stage
 	suspended []*videoPath // in the order in which they were
 	settle    int          // intervals until the next step
 	calm      time.Duration
 	hold      time.Duration
-	garbage   collector
 	gave      bool          // something was given back since the last step
 	eased     time.Duration // since then
 }
@@ -126,6 +128,8 @@ func (l *load) close() {
 	l.listing.Unlock()
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.collecting.Lock()
+	defer l.collecting.Unlock()
 }
 
 // list returns the tracks that are decoded, and sees to the next look if there are any.
@@ -140,9 +144,17 @@ func (l *load) list() []*videoPath {
 
 // look draws the conclusions of an interval. The timer calls it.
 func (l *load) look() {
+	l.judge()
+	if l.collecting.TryLock() { // it may take longer than an interval; nobody else waits for it
+		defer l.collecting.Unlock()
+		l.garbage.look()
+	}
+}
+
+// judge is look but for the garbage.
+func (l *load) judge() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.garbage.look()
 	tracks := l.list()
 	l.suspended = slices.DeleteFunc(l.suspended, func(v *videoPath) bool { return !slices.Contains(tracks, v) })
 	if len(tracks) == 0 {

@@ -4,6 +4,7 @@ import (
 	"math"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/penstock-media/penstock/media/internal/cmem"
@@ -24,6 +25,8 @@ type DecodePool struct {
 
 	videoWorkers int
 	restFor      time.Duration
+	rested       atomic.Int64 // bytes that decoders at rest hold
+	maxRested    int64
 	queues       queueBudget // of the consumers of all tracks
 	load         load
 }
@@ -63,7 +66,7 @@ func NewDecodePool(workers int, options ...PoolOption) *DecodePool {
 	if workers <= 0 {
 		workers = runtime.GOMAXPROCS(0)
 	}
-	p := &DecodePool{videoWorkers: workers, restFor: DefaultRest, queues: queueBudget{members: make(map[*Consumer]struct{})}}
+	p := &DecodePool{videoWorkers: workers, restFor: DefaultRest, maxRested: maxRestedBytes, queues: queueBudget{members: make(map[*Consumer]struct{})}}
 	p.load.pool = p
 	cmem.Tune(runtime.GOMAXPROCS(0))
 	for _, set := range options {

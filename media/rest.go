@@ -8,6 +8,9 @@ const (
 	DefaultRest = keyFrameWindow / 5
 	// maxRestBytes bounds the units that a resting decoder has still to see; maxRunUnits does too.
 	maxRestBytes = 4 << 20
+	// maxRestedBytes bounds what all decoders that rest hold together, with restPictures pictures for each: what it refers to, and what its pool keeps.
+	maxRestedBytes = 512 << 20
+	restPictures   = 8
 )
 
 // WithRest sets for how long a decoder is kept after its last consumer, and with it the units that come meanwhile, which nobody decodes until
@@ -24,6 +27,7 @@ func WithRest(d time.Duration) PoolOption {
 type resting struct {
 	on    bool
 	bytes int       // in the queue
+	held  int64     // of what all that rest may hold together
 	until time.Time // a timer that was stopped too late ends nothing
 	timer *time.Timer
 }
@@ -35,17 +39,35 @@ func (v *videoPath) rest() {
 		v.idle()
 		return
 	}
+	bytes := 0
+	for _, q := range v.queue {
+		bytes += len(q.data)
+	}
+	if !v.hold(int64(bytes) + int64(v.width.Load())*int64(v.height.Load())*3/2*restPictures) {
+		v.idle()
+		return
+	}
 	v.joins = nil
-	v.resting.on, v.resting.bytes, v.resting.until = true, 0, time.Now().Add(d)
-	for i, q := range v.queue {
+	v.resting.on, v.resting.bytes, v.resting.until = true, bytes, time.Now().Add(d)
+	for i := range v.queue {
 		v.queue[i].quiet = true
-		v.resting.bytes += len(q.data)
 	}
 	if v.resting.timer == nil {
 		v.resting.timer = time.AfterFunc(d, v.restOver)
 		return
 	}
 	v.resting.timer.Reset(d)
+}
+
+// hold takes bytes of what all that rest may hold together, if they are left, or gives them back when negative. Called with t.mu.
+func (v *videoPath) hold(bytes int64) bool {
+	p := v.t.cfg.Pool
+	if p.rested.Add(bytes) > p.maxRested && bytes > 0 {
+		p.rested.Add(-bytes)
+		return false
+	}
+	v.resting.held += bytes
+	return true
 }
 
 // restOver frees the decoder for which no consumer came. The timer calls it.
@@ -76,6 +98,11 @@ func (v *videoPath) setAside(u *unit) {
 	if n := len(v.queue); n > 0 && v.queue[n-1].discardable && !v.queue[n-1].gap {
 		v.leaveOut(1) // nobody sees it
 	}
+	if !v.hold(int64(len(u.data))) {
+		u.release()
+		v.idle()
+		return
+	}
 	r.bytes += len(u.data)
 	v.queue = append(v.queue, queuedUnit{unit: u, quiet: true})
 }
@@ -85,6 +112,9 @@ func (v *videoPath) leaveOut(n int) {
 	from := len(v.queue) - n
 	for i, q := range v.queue[from:] {
 		v.resting.bytes -= len(q.data)
+		if v.resting.on {
+			v.hold(-int64(len(q.data)))
+		}
 		q.release()
 		v.queue[from+i] = queuedUnit{}
 	}
@@ -95,6 +125,7 @@ func (v *videoPath) leaveOut(n int) {
 // wake ends the rest. Called with t.mu.
 func (v *videoPath) wake() {
 	v.resting.on = false
+	v.hold(-v.resting.held)
 	if v.resting.timer != nil {
 		v.resting.timer.Stop()
 	}
@@ -115,7 +146,7 @@ func (v *videoPath) goOn(c *Consumer, now time.Time, replay bool) bool {
 	if n > 0 {
 		last := &v.queue[n-1]
 		last.quiet = !replay || now.Sub(last.received) > maxLiveAge
-		last.queued = now
+		last.before, last.queued = true, now
 	}
 	v.joins = append(v.joins, c)
 	v.t.cfg.Pool.schedule(&v.task)

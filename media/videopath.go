@@ -62,6 +62,7 @@ type videoPath struct {
 type queuedUnit struct {
 	*unit
 	quiet  bool // decode, but deliver nothing of it
+	before bool // it came before its consumer, who gets it only while it is live
 	queued time.Time
 }
 
@@ -110,18 +111,33 @@ func (v *videoPath) add(u *unit) {
 		return
 	}
 	v.share.accepted++
-	if v.drop && !u.key || len(v.queue) >= maxDecodeQueue && !u.key {
+	full := v.full()
+	if v.drop && !u.key || full && !u.key {
 		v.overflow()
 		v.dropped.Add(1)
 		u.release()
 		return
 	}
-	if v.drop || len(v.queue) >= maxDecodeQueue {
+	if v.drop || full {
 		v.flushQueue() // a key frame supersedes what could not be decoded in time
 		v.drop = false
 	}
 	v.queue = append(v.queue, queuedUnit{unit: u, queued: time.Now()})
 	v.t.cfg.Pool.schedule(&v.task)
+}
+
+// full tells whether too many units wait for a worker. What a decoder sees only to catch up is bounded by itself. Called with t.mu.
+func (v *videoPath) full() bool {
+	if len(v.queue) < maxDecodeQueue {
+		return false
+	}
+	live := 0
+	for i := range v.queue {
+		if !v.queue[i].quiet {
+			live++
+		}
+	}
+	return live >= maxDecodeQueue
 }
 
 // keep puts the unit into the run, as long as the run is short. Called with t.mu.
@@ -219,6 +235,7 @@ func (v *videoPath) take() (q queuedUnit, joins, consumers []*Consumer, more boo
 		return q, joins, consumers, false
 	}
 	q = v.queue[0]
+	q.quiet = q.quiet || q.before && time.Since(q.received) > maxLiveAge
 	if !q.quiet {
 		v.waited(time.Since(q.queued))
 	}
