@@ -1,9 +1,7 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -15,8 +13,6 @@ import (
 	"github.com/penstock-media/penstock/internal/sfutest/clips"
 	"github.com/pion/rtp"
 	"github.com/pion/rtp/codecs"
-	"github.com/pion/webrtc/v4/pkg/media/h264reader"
-	"github.com/pion/webrtc/v4/pkg/media/ivfreader"
 )
 
 // recipe is a clip that is too large for the tree, and how ffmpeg makes it of the photo-like one of the tests.
@@ -92,9 +88,9 @@ func readUnits(path string) (units []clips.Unit, err error) {
 		return nil, fmt.Errorf("read the clip: %w", err)
 	}
 	if strings.HasSuffix(path, ".h264") {
-		units, err = sliceUnits(file)
+		units, err = clips.H264Units(file)
 	} else {
-		units, err = ivfUnits(file)
+		units, err = clips.IVFUnits(file)
 	}
 	if err == nil && len(units) == 0 {
 		err = io.ErrUnexpectedEOF
@@ -103,41 +99,6 @@ func readUnits(path string) (units []clips.Unit, err error) {
 		return nil, fmt.Errorf("read %s: %w", path, err)
 	}
 	return units, nil
-}
-
-func ivfUnits(file []byte) (units []clips.Unit, err error) {
-	r, _, err := ivfreader.NewWith(bytes.NewReader(file))
-	for err == nil {
-		var frame []byte
-		if frame, _, err = r.ParseNextFrame(); err == nil {
-			units = append(units, clips.Unit{Data: frame})
-		}
-	}
-	if errors.Is(err, io.EOF) {
-		err = nil
-	}
-	return units, err
-}
-
-func sliceUnits(file []byte) (units []clips.Unit, err error) {
-	r, err := h264reader.NewReader(bytes.NewReader(file))
-	if err != nil {
-		return nil, err
-	}
-	var pending []byte
-	for {
-		nal, err := r.NextNAL()
-		if errors.Is(err, io.EOF) {
-			return units, nil
-		}
-		if err != nil {
-			return nil, err
-		}
-		pending = append(append(pending, 0, 0, 0, 1), nal.Data...)
-		if t := nal.UnitType; t == h264reader.NalUnitTypeCodedSliceIdr || t == h264reader.NalUnitTypeCodedSliceNonIdr {
-			units, pending = append(units, clips.Unit{Data: pending}), nil
-		}
-	}
 }
 
 // payloaderOf returns what cuts units of a codec into RTP payloads, and the parameters that its offer names.

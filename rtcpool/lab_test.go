@@ -136,21 +136,10 @@ func (l *lab) overflows() uint64 { return l.pool.Stats().Network.SocketOverflows
 // tracks stay silent: what they say next would begin after a gap. See goOn.
 func (c *call) account(tracks ...*sfutest.Track) {
 	c.lab.t.Helper()
+	c.settle(tracks, func(s media.TrackStats, sent, over uint64) bool { return s.Packets-s.Duplicate-s.Late+over >= sent })
 	for _, track := range tracks {
-		track.Hold(true)
-	}
-	for _, track := range tracks {
-		m := c.flowing(track)
-		sent := track.Packets()
-		poll(c.lab.t, fmt.Sprintf("%d packets of %v", sent, track), func() string {
-			s := m.Track.Stats()
-			if s.Packets-s.Duplicate-s.Late+c.lab.overflows() >= sent {
-				return ""
-			}
-			return fmt.Sprintf("%+v; the network %+v, the pool %+v", s, c.sfu.Network().Out(), c.lab.pool.Stats())
-		})
-		over := c.lab.overflows()
-		if s := m.Track.Stats(); s.Packets-s.Duplicate-s.Late > sent || s.Lost+s.Unusable > over {
+		sent, over, s := track.Packets(), c.lab.overflows(), c.flowing(track).Track.Stats()
+		if s.Packets-s.Duplicate-s.Late > sent || s.Lost+s.Unusable > over {
 			c.lab.t.Errorf("%v: %d packets sent, %d overflowed, got %+v", track, sent, over, s)
 		}
 	}
@@ -163,22 +152,30 @@ func (c *call) goOn(tracks ...*sfutest.Track) {
 	}
 }
 
-// arrived is account for several paths: every packet comes, and none is given up but for coming too late.
+// arrived is account for several paths: every packet comes, and none is given up but for coming too late. The tracks go on.
 func (c *call) arrived(tracks ...*sfutest.Track) {
+	c.lab.t.Helper()
+	c.settle(tracks, func(s media.TrackStats, sent, over uint64) bool {
+		return s.Packets-s.Duplicate+over >= sent && s.Lost <= s.Late+over
+	})
+	c.goOn(tracks...)
+}
+
+// settle holds tracks and waits until what came of each is complete, given what was sent and what overflowed.
+func (c *call) settle(tracks []*sfutest.Track, complete func(s media.TrackStats, sent, over uint64) bool) {
 	c.lab.t.Helper()
 	for _, track := range tracks {
 		track.Hold(true)
 	}
 	for _, track := range tracks {
-		m := c.flowing(track)
-		sent := track.Packets()
+		m, sent := c.flowing(track), track.Packets()
 		poll(c.lab.t, fmt.Sprintf("%d packets of %v", sent, track), func() string {
-			if s, over := m.Track.Stats(), c.lab.overflows(); s.Packets-s.Duplicate+over < sent || s.Lost > s.Late+over {
-				return fmt.Sprintf("%+v; the network %+v, the pool %+v", s, c.sfu.Network().Out(), c.lab.pool.Stats())
+			s := m.Track.Stats()
+			if complete(s, sent, c.lab.overflows()) {
+				return ""
 			}
-			return ""
+			return fmt.Sprintf("%+v; the network %+v, the pool %+v", s, c.sfu.Network().Out(), c.lab.pool.Stats())
 		})
-		track.Hold(false)
 	}
 }
 

@@ -39,9 +39,13 @@ func (c Clip) Units() ([]Unit, error) {
 	var units []Unit
 	switch c.Codec {
 	case VP8:
-		units, err = c.ivfUnits(file)
+		units, err = IVFUnits(file)
+		for i, u := range units {
+			// RFC 6386 section 9.1: the lowest bit of the frame tag is 0 in a key frame.
+			units[i].KeyFrame = len(u.Data) > 0 && u.Data[0]&1 == 0
+		}
 	case H264:
-		units, err = c.h264Units(file)
+		units, err = H264Units(file)
 	case Opus:
 		units, err = c.oggUnits(file)
 	default:
@@ -53,15 +57,18 @@ func (c Clip) Units() ([]Unit, error) {
 	case len(units) == 0 || !units[0].KeyFrame:
 		return nil, fmt.Errorf("%w: %s does not start with a key frame", ErrMalformed, c.Name)
 	}
+	for i := range units {
+		units[i].Duration = c.unitDuration()
+	}
 	return units, nil
 }
 
-func (c Clip) ivfUnits(file []byte) ([]Unit, error) {
+// IVFUnits reads the frames of an IVF file, of any codec. What is a key frame, and how long each lasts, it does not tell.
+func IVFUnits(file []byte) (units []Unit, err error) {
 	r, _, err := ivfreader.NewWith(bytes.NewReader(file))
 	if err != nil {
 		return nil, err
 	}
-	var units []Unit
 	for {
 		frame, _, err := r.ParseNextFrame()
 		if errors.Is(err, io.EOF) {
@@ -70,18 +77,16 @@ func (c Clip) ivfUnits(file []byte) ([]Unit, error) {
 		if err != nil {
 			return nil, err
 		}
-		// RFC 6386 section 9.1: the lowest bit of the frame tag is 0 in a key frame.
-		units = append(units, Unit{Data: frame, KeyFrame: len(frame) > 0 && frame[0]&1 == 0, Duration: c.unitDuration()})
+		units = append(units, Unit{Data: frame})
 	}
 }
 
-// h264Units ends an access unit at each slice: the clips have one slice a picture.
-func (c Clip) h264Units(file []byte) ([]Unit, error) {
+// H264Units reads an Annex B byte stream with one slice a picture: an access unit ends at each slice. How long each lasts it does not tell.
+func H264Units(file []byte) (units []Unit, err error) {
 	r, err := h264reader.NewReader(bytes.NewReader(file))
 	if err != nil {
 		return nil, err
 	}
-	var units []Unit
 	var pending []byte
 	for {
 		nal, err := r.NextNAL()
@@ -94,8 +99,7 @@ func (c Clip) h264Units(file []byte) ([]Unit, error) {
 		pending = append(append(pending, 0, 0, 0, 1), nal.Data...)
 		switch nal.UnitType {
 		case h264reader.NalUnitTypeCodedSliceIdr, h264reader.NalUnitTypeCodedSliceNonIdr:
-			key := nal.UnitType == h264reader.NalUnitTypeCodedSliceIdr
-			units = append(units, Unit{Data: pending, KeyFrame: key, Duration: c.unitDuration()})
+			units = append(units, Unit{Data: pending, KeyFrame: nal.UnitType == h264reader.NalUnitTypeCodedSliceIdr})
 			pending = nil
 		}
 	}
@@ -120,7 +124,7 @@ func (c Clip) oggUnits(file []byte) ([]Unit, error) {
 		if _, isHeader := header.HeaderType(page); isHeader {
 			continue
 		}
-		units = append(units, Unit{Data: page, KeyFrame: true, Duration: c.unitDuration()})
+		units = append(units, Unit{Data: page, KeyFrame: true})
 	}
 	return units, nil
 }
