@@ -36,6 +36,7 @@ type Service struct {
 	waits   time.Duration // of streams for an owner
 	counts  counts
 	calls   atomic.Int64                 // under way, but those who watch health
+	taking  chan struct{}                // holds a token for each session that is being taken over
 	less    chan struct{}                // holds one token when a session or a call has come to its end
 	whip    atomic.Pointer[whip.Handler] // serves what came to other endpoints
 
@@ -72,6 +73,7 @@ func New(cfg Config) (*Service, error) {
 		tokens:   tokens{keys: keys, life: cfg.ResumeLife, now: time.Now},
 		waits:    movePatience * cfg.MoveTimeout,
 		sessions: make(map[string]*session),
+		taking:   make(chan struct{}, takeOversAtOnce),
 		less:     make(chan struct{}, 1),
 	}
 	var provider trace.TracerProvider = noop.NewTracerProvider()

@@ -13,8 +13,8 @@ import (
 const (
 	// orphanBatch is how many sessions of pods that are gone are asked for at one time.
 	orphanBatch = 64
-	// orphansAtOnce is how many are taken over at one time: each opens a session, and none waits for media.
-	orphansAtOnce = 8
+	// takeOversAtOnce is how many sessions are taken over at one time, be they orphans or asked for: each opens a session, and none waits for media.
+	takeOversAtOnce = 8
 	// orphanPause is how long it takes to ask again after none could be taken.
 	orphanPause = time.Second
 )
@@ -42,11 +42,8 @@ func (s *Service) adoptOrphans(ctx context.Context) {
 func (s *Service) adoptAll(ctx context.Context, recs []resolverstore.Session) (taken int) {
 	var mu sync.Mutex
 	var adopting sync.WaitGroup
-	turns := make(chan struct{}, orphansAtOnce)
 	for _, rec := range recs {
-		turns <- struct{}{}
 		adopting.Go(func() {
-			defer func() { <-turns }()
 			if _, err := s.takeOver(ctx, rec.Key, rec.Fence, rec.Fence.Owner == s.cfg.Owner); err != nil {
 				s.cfg.Logger.Debug("session not taken over", "session", rec.Key.ID, "error", err)
 				return
@@ -89,6 +86,12 @@ func (s *Service) takeOver(ctx context.Context, k resolverstore.SessionKey, from
 	defer release()
 	if err := s.parted(ctx, k.ID); err != nil {
 		return nil, err
+	}
+	select {
+	case s.taking <- struct{}{}:
+		defer func() { <-s.taking }()
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
 	}
 	rec, err := s.cfg.Store.TakeOver(ctx, k, from, consent)
 	if err != nil {
