@@ -116,3 +116,15 @@ func TestLoadIsNotWhatCatchesUp(t *testing.T) {
 		}
 	}
 }
+
+// What came while nobody consumed is not the rate at which units come: it would keep the pool from giving anything back.
+func TestLoadCountsWhatCouldBeDecoded(t *testing.T) {
+	track := newTestTrack(t, KindVideo)
+	f := newFeeder(t, track, clips.AliceCamera(), 7)
+	for range 200 {
+		f.feed()
+	}
+	if s := track.video.measureLoad(); s.rate != 0 {
+		t.Errorf("%v units a second come", s.rate)
+	}
+}

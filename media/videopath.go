@@ -95,7 +95,9 @@ func (v *videoPath) add(u *unit) {
 		}
 	}
 	v.thin.observe(u)
-	v.share.arrived++
+	if v.t.decoding > 0 {
+		v.share.arrived++
+	}
 	if v.resting.on {
 		v.setAside(u)
 		return
