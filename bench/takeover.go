@@ -16,8 +16,10 @@ import (
 const (
 	// takeOverBudget is how long after the owner's end frames may flow again, in seconds, with the default lease.
 	takeOverBudget = 5
+	// knowing is for how long pods have known each other before one is killed: longer than a lease, before which they take more time to believe that it is gone.
+	knowing = 5 * time.Second
 	// takeOvers is how often that is measured.
-	takeOvers = 3
+	takeOvers = 5
 )
 
 // takeOver measures how long after the end of a session's owner (by SIGKILL) a worker at another pod has frames again, where the caller has
@@ -150,6 +152,9 @@ func (p *publisher) untilFramesFlowAgain(ctx context.Context, f *fleet, id strin
 		}
 	}
 	first, err := next()
+	for begin := time.Now(); err == nil && time.Since(begin) < knowing; {
+		_, err = next()
+	}
 	if err != nil {
 		return 0, err
 	}
