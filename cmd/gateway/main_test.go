@@ -315,8 +315,11 @@ func (s *served) waitLog(t *testing.T, text string) {
 	for !strings.Contains(s.log.String(), text) {
 		select {
 		case <-tick.C:
-		case <-s.exited:
-			t.Fatalf("ended before it said %q:\n%s", text, s.log)
+		case <-s.exited: // it may have said it since
+			if !strings.Contains(s.log.String(), text) {
+				t.Fatalf("ended before it said %q:\n%s", text, s.log)
+			}
+			return
 		case <-t.Context().Done():
 			t.Fatal("hangs")
 		}
