@@ -12,13 +12,12 @@ import (
 	"slices"
 	"time"
 
-	"go.opentelemetry.io/otel/trace"
-	"go.opentelemetry.io/otel/trace/noop"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
 
 	"github.com/penstock-media/penstock/cmd/gateway/internal/config"
 	"github.com/penstock-media/penstock/cmd/gateway/internal/localtcp"
+	"github.com/penstock-media/penstock/cmd/gateway/internal/telemetry"
 	"github.com/penstock-media/penstock/media"
 	"github.com/penstock-media/penstock/resolverstore"
 	"github.com/penstock-media/penstock/rtcpool"
@@ -70,11 +69,14 @@ func newGateway(ctx context.Context, cfg config.Config, log *slog.Logger) (*gate
 }
 
 func (g *gateway) build(ctx context.Context) error {
-	provider, shutdown, err := newTracing(ctx, g.cfg.OTLPEndpoint)
+	tell, err := telemetry.New(ctx, telemetry.Config{
+		Endpoint: g.cfg.OTLPEndpoint, Sample: g.cfg.TraceSample, CallersRate: g.cfg.TraceCallersRate, PodSecrets: g.cfg.PodSecrets(),
+		Version: buildVersion(), Instance: g.incarnation, Logger: g.log,
+	})
 	if err != nil {
-		return fmt.Errorf("set up tracing: %w", err)
+		return fmt.Errorf("set up telemetry: %w", err)
 	}
-	g.onClose("tracing", shutdown)
+	g.onClose("telemetry", func(ctx context.Context) error { tell.Shutdown(ctx); return nil })
 
 	decoders := media.NewDecodePool(g.cfg.DecodeWorkers, media.WithQueueBytes(int64(g.cfg.MaxQueuedBytes)))
 	g.onClose("decoders", func(context.Context) error { decoders.Close(); return nil })
@@ -94,7 +96,7 @@ func (g *gateway) build(ctx context.Context) error {
 		return err
 	}
 	pool, err := rtcpool.New(rtcpool.Config{
-		Decoders: decoders, Logger: g.log, Tracer: tracerOf(provider),
+		Decoders: decoders, Logger: g.log, Tracer: tell.Tracer("github.com/penstock-media/penstock/rtcpool"),
 		GatherTimeout: g.cfg.GatherTimeout, Grace: g.cfg.SessionGrace, MaxSDPBytes: g.cfg.MaxSDPBytes,
 		Loopback: g.cfg.LoopbackICE(), UDPPortMin: g.cfg.UDPPortMin, UDPPortMax: g.cfg.UDPPortMax,
 		AnnouncedIPs: g.cfg.AnnouncedIPs, MaxPicturePixels: g.cfg.MaxPicturePixels, Network: network,
@@ -111,7 +113,7 @@ func (g *gateway) build(ctx context.Context) error {
 	}
 	g.service, err = service.New(service.Config{
 		OwnerAddress: address, PodSecrets: g.cfg.PodSecrets(), PodCredentials: pods, PodMutual: g.cfg.PodMTLS, Busy: func() float64 { return decoders.Stats().Busy },
-		Pool: pool, Store: store, Logger: g.log, TracerProvider: provider, Owner: g.incarnation,
+		Pool: pool, Store: store, Logger: g.log, TracerProvider: tell.TracerProvider(), Propagator: tell.Propagator(), Owner: g.incarnation,
 		Token: string(g.cfg.AuthToken), WHIPCreate: g.cfg.WHIPCreate, Grace: g.cfg.SessionGrace, EndpointGrace: g.endpointGrace(), StallTimeout: g.cfg.StallTimeout,
 		Limits: service.Limits{Sessions: g.cfg.MaxSessions, Streams: g.cfg.MaxStreams, QueueBytes: g.cfg.MaxQueueBytes},
 	})
@@ -316,12 +318,4 @@ func await(ctx context.Context, done <-chan struct{}) error {
 	case <-ctx.Done():
 		return errNotClosed
 	}
-}
-
-// tracerOf returns the tracer of a provider that may be nil.
-func tracerOf(p trace.TracerProvider) trace.Tracer {
-	if p == nil {
-		p = noop.NewTracerProvider()
-	}
-	return p.Tracer("github.com/penstock-media/penstock/rtcpool")
 }

@@ -12,6 +12,7 @@ import (
 	"go.opentelemetry.io/otel"
 
 	"github.com/penstock-media/penstock/cmd/gateway/internal/config"
+	"github.com/penstock-media/penstock/cmd/gateway/internal/telemetry"
 	"github.com/penstock-media/penstock/resolverstore"
 )
 
@@ -27,7 +28,7 @@ func (c *serveCmd) Run(ctx context.Context, std *stdio) error {
 		return err
 	}
 	log := newLogger(std.Err, c.LogLevel, c.LogFormat)
-	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) { log.Warn("tracing", "error", err) }))
+	otel.SetErrorHandler(telemetry.FaultHandler(log))
 	resolverstore.RedirectRedisLog(log)
 	g, err := newGateway(ctx, c.Config, log)
 	if err != nil {

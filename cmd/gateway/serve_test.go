@@ -430,29 +430,3 @@ func TestTracesGoToTheCollector(t *testing.T) {
 		}
 	}
 }
-
-func TestTracingIsOffUnlessAskedFor(t *testing.T) {
-	for _, c := range []struct {
-		endpoint string
-		env      map[string]string
-		want     bool
-	}{
-		{"", nil, false},
-		{"http://x", nil, true},
-		{"", map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": "http://x"}, true},
-		{"", map[string]string{"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://x"}, true},
-		{"http://x", map[string]string{"OTEL_SDK_DISABLED": "True"}, false},
-		{"http://x", map[string]string{"OTEL_TRACES_EXPORTER": "none"}, false},
-	} {
-		if got := tracingWanted(c.endpoint, func(k string) string { return c.env[k] }); got != c.want {
-			t.Errorf("%+v: %v", c, got)
-		}
-	}
-	provider, shutdown, err := newTracing(t.Context(), "")
-	if provider != nil || err != nil {
-		t.Errorf("got %v, %v", provider, err)
-	}
-	if err := shutdown(t.Context()); err != nil {
-		t.Error(err)
-	}
-}

@@ -149,6 +149,11 @@ type Config struct {
 	// environment has OTEL_EXPORTER_OTLP_ENDPOINT or OTEL_EXPORTER_OTLP_TRACES_ENDPOINT; the other OTEL_ variables of
 	// the OpenTelemetry specification are respected too.
 	OTLPEndpoint string `name:"otlp-endpoint" env:"PENSTOCK_OTLP_ENDPOINT" placeholder:"URL" group:"Observing" help:"Collector of traces (OTLP over gRPC), such as http://127.0.0.1:4317. Empty: the OTEL_ environment decides, else off."`
+	// TraceSample is the share of traces begun here that is kept, 0 to 1. A trace that a caller began is kept if the caller keeps it, within TraceCallersRate.
+	// 1 leaves the share to OTEL_TRACES_SAMPLER, where that is set.
+	TraceSample float64 `name:"trace-sample" env:"PENSTOCK_TRACE_SAMPLE" default:"1" placeholder:"SHARE" group:"Observing" help:"Share of traces begun here that is kept, 0 to 1; those of callers are kept if the caller keeps them. 1 leaves it to OTEL_TRACES_SAMPLER, where that is set."`
+	// TraceCallersRate is how many traces a second are kept because their callers say so; beyond it TraceSample decides on them too. 0 to 100000.
+	TraceCallersRate int `name:"trace-callers-rate" env:"PENSTOCK_TRACE_CALLERS_RATE" default:"50" placeholder:"N" group:"Observing" help:"Traces a second that are kept because callers say so; beyond it --trace-sample decides on them too."`
 
 	// EndpointGrace is how long after SIGTERM calls are still taken as before, though nothing new is placed here, while load balancers hear that this process is not
 	// ready; so that no preStop hook is needed. Only with RedisURL: a process that is alone has nobody to leave calls to. 0 to 10 min.
@@ -196,6 +201,8 @@ func Default() Config {
 		MaxSDPBytes:      1 << 20,
 		LogLevel:         "info",
 		LogFormat:        "text",
+		TraceSample:      1,
+		TraceCallersRate: 50,
 		EndpointGrace:    10 * time.Second,
 		DrainGrace:       10 * time.Second,
 		StopTimeout:      10 * time.Second,

@@ -96,7 +96,7 @@ func TestEverySettingCanComeFromEveryPlace(t *testing.T) {
 		"ice-allow-networks": "10.0.0.0/8,fd00::/8", "ice-deny-networks": "10.1.0.0/16", "ice-ipv6": "false", "ice-refuse-private-candidates": "true",
 		"ice-mdns": "true", "ice-udp-mux-receive-buffer": "10", "ice-receive-buffer": "11", "ice-turn-ca": "ca",
 		"max-sessions": "3", "max-streams": "4", "max-queue-bytes": "5", "max-queued-bytes": "12", "stall-timeout": "6s", "max-picture-pixels": "6", "max-sdp-bytes": "7",
-		"decode-workers": "8", "log-level": "warn", "log-format": "json", "otlp-endpoint": "http://h", "endpoint-grace": "3s", "drain-grace": "4s", "stop-timeout": "5s",
+		"decode-workers": "8", "log-level": "warn", "log-format": "json", "otlp-endpoint": "http://h", "trace-sample": "0.5", "trace-callers-rate": "13", "endpoint-grace": "3s", "drain-grace": "4s", "stop-timeout": "5s",
 	}
 	for _, s := range Settings() {
 		t.Run(s.Name, func(t *testing.T) {
@@ -257,6 +257,9 @@ func TestO7_ValidateNamesTheSettingAndTheMend(t *testing.T) {
 		{[]string{"--log-level=loud"}, "log-level", "use one of these"},
 		{[]string{"--log-format=xml"}, "log-format", "use one of these"},
 		{[]string{"--otlp-endpoint=localhost:4317"}, "otlp-endpoint", "write it like http://127.0.0.1:4317"},
+		{[]string{"--trace-sample=1.5"}, "trace-sample", "use 0 to 1"},
+		{[]string{"--trace-sample=NaN"}, "trace-sample", "use 0 to 1"},
+		{[]string{"--trace-callers-rate=-1"}, "trace-callers-rate", "use 0 to 100000"},
 	} {
 		refused(t, c.args, c.setting, c.mend)
 	}

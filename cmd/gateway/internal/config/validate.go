@@ -172,6 +172,7 @@ func (c *Config) validateLimits() error {
 		{"max-picture-pixels", c.MaxPicturePixels, 1, 1 << 30},
 		{"max-sdp-bytes", c.MaxSDPBytes, 1 << 10, 1 << 20},
 		{"decode-workers", c.DecodeWorkers, 0, 1024},
+		{"trace-callers-rate", c.TraceCallersRate, 0, 100_000},
 		{"ice-udp-mux-ports", c.UDPMuxPorts, 1, 64},
 		{"ice-tcp-mux-connections", c.TCPMuxConnections, 1, 1_000_000},
 		{"ice-udp-mux-receive-buffer", c.MuxReceiveBuffer, 4 << 10, 1 << 30},
@@ -212,6 +213,9 @@ func (c *Config) validateObserving() error {
 	}
 	if err := oneOf("log-format", c.LogFormat, "text", "json"); err != nil {
 		return err
+	}
+	if !(c.TraceSample >= 0 && c.TraceSample <= 1) { // NaN too
+		return &Error{"trace-sample", fmt.Sprintf("%v is no share", c.TraceSample), "use 0 to 1; 0.01 keeps one trace in a hundred"}
 	}
 	if c.OTLPEndpoint == "" {
 		return nil
