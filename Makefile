@@ -81,7 +81,7 @@ lint-proto: deps-lint ## Lint the protos, and compare them with AGAINST.
 	else echo "$(AGAINST) has no protos to compare with"; fi
 
 .PHONY: generate
-generate: deps-lint ## Make the code of the protos and docs/errors.md anew.
+generate: deps-lint ## Make the code of the protos, and the pages that are made of code, anew.
 	$$(e2e/tools/get buf) generate
 	go run ./internal/docgen
 

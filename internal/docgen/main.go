@@ -1,9 +1,10 @@
 // Command docgen writes docs/errors.md from the comments of the ErrorReason enum: what every error of the API means and what
-// to do about it. `make generate` runs it in the root of the tree.
+// to do about it; and helm/README.md from the comments of the chart's values. `make generate` runs it in the root of the tree.
 package main
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"regexp"
@@ -17,7 +18,7 @@ const (
 )
 
 func main() {
-	if err := generate("."); err != nil {
+	if err := errors.Join(generate("."), generateChart(".")); err != nil {
 		fmt.Fprintln(os.Stderr, "docgen:", err)
 		os.Exit(1)
 	}

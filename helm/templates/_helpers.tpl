@@ -1,0 +1,135 @@
+{{/* Names, labels and what several templates compute alike. */}}
+
+{{- define "penstock.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" -}}
+{{- end -}}
+
+{{/* 49 characters leave room for what is added: "-pods", "-generated", "-dashboards". */}}
+{{- define "penstock.fullname" -}}
+{{- $name := include "penstock.name" . -}}
+{{- $full := ternary .Release.Name (printf "%s-%s" .Release.Name $name) (contains $name .Release.Name) -}}
+{{- default $full .Values.fullnameOverride | trunc 49 | trimSuffix "-" -}}
+{{- end -}}
+
+{{- define "penstock.serviceAccountName" -}}
+{{- default (ternary (include "penstock.fullname" .) "default" .Values.serviceAccount.create) .Values.serviceAccount.name -}}
+{{- end -}}
+
+{{- define "penstock.image" -}}
+{{- $i := .Values.image -}}
+{{- if $i.digest -}}{{ $i.repository }}@{{ $i.digest }}{{- else -}}{{ $i.repository }}:{{ default .Chart.AppVersion $i.tag }}{{- end -}}
+{{- end -}}
+
+{{- define "penstock.labels" -}}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+app.kubernetes.io/name: {{ include "penstock.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+{{- with .Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{/* What selects the gateway's pods and nothing else of the release. It must never change: a Deployment's selector cannot. */}}
+{{- define "penstock.selectorLabels" -}}
+app.kubernetes.io/name: {{ include "penstock.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/component: gateway
+{{- end -}}
+
+{{/* The same for the Redis for trials. */}}
+{{- define "penstock.redisSelectorLabels" -}}
+app.kubernetes.io/name: {{ include "penstock.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/component: redis
+{{- end -}}
+
+{{/* "true" where pods share a Redis, else nothing. */}}
+{{- define "penstock.shared" -}}
+{{- with .Values.redis -}}{{- if or .url .urlSecret.existingSecret .trial.enabled -}}true{{- end -}}{{- end -}}
+{{- end -}}
+
+{{/* How long a pod may take to end, in seconds: all of its graces, and a margin. */}}
+{{- define "penstock.terminationGrace" -}}
+{{- with .Values.drain -}}{{- add .endpointGraceSeconds .drainGraceSeconds .stopTimeoutSeconds .marginSeconds -}}{{- end -}}
+{{- end -}}
+
+{{/* HTTP or HTTPS, as probes write it. */}}
+{{- define "penstock.scheme" -}}{{- ternary "HTTPS" "HTTP" (ne .Values.tls.existingSecret "") -}}{{- end -}}
+
+{{/*
+The file of settings. Numbers come from values files as floats, and those are written as such from a million on: whole ones are turned back.
+*/}}
+{{- define "penstock.config" -}}
+{{- $c := dict
+  "grpc-addr" (printf ":%v" .Values.ports.grpc) "http-addr" (printf ":%v" .Values.ports.http)
+  "endpoint-grace" (printf "%vs" .Values.drain.endpointGraceSeconds) "drain-grace" (printf "%vs" .Values.drain.drainGraceSeconds)
+  "stop-timeout" (printf "%vs" .Values.drain.stopTimeoutSeconds)
+-}}
+{{- if .Values.insecure -}}{{- $_ := set $c "insecure" true -}}{{- end -}}
+{{- with .Values.tls -}}
+{{- if .existingSecret -}}
+{{- $_ := set $c "tls-cert" (printf "/etc/penstock/tls/%s" .certKey) -}}
+{{- $_ := set $c "tls-key" (printf "/etc/penstock/tls/%s" .keyKey) -}}
+{{- if include "penstock.shared" $ -}}
+{{- $_ := set $c "pod-server-name" (default (printf "%s.%s.svc" (include "penstock.fullname" $) $.Release.Namespace) .serverName) -}}
+{{- if .caKey -}}{{- $_ := set $c "pod-ca" (printf "/etc/penstock/tls/%s" .caKey) -}}{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- if .Values.auth.token.existingSecret -}}{{- $_ := set $c "auth-token-file" "/etc/penstock/auth-token/value" -}}{{- end -}}
+{{- if include "penstock.shared" . -}}
+{{- $_ := set $c "pod-secret-file" "/etc/penstock/pod-secret/value" -}}
+{{- with .Values.redis -}}
+{{- if .trial.enabled -}}{{- $_ := set $c "redis-url" (printf "redis://%s-redis:6379" (include "penstock.fullname" $)) -}}
+{{- else if .url -}}{{- $_ := set $c "redis-url" .url -}}{{- end -}}
+{{- if or .trial.enabled .password.existingSecret -}}{{- $_ := set $c "redis-password-file" "/etc/penstock/redis-password/value" -}}{{- end -}}
+{{- if .ca.existingSecret -}}{{- $_ := set $c "redis-tls-ca" "/etc/penstock/redis-ca/value" -}}{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- if ne .Values.udp.mode "egress" -}}
+{{- $_ := set $c "ice-udp-mux" .Values.udp.port -}}
+{{- $_ := set $c "ice-udp-mux-ports" .Values.udp.ports -}}
+{{- end -}}
+{{- with .Values.udp.announcedIPs -}}{{- $_ := set $c "ice-announced-ips" . -}}{{- end -}}
+{{- range $name, $value := merge $c .Values.config }}
+{{ $name }}: {{ if and (kindIs "float64" $value) (eq (floor $value) $value) }}{{ int64 $value }}{{ else }}{{ toJson $value }}{{ end }}
+{{- end }}
+{{- end -}}
+
+{{/* Secrets that are mounted one key each: a dictionary from the directory below /etc/penstock to where it comes from. */}}
+{{- define "penstock.secretFiles" -}}
+{{- $files := dict -}}
+{{- with .Values.auth.token -}}{{- if .existingSecret -}}{{- $_ := set $files "auth-token" (dict "secret" .existingSecret "key" .key) -}}{{- end -}}{{- end -}}
+{{- if include "penstock.shared" . -}}
+{{- $generated := printf "%s-generated" (include "penstock.fullname" .) -}}
+{{- with .Values.podSecret -}}
+{{- $_ := set $files "pod-secret" (ternary (dict "secret" .existingSecret "key" .key) (dict "secret" $generated "key" "pod-secret") (ne .existingSecret "")) -}}
+{{- end -}}
+{{- with .Values.redis -}}
+{{- if .trial.enabled -}}{{- $_ := set $files "redis-password" (dict "secret" $generated "key" "redis-password") -}}
+{{- else if .password.existingSecret -}}{{- $_ := set $files "redis-password" (dict "secret" .password.existingSecret "key" .password.key) -}}{{- end -}}
+{{- if .ca.existingSecret -}}{{- $_ := set $files "redis-ca" (dict "secret" .ca.existingSecret "key" .ca.key) -}}{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- range .Values.settingsFromSecrets -}}
+{{- if eq .as "file" -}}{{- $_ := set $files (printf "setting-%s" .setting) (dict "secret" .secretName "key" .key) -}}{{- end -}}
+{{- end -}}
+{{- toYaml $files -}}
+{{- end -}}
+
+{{/* Ports of Redis, as a JSON list: those in its URL, or the usual one, and those that are told. */}}
+{{- define "penstock.redisPorts" -}}
+{{- $ports := list -}}
+{{- range .Values.networkPolicy.redisPorts -}}{{- $ports = append $ports (int .) -}}{{- end -}}
+{{- $url := .Values.redis.url -}}
+{{- range regexFindAll ":[0-9]+" $url -1 -}}{{- $ports = append $ports (int (trimPrefix ":" .)) -}}{{- end -}}
+{{- if and (not $ports) (not (hasPrefix "unix:" $url)) -}}{{- $ports = list 6379 -}}{{- end -}}
+{{- $ports | uniq | toJson -}}
+{{- end -}}
+
+{{/* "true" where callers must show who they are, else nothing. */}}
+{{- define "penstock.authenticated" -}}
+{{- if .Values.auth.token.existingSecret -}}true{{- end -}}
+{{- end -}}
