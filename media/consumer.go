@@ -12,6 +12,8 @@ type Consumer struct {
 	track *Track
 	req   Request // every default filled in
 
+	attached time.Time
+
 	// The decode worker's, or for encoded ones the track's, under its lock.
 	pacer           pacer
 	chunk           chunker
@@ -45,6 +47,8 @@ type Consumer struct {
 	err     error // told after the queue is empty
 	closed  bool
 	wake    chan struct{}
+
+	firstPacket, firstFrame time.Time // see Beginning
 }
 
 // unitFormat is what a consumer was told of the media as received.
@@ -60,7 +64,8 @@ const maxQueuedFrames = 16 << 10
 const maxQueuedEvents = 64
 
 func newConsumer(t *Track, r Request) *Consumer {
-	c := &Consumer{track: t, req: r, wake: make(chan struct{}, 1), read: time.Now()}
+	now := time.Now()
+	c := &Consumer{track: t, req: r, attached: now, wake: make(chan struct{}, 1), read: now}
 	if r.Video != nil {
 		c.pacer = newPacer(r.Video.MaxFPS)
 	}
@@ -186,7 +191,9 @@ func (c *Consumer) push(f *Frame) (overflow bool) {
 		f.Payload.Release()
 		return false
 	}
-	c.seq++
+	if c.seq++; c.seq == 1 {
+		c.beginsWith(f)
+	}
 	f.Sequence = c.seq
 	f.Lost.Add(c.lost)
 	c.lost = Loss{}

@@ -75,6 +75,9 @@ func (l *Layer) WriteRTP(raw []byte, received time.Time) {
 	}
 	t.stats.Packets++
 	t.stats.Bytes += uint64(len(raw))
+	if t.unmet {
+		t.firstPacketOf(received)
+	}
 	l.heard = received
 	l.write(raw, received)
 }

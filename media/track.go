@@ -67,6 +67,7 @@ type Track struct {
 	rotation  int
 	consumers []*Consumer // copied on write: the decode worker reads it without the lock
 	decoding  int         // consumers that want decoded frames
+	unmet     bool        // a consumer has come since the last packet
 	paused    *Event
 	ended     *EndedError
 	stats     TrackStats
@@ -112,6 +113,9 @@ func (t *Track) WriteRTP(raw []byte, received time.Time) {
 	}
 	t.stats.Packets++
 	t.stats.Bytes += uint64(len(raw))
+	if t.unmet {
+		t.firstPacketOf(received)
+	}
 	t.intake.write(raw, received)
 }
 
@@ -272,6 +276,7 @@ func (t *Track) attach(r Request) (c *Consumer, limited func(), err error) {
 	c = newConsumer(t, r)
 	c.known.codec = t.lastCodec.Codec
 	c.budget().join(c)
+	t.unmet = true
 	t.consumers = append(slices.Clone(t.consumers), c)
 	if !r.Encoded {
 		t.decoding++

@@ -8,6 +8,7 @@ import (
 
 	"github.com/penstock-media/penstock/media"
 	"github.com/penstock-media/penstock/rtcpool/internal/offer"
+	"go.opentelemetry.io/otel/trace"
 )
 
 // entry is one received media: a media description for as long as it belongs to the same sender.
@@ -19,6 +20,8 @@ type entry struct {
 	born   time.Duration    // by the feedback's clock
 	codecs [128]media.Codec // by payload type
 	track  *media.Track
+
+	announced, negotiated trace.SpanContext // the first and the last negotiation that said so
 
 	writing sync.Mutex    // one reader writes at a time, also while one takes over from another
 	seen    atomic.Uint64 // the last packet's SSRC << 8 | payload type | 0x80; 0 before the first
@@ -76,6 +79,7 @@ func (s *Session) readFacts(p *peer) {
 			continue // a media description that never sent announces nothing
 		}
 		if e != nil {
+			e.negotiated = p.negotiated
 			e.setTerms(negotiated[f.MID])
 		}
 	}
@@ -147,7 +151,7 @@ func (e *entry) setTerms(t *offer.Terms) {
 }
 
 func (s *Session) addEntry(p *peer, f *offer.Section) *entry {
-	e := &entry{id: s.pool.newMediaID(), peer: p, facts: *f, born: p.feedback.now()}
+	e := &entry{id: s.pool.newMediaID(), peer: p, facts: *f, born: p.feedback.now(), announced: p.negotiated}
 	e.main.begin(e)
 	e.track = media.NewTrack(media.TrackConfig{
 		Kind: f.Kind, Pool: s.pool.cfg.Decoders, RequestKeyFrame: e.main.requestKeyFrame,
@@ -191,9 +195,16 @@ func (s *Session) removeEntries(gone func(*entry) bool) {
 func (s *Session) report() {
 	var d MediaDiff
 	next := make(map[string]Media, len(s.entries))
+	var spans map[string][]trace.SpanContext
 	for _, e := range s.entries {
 		m := e.snapshot()
 		next[m.ID] = m
+		if e.announced.IsSampled() || e.negotiated.IsSampled() {
+			if spans == nil {
+				spans = make(map[string][]trace.SpanContext)
+			}
+			spans[m.ID] = []trace.SpanContext{e.announced, e.negotiated}
+		}
 		switch old, known := s.view[m.ID]; {
 		case !known:
 			d.Added = append(d.Added, m)
@@ -206,11 +217,11 @@ func (s *Session) report() {
 			d.Removed = append(d.Removed, m)
 		}
 	}
+	s.mu.Lock()
+	s.view, s.spans = next, spans
+	s.mu.Unlock()
 	if len(d.Added)+len(d.Updated)+len(d.Removed) == 0 {
 		return
 	}
-	s.mu.Lock()
-	s.view = next
-	s.mu.Unlock()
 	s.observer.MediaChanged(d)
 }

@@ -25,7 +25,7 @@ func (s *Session) Negotiate(ctx context.Context, o Offer) (Result, error) {
 		s.pool.stats.failed.Add(1)
 		return Result{}, err
 	}
-	n := &negotiation{ctx: ctx, generation: o.Generation, offer: parsed, trickle: o.Trickle}
+	n := &negotiation{ctx: ctx, generation: o.Generation, offer: parsed, trickle: o.Trickle, feeds: o.Feeds}
 	n.named, n.remotes = s.pool.judgeOffer(parsed)
 	return s.submit(ctx, n)
 }
@@ -88,10 +88,11 @@ func (s *Session) submit(ctx context.Context, n *negotiation) (Result, error) {
 	}
 }
 
-// startSpan opens the span of a negotiation; the outcome closes it.
+// startSpan opens the span of a negotiation, which is in its context from now on; the outcome closes it.
 func (s *Session) startSpan(ctx context.Context, n *negotiation) {
-	_, span := s.pool.cfg.Tracer.Start(ctx, "rtcpool.negotiate", trace.WithAttributes(
-		attribute.String("penstock.session_id", s.id),
+	var span trace.Span
+	n.ctx, span = s.pool.cfg.Tracer.Start(ctx, "rtcpool.negotiate", trace.WithLinks(n.feeds...), trace.WithAttributes(
+		attribute.String("penstock.session", s.id),
 		attribute.Int64("penstock.generation", int64(n.generation)), //nolint:gosec // a label
 		attribute.Bool("penstock.ice_restart", n.restart != nil),
 	))
@@ -101,7 +102,10 @@ func (s *Session) startSpan(ctx context.Context, n *negotiation) {
 			span.RecordError(o.err)
 			span.SetStatus(codes.Error, o.err.Error())
 		case o.result.Drop != nil:
-			span.SetAttributes(attribute.String("penstock.dropped", o.result.Drop.Reason.String()))
+			span.AddEvent("offer dropped", trace.WithAttributes(
+				attribute.String("penstock.reason", o.result.Drop.Reason.String()),
+				attribute.Int64("penstock.current_generation", int64(o.result.Drop.CurrentGeneration)), //nolint:gosec // a label
+			))
 		case o.result.Answer != nil:
 			span.SetAttributes(attribute.Int("penstock.rejected_media", len(o.result.Answer.Rejected)))
 		}
@@ -231,7 +235,7 @@ func (s *Session) peerFor(n *negotiation) (*peer, error) {
 // fail answers with an error. What runs goes on.
 func (s *Session) fail(n *negotiation, step string, err error) {
 	s.pool.stats.failed.Add(1)
-	s.log.Warn("negotiation failed", "generation", n.generation, "step", step, "error", err)
+	s.log.WarnContext(n.ctx, "negotiation failed", "generation", n.generation, "step", step, "error", err)
 	if errors.Is(err, ErrNoOffer) {
 		n.answer(outcome{err: fmt.Errorf("%s: %w", step, err)})
 		return
@@ -246,6 +250,7 @@ func (s *Session) applied(n *negotiation, p *peer) {
 		p.usedUfrags[p.last.Ufrag] = struct{}{}
 	}
 	p.last, p.answer = n.offer, nil
+	p.negotiated = trace.SpanContextFromContext(n.ctx)
 	s.readFacts(p)
 	s.addKept(p)
 	s.resolveNames(p.generation, n.offer.Ufrag, n.named)

@@ -10,6 +10,7 @@ import (
 	"github.com/penstock-media/penstock/rtcpool/internal/network"
 	"github.com/penstock-media/penstock/rtcpool/internal/offer"
 	"github.com/pion/webrtc/v4"
+	"go.opentelemetry.io/otel/trace"
 )
 
 // peer is one generation: a peer connection, what was last negotiated on it, and the goroutines that read from it.
@@ -25,8 +26,9 @@ type peer struct {
 	feedback   *feedback
 
 	state       State
-	last        *offer.Offer // applied; nil before the first
-	answer      *Answer      // of last; nil while it gathers
+	last        *offer.Offer      // applied; nil before the first
+	negotiated  trace.SpanContext // of last
+	answer      *Answer           // of last; nil while it gathers
 	gathered    localCandidates
 	trickle     trickle
 	restart     Restart // what was asked for last; the zero value when all is well

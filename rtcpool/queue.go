@@ -5,6 +5,7 @@ import (
 	"net/netip"
 
 	"github.com/penstock-media/penstock/rtcpool/internal/offer"
+	"go.opentelemetry.io/otel/trace"
 )
 
 // maxWaiting bounds the offers of one session that wait their turn.
@@ -19,6 +20,7 @@ type negotiation struct {
 	remotes    []netip.AddrPort // of the UDP candidates
 	restart    *restart
 	trickle    bool
+	feeds      []trace.Link // streams
 	reply      chan outcome // of capacity 1
 
 	peer     *peer
@@ -103,7 +105,7 @@ func (s *Session) dropAll(reason DropReason) {
 
 func (s *Session) drop(n *negotiation, reason DropReason) {
 	s.pool.stats.countDrop(reason)
-	s.log.Debug("offer dropped", "reason", reason.String(), "generation", n.generation, "current", s.generation())
+	s.log.DebugContext(n.ctx, "offer dropped", "reason", reason.String(), "generation", n.generation, "current", s.generation())
 	n.answer(outcome{result: Result{Drop: &Drop{Reason: reason, CurrentGeneration: s.generation(), MinGeneration: s.cfg.MinGeneration}}})
 }
 

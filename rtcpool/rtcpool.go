@@ -139,6 +139,8 @@ type Offer struct {
 	SDP        string
 	// Trickle answers without waiting for local candidates: the observer is told of each (RFC 8838).
 	Trickle bool
+	// Feeds are the spans of streams that run on the session's media, for the negotiation's span to name.
+	Feeds []trace.Link
 }
 
 // Result is the outcome of a negotiation: exactly one field is set.

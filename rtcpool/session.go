@@ -2,6 +2,7 @@ package rtcpool
 
 import (
 	"context"
+	"go.opentelemetry.io/otel/trace"
 	"log/slog"
 	"net/netip"
 	"sync"
@@ -41,6 +42,8 @@ type Session struct {
 
 	mu   sync.RWMutex
 	view map[string]Media // what was reported last
+
+	spans map[string][]trace.SpanContext // of the first and the last negotiation of media, where one is kept
 }
 
 // actor is the state that only the session's goroutine touches.
@@ -186,6 +189,18 @@ func (s *Session) Media(id string) (Media, bool) {
 	defer s.mu.RUnlock()
 	m, ok := s.view[id]
 	return m, ok
+}
+
+// Negotiations returns links to the negotiations of media: the one that announced them, and the last one, as far as their traces are kept.
+func (s *Session) Negotiations(media string) (links []trace.Link) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	for i, sc := range s.spans[media] {
+		if sc.IsSampled() && (i == 0 || !sc.Equal(s.spans[media][0])) {
+			links = append(links, trace.Link{SpanContext: sc})
+		}
+	}
+	return links
 }
 
 // SetICEServers replaces the STUN and TURN servers of the session. They are used from the next generation, or the next
