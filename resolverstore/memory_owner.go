@@ -26,6 +26,19 @@ func (m *Memory) SetLoad(l Load) {
 // Pods implements Ownership.
 func (m *Memory) Pods(ctx context.Context) ([]Pod, error) { return []Pod{m.Self()}, ctx.Err() }
 
+// Deposed implements Ownership.
+func (m *Memory) Deposed(key SessionKey, f Fence) bool {
+	m.mu.Lock()
+	s := m.sessions[key]
+	m.mu.Unlock()
+	if s == nil {
+		return false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.record.Fence != f
+}
+
 // Owner implements Ownership.
 func (m *Memory) Owner(ctx context.Context, key SessionKey, not Fence) (Owner, error) {
 	s, err := m.session(ctx, key)

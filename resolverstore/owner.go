@@ -19,6 +19,10 @@ type Ownership interface {
 	// Recheck waits until Sure; at once if it is. Errors: ctx's, ErrClosed.
 	Recheck(ctx context.Context) error
 
+	// Deposed reports whether this process knows of another owner of a session than f, which was one. It asks nobody. Who waits in Owner hears of it
+	// too, a little later: until then what is here of the session must not be taken for the session.
+	Deposed(key SessionKey, f Fence) bool
+
 	// Owner returns who owns a session as soon as the fence is another than not, or the session has ended; at once where not is zero. Waiting
 	// costs no commands. Alive is as of now: nothing is told when a pod dies, see Gone. Errors: ctx's, ErrSessionNotFound, ErrUnavailable, ErrClosed.
 	Owner(ctx context.Context, key SessionKey, not Fence) (Owner, error)

@@ -23,6 +23,19 @@ func (s *Redis) SetLoad(l Load) {
 	s.self.Load = l
 }
 
+// Deposed implements Ownership.
+func (s *Redis) Deposed(key SessionKey, f Fence) bool {
+	s.mu.Lock()
+	r := s.replicas[key]
+	s.mu.Unlock()
+	if r == nil {
+		return false
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.loaded && r.record.Fence != f
+}
+
 // Owner implements Ownership. It costs what Resolve does.
 func (s *Redis) Owner(ctx context.Context, key SessionKey, not Fence) (Owner, error) {
 	for {

@@ -116,6 +116,9 @@ func (a *attacher) subscribe(ctx context.Context, t resolverstore.Track) (out *a
 	_, span := a.svc.tracer.Start(ctx, "service.attach", trace.WithAttributes(attribute.String("penstock.track", t.ID)))
 	defer func() { endSpan(span, err) }()
 	m, ok := a.session.media(t)
+	if !ok && a.session.view.finished() { // The store does not know the end yet.
+		return nil, resolverstore.ErrSessionEnded
+	}
 	if !ok {
 		return nil, &media.EndedError{Reason: media.EndMediaGone}
 	}

@@ -90,9 +90,8 @@ func (f *followed) serve(ctx context.Context, live *session) error {
 		st.attach.close()
 		return err
 	}
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	defer context.AfterFunc(live.moved, func() { cancel(errMoved) })()
+	ctx, cancel := live.here(ctx)
+	defer cancel()
 	defer context.AfterFunc(f.svc.drain.begin, st.attach.waker.wake)()
 	return st.run(ctx, f.open)
 }

@@ -33,6 +33,8 @@ func (s *trackServer) GetFrame(ctx context.Context, r *penstockv1.GetFrameReques
 		return nil, err
 	}
 	defer g.attach.close()
+	ctx, leave := g.attach.session.here(ctx)
+	defer leave()
 	m, err := g.run(ctx)
 	if err != nil {
 		return nil, err

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
+	"time"
 
 	"google.golang.org/grpc"
 
@@ -50,14 +52,26 @@ func (s *Service) forwardUnary(ctx context.Context, req any, info *grpc.UnarySer
 	if !routed || !named {
 		return next(ctx, req)
 	}
-	reply, err := s.forward(ctx, of.GetSessionId(), info.FullMethod, req)
-	switch {
-	case errors.Is(err, errServeHere), err != nil && r.local && outOfReach(err) && !errors.Is(err, relay.ErrLooped) && ctx.Err() == nil:
-		return next(ctx, req)
-	case err != nil:
-		return nil, err
+	for try := 1; ; try++ {
+		reply, err := s.forward(ctx, of.GetSessionId(), info.FullMethod, req)
+		switch {
+		case errors.Is(err, errServeHere), err != nil && r.local && outOfReach(err) && !errors.Is(err, relay.ErrLooped) && ctx.Err() == nil:
+			out, err := next(ctx, req)
+			if errors.Is(err, errMoved) && try < maxForwards && ctx.Err() == nil && !wasForwarded(ctx) { // It moved while the call was served here.
+				continue
+			}
+			return out, err
+		case err != nil:
+			return nil, err
+		}
+		return reply, nil
 	}
-	return reply, nil
+}
+
+// wasForwarded tells whether another pod forwards the call.
+func wasForwarded(ctx context.Context) bool {
+	_, forwarded := relay.Forwarded(ctx)
+	return forwarded
 }
 
 // forward sends a call to the owner of a session. Where that has just moved it is sent on to the next. Errors: errServeHere where the session is here, or where there
@@ -72,18 +86,40 @@ func (s *Service) forward(ctx context.Context, id, method string, req any) (*rel
 		case err != nil:
 			return nil, err
 		}
-		if _, forwarded := relay.Forwarded(ctx); forwarded {
+		if wasForwarded(ctx) {
 			return nil, fmt.Errorf("%w: session %q is at %s", relay.ErrLooped, id, at.pod.Incarnation)
 		}
 		if try > 0 && at.fence == before {
 			return nil, fmt.Errorf("session %q at %s: %w", id, at.pod.Incarnation, relay.ErrUnreachable)
 		}
 		before = at.fence
-		reply, err := s.pods.Invoke(ctx, relay.Pod{Incarnation: at.pod.Incarnation, Address: at.pod.Address}, method, s.callerOf(ctx), req)
+		reply, err := s.invoke(ctx, at, key(id), method, req)
 		if err == nil || try == maxForwards-1 || !outOfReach(err) {
 			return reply, err
 		}
 	}
+}
+
+// invoke calls the owner of a session. One that is paused keeps its connections, and does not answer: where the call takes long, it is given up as soon as the
+// session has another owner, as out of reach.
+func (s *Service) invoke(ctx context.Context, at place, k resolverstore.SessionKey, method string, req any) (*relay.Message, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	var watching sync.WaitGroup
+	watching.Add(1)
+	watch := time.AfterFunc(lookAgain, func() {
+		defer watching.Done()
+		s.untilMoved(ctx, at.fence, k, cancel)
+	})
+	reply, err := s.pods.Invoke(ctx, relay.Pod{Incarnation: at.pod.Incarnation, Address: at.pod.Address}, method, s.callerOf(ctx), req)
+	if err != nil && errors.Is(context.Cause(ctx), errMoved) {
+		err = fmt.Errorf("%w: session %q has left %s, which does not answer", relay.ErrUnreachable, k.ID, at.pod.Incarnation)
+	}
+	cancel(nil)
+	if watch.Stop() {
+		watching.Done()
+	}
+	watching.Wait()
+	return reply, err
 }
 
 // outOfReach tells that a call did not get to the session's owner, or was lost with it.

@@ -198,9 +198,9 @@ func (s *Service) forget(v *session) {
 	}
 }
 
-// session returns an open session that this process owns, as far as it knows, or nil.
+// session returns an open session that this process owns, as far as it knows, or nil. The store may know of another owner before the session's guard does.
 func (s *Service) session(id string) *session {
-	if v := s.held(id); v != nil && v.moved.Err() == nil {
+	if v := s.held(id); v != nil && v.moved.Err() == nil && !s.cfg.Store.Deposed(v.key, v.fence) {
 		return v
 	}
 	return nil

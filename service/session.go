@@ -66,6 +66,16 @@ func (v *session) receives(media string) bool {
 	return ok
 }
 
+// here returns a context that ends with another, or as soon as another process has the session: errMoved. The caller must call cancel.
+func (v *session) here(ctx context.Context) (out context.Context, cancel func()) {
+	out, end := context.WithCancelCause(ctx)
+	stop := context.AfterFunc(v.moved, func() { end(errMoved) })
+	return out, func() {
+		stop()
+		end(context.Canceled)
+	}
+}
+
 // follow carries what the pool tells into the store, and what the store says to the streams, until the session has ended or another process has it.
 func (v *session) follow() {
 	defer close(v.gone)

@@ -20,6 +20,9 @@ func (s *trackServer) ResolveTrack(ctx context.Context, r *penstockv1.ResolveTra
 	defer cancel()
 	sel := trackSelector(r.GetSelector())
 	if v := s.session(r.GetSessionId()); v != nil {
+		var leave func()
+		ctx, leave = v.here(ctx) // Its next owner does not know that somebody wants the track.
+		defer leave()
 		// A track that is not sent while nobody wants it would never be live.
 		defer v.hub.want(sel, shape{any: true}).close()
 	}

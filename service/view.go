@@ -159,6 +159,13 @@ func (v *view) finish() {
 	}
 }
 
+// finished tells whether nothing more will be told.
+func (v *view) finished() bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.over
+}
+
 // follow follows a track that was resolved just now, from what is newer: the resolved state or the view's. The caller must
 // call close.
 func (v *view) follow(t resolverstore.Track, wake func()) *following {

@@ -10,9 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
-
 	penstockv1 "github.com/penstock-media/penstock/api/penstock/v1"
 )
 
@@ -93,7 +90,7 @@ func TestP7_PausedPodServesNothingUnchecked(t *testing.T) {
 	awaitSo(c.ctx, t, "it is connected again", func() bool {
 		return c.session(c.pods[1].clients, id).GetState() == penstockv1.SessionState_SESSION_STATE_CONNECTED
 	})
-	ctx, cancel := context.WithTimeout(c.ctx, 10*time.Second) // A picture of before would come at once; one of the new owner may take its time.
+	ctx, cancel := context.WithTimeout(c.ctx, 60*time.Second)
 	defer cancel()
 	for range cap(answers) {
 		go func() {
@@ -106,9 +103,6 @@ func TestP7_PausedPodServesNothingUnchecked(t *testing.T) {
 	c.pods[0].signal(syscall.SIGCONT)
 	for range cap(answers) {
 		a := <-answers
-		if status.Code(a.err) == codes.DeadlineExceeded {
-			continue // nothing was served
-		}
 		must(t, a.err)
 		if got := a.r.GetFrame().GetInfo().GetEpoch(); got != now.GetEpoch() {
 			t.Errorf("a picture is of epoch %d, not %d", got, now.GetEpoch())
