@@ -49,6 +49,8 @@ var sentinels = []struct {
 	{errDraining, penstockv1.ErrorReason_ERROR_REASON_DRAINING},
 	{errLimit, penstockv1.ErrorReason_ERROR_REASON_LIMIT_REACHED},
 	{errUnauthenticated, penstockv1.ErrorReason_ERROR_REASON_UNAUTHENTICATED},
+	{errExpired, penstockv1.ErrorReason_ERROR_REASON_CREDENTIALS_EXPIRED},
+	{errForbidden, penstockv1.ErrorReason_ERROR_REASON_PERMISSION_DENIED},
 	{relay.ErrRefused, penstockv1.ErrorReason_ERROR_REASON_FORWARD_REFUSED},
 	{relay.ErrUnreachable, penstockv1.ErrorReason_ERROR_REASON_SESSION_MOVING},
 	{relay.ErrAddress, penstockv1.ErrorReason_ERROR_REASON_SESSION_MOVING},

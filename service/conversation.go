@@ -176,7 +176,7 @@ func (c *conversation) recovered(failed func(error)) {
 // open takes the session's conversation over.
 func (c *conversation) open(r *penstockv1.SignalRequest) error {
 	o, v := r.GetOpen(), c.live
-	rec, err := c.svc.record(c.ctx, o.GetSessionId())
+	rec, err := c.svc.record(c.ctx, v.key)
 	if err != nil {
 		return err
 	}

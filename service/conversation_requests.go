@@ -122,7 +122,7 @@ func (c *conversation) remoteCandidate(r *penstockv1.SignalRequest, generation u
 
 // report applies call events.
 func (c *conversation) report(r *penstockv1.SignalRequest, in *penstockv1.SignalEvents) {
-	result, err := c.svc.report(c.ctx, c.live.key.ID, in.GetEvents())
+	result, err := c.svc.report(c.ctx, c.live.key, in.GetEvents())
 	if err != nil {
 		c.reply(r, protoError(err))
 		return

@@ -11,6 +11,10 @@ var (
 	errLimit = errors.New("service: limit reached")
 	// errUnauthenticated means that a call carries no token, or a wrong one.
 	errUnauthenticated = errors.New("service: not authenticated")
+	// errExpired means that the caller's credentials were good, and are no longer.
+	errExpired = errors.New("service: credentials have expired")
+	// errForbidden means that it is known who calls, and that it may not.
+	errForbidden = errors.New("service: not allowed")
 	// errNotOffers means that a session is not fed by offers.
 	errNotOffers = errors.New("service: session is not fed by offers")
 	// errTrackNotLive means that the caller's deadline passed while a track was waited for.

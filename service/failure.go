@@ -166,6 +166,12 @@ var replies = map[penstockv1.ErrorReason]reply{
 		codes.Unavailable, "Another pod has the session.", "Call it at the address in the metadata of ErrorInfo.", 0},
 	penstockv1.ErrorReason_ERROR_REASON_FORWARD_REFUSED: {
 		codes.PermissionDenied, "The call does not prove that it comes from another pod.", "Call without the metadata of pods.", 0},
+	penstockv1.ErrorReason_ERROR_REASON_PERMISSION_DENIED: {
+		codes.PermissionDenied, "The caller's credentials do not allow this, or not for this session.", "Use credentials that do.", 0},
+	penstockv1.ErrorReason_ERROR_REASON_CREDENTIALS_EXPIRED: {
+		codes.Unauthenticated, "The caller's credentials have expired.", "Call again with new ones; a stream goes on by its resume token.", 0},
+	penstockv1.ErrorReason_ERROR_REASON_AUTH_UNAVAILABLE: {
+		codes.Unavailable, "The keys that tokens are checked by cannot be fetched.", "Try again.", time.Second},
 	penstockv1.ErrorReason_ERROR_REASON_RESUME_TOKEN_INVALID: {
 		codes.InvalidArgument, "The resume token is not one of this stream, or is too old.", "Open the stream without it.", 0},
 }

@@ -67,7 +67,7 @@ func (v *session) wants() (n int) {
 func TestP7_CallsThatWaitFollowTheSession(t *testing.T) {
 	pods := startSteadyPods(t, 2)
 	pods = ownerFirst(pods, pods[0].create("call"))
-	live := pods[0].svc.session("call")
+	live := pods[0].svc.session(key("call"))
 	answers := []<-chan answered{pods[0].ask("call"), pods[1].ask("call")}
 	type resolved struct {
 		r   *penstockv1.ResolveTrackResponse
@@ -107,7 +107,7 @@ func TestP7_DeposedIsKnownBeforeItIsHeard(t *testing.T) {
 	pods := startSteadyPods(t, 2, func(c *Config) { c.Store = &slowGuard{c.Store, letGo} })
 	t.Cleanup(func() { close(letGo) })
 	pods = ownerFirst(pods, pods[0].create("call"))
-	live := pods[0].svc.session("call")
+	live := pods[0].svc.session(key("call"))
 	sfu, _ := pods[0].publishFrom("call")
 	if got := <-pods[0].ask("call"); got.err != nil || got.epoch != live.fence.Epoch {
 		t.Fatalf("before: %+v", got)

@@ -118,7 +118,7 @@ func TestP4_GoingAwayIsOfTheWorkersOwnPod(t *testing.T) {
 	owner.create("call")
 	sfu, cam := via.publishFrom("call")
 	elsewhere, here := via.watch("call"), owner.watch("call")
-	fence := owner.svc.session("call").fence
+	fence := owner.svc.session(key("call")).fence
 	drained := make(chan struct{})
 	go func() {
 		defer close(drained)

@@ -145,7 +145,7 @@ func (c *calling) run(ctx context.Context) error {
 
 // leg holds the conversation where the session is now, until that owner has it no longer.
 func (c *calling) leg(ctx context.Context) error {
-	p, err := c.svc.locate(ctx, c.session())
+	p, err := c.svc.locate(ctx, c.key())
 	switch {
 	case err != nil:
 		return err
@@ -157,8 +157,10 @@ func (c *calling) leg(ctx context.Context) error {
 	return c.relay(ctx, p)
 }
 
-// session returns which one it is about.
-func (c *calling) session() string { return c.open.GetOpen().GetSessionId() }
+// key returns which session it is about: one of the caller's tenant.
+func (c *calling) key() resolverstore.SessionKey {
+	return keyIn(c.stream.Context(), c.open.GetOpen().GetSessionId())
+}
 
 // converse holds a conversation with a session that is here.
 func (c *calling) converse(ctx context.Context, live *session) error {
@@ -186,7 +188,7 @@ func (c *calling) goesOn(ctx context.Context, err error) bool {
 		case penstockv1.ErrorReason_ERROR_REASON_UNSPECIFIED: // the transport's, of the way to the caller
 			return false
 		case penstockv1.ErrorReason_ERROR_REASON_SESSION_ENDED, penstockv1.ErrorReason_ERROR_REASON_SESSION_NOT_FOUND:
-			if c.svc.sessionOver(ctx, c.session()) {
+			if c.svc.sessionOver(ctx, c.key()) {
 				return false
 			}
 		default:
@@ -218,7 +220,7 @@ func (c *calling) finish(ctx context.Context, err error) error {
 		return err
 	}
 	end := resolverstore.SessionSignallingLost
-	switch rec, lost := c.svc.cfg.Store.GetSession(ctx, key(c.session())); {
+	switch rec, lost := c.svc.cfg.Store.GetSession(ctx, c.key()); {
 	case lost == nil && rec.State == resolverstore.SessionEnded:
 		end = rec.EndReason
 	case !errors.Is(lost, resolverstore.ErrSessionNotFound): // Nobody had it for too long, or nobody can tell.

@@ -33,7 +33,7 @@ func (c *calling) relay(ctx context.Context, p place) error {
 		defer close(came)
 		ended = takeBack(ctx, there, came)
 	})
-	work.Go(func() { c.svc.untilMoved(ctx, p.fence, key(c.session()), cancel) })
+	work.Go(func() { c.svc.untilMoved(ctx, p.fence, c.key(), cancel) })
 	if err := c.pass(ctx, came); !errors.Is(err, errLegEnded) {
 		return err
 	}

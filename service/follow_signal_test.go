@@ -82,7 +82,7 @@ func TestP3_ABrokenWayToTheOwnerIsMended(t *testing.T) {
 	w := pods[1].watch("call")
 	epoch := w.last.GetEpoch()
 	opened := func() time.Time {
-		h := pods[0].svc.session("call").hub
+		h := pods[0].svc.session(key("call")).hub
 		h.mu.Lock()
 		defer h.mu.Unlock()
 		return h.since

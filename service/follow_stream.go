@@ -32,6 +32,11 @@ type followed struct {
 	legs      legs
 }
 
+// key returns which session it is about: one of the caller's tenant.
+func (f *followed) key() resolverstore.SessionKey {
+	return keyIn(f.out.Context(), f.req.GetSessionId())
+}
+
 // guarded runs, and turns a panic into an internal error: the interceptor sees the handler's goroutine only.
 func (f *followed) guarded(ctx context.Context) (err error) {
 	defer func() {
@@ -64,7 +69,7 @@ func (f *followed) run(ctx context.Context) error {
 
 // leg serves the stream where the session is now, until that owner has it no longer.
 func (f *followed) leg(ctx context.Context) error {
-	p, err := f.svc.locate(ctx, f.req.GetSessionId())
+	p, err := f.svc.locate(ctx, f.key())
 	switch {
 	case err != nil:
 		return err
@@ -131,15 +136,15 @@ func (f *followed) ownerLost(ctx context.Context, err error) bool {
 	case penstockv1.ErrorReason_ERROR_REASON_UNSPECIFIED: // the transport's, of the way to the worker
 		return false
 	case penstockv1.ErrorReason_ERROR_REASON_SESSION_ENDED, penstockv1.ErrorReason_ERROR_REASON_SESSION_NOT_FOUND:
-		return !f.svc.sessionOver(ctx, f.req.GetSessionId())
+		return !f.svc.sessionOver(ctx, f.key())
 	default:
 		return code == codes.Unavailable
 	}
 }
 
 // sessionOver tells whether a session has really ended: an owner that is just about to have it, or has it no longer, does not know it either.
-func (s *Service) sessionOver(ctx context.Context, id string) bool {
-	rec, err := s.cfg.Store.GetSession(ctx, key(id))
+func (s *Service) sessionOver(ctx context.Context, k resolverstore.SessionKey) bool {
+	rec, err := s.cfg.Store.GetSession(ctx, k)
 	return errors.Is(err, resolverstore.ErrSessionNotFound) || err == nil && rec.State == resolverstore.SessionEnded
 }
 
@@ -166,10 +171,10 @@ func (f *followed) finish(ctx context.Context, err error) error {
 	case penstockv1.ErrorReason_ERROR_REASON_TRACK_NOT_FOUND:
 		reason = resolverstore.TrackMediaEnded
 	case penstockv1.ErrorReason_ERROR_REASON_SESSION_ENDED, penstockv1.ErrorReason_ERROR_REASON_SESSION_NOT_FOUND:
-		if !f.svc.sessionOver(ctx, f.req.GetSessionId()) { // Nobody had it for too long, or nobody can tell.
+		if !f.svc.sessionOver(ctx, f.key()) { // Nobody had it for too long, or nobody can tell.
 			return fmt.Errorf("%w: %v", errMoving, err) //nolint:errorlint // what it says is not so
 		}
-		reason = f.svc.sessionEnd(ctx, f.req.GetSessionId())
+		reason = f.svc.sessionEnd(ctx, f.key())
 	default:
 		return err
 	}

@@ -60,7 +60,7 @@ func (f *followed) relay(ctx context.Context, p place) error {
 		defer close(l.came)
 		ended = l.receive(ctx)
 	})
-	work.Go(func() { f.svc.untilMoved(ctx, p.fence, key(f.req.GetSessionId()), cancel) })
+	work.Go(func() { f.svc.untilMoved(ctx, p.fence, f.key(), cancel) })
 	err = l.pass(ctx)
 	if errors.Is(err, errLegEnded) {
 		return ended // written before came was closed
@@ -72,7 +72,7 @@ func (f *followed) relay(ctx context.Context, p place) error {
 func (f *followed) onward() *penstockv1.StreamTrackRequest {
 	r := proto.CloneOf(f.req)
 	if f.at != nil {
-		f.svc.resuming(r, *f.at)
+		f.svc.resuming(r, f.key(), *f.at)
 	}
 	return r
 }

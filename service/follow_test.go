@@ -18,7 +18,7 @@ func TestP1_StreamsOfAnotherPodAreTheSame(t *testing.T) {
 	for _, p := range pods {
 		watchers = append(watchers, p.watch("call"))
 	}
-	fence := owner.svc.session("call").fence
+	fence := owner.svc.session(key("call")).fence
 	for i, w := range watchers {
 		for range 5 {
 			picture := w.video()
@@ -87,7 +87,7 @@ func TestP7_NoFrameOfAnOwnerBefore(t *testing.T) {
 	old.create("call")
 	sfu, cam := via.publishFrom("call")
 	watchers := []*watcher{old.watch("call"), pods[1].watch("call"), via.watch("call")}
-	fence := old.svc.session("call").fence
+	fence := old.svc.session(key("call")).fence
 	old.link.cut()
 	_, err := via.store.Owner(via.ctx, key("call"), fence) // Another one, though the old one still answers.
 	must(t, err)

@@ -3,28 +3,30 @@ package service
 import (
 	"context"
 	"sync"
+
+	"github.com/penstock-media/penstock/resolverstore"
 )
 
-// gate lets one caller at a time through for each id, so that a session is created, opened and deleted in turn while
-// those of other ids go on.
+// gate lets one caller at a time through for each key, so that a session is created, opened and deleted in turn while
+// those of other keys go on.
 type gate struct {
 	mu   sync.Mutex
-	busy map[string]chan struct{} // closed when the id is free
+	busy map[resolverstore.SessionKey]chan struct{} // closed when the key is free
 }
 
 // enter waits for its turn. The caller must call leave.
-func (g *gate) enter(ctx context.Context, id string) (leave func(), err error) {
+func (g *gate) enter(ctx context.Context, k resolverstore.SessionKey) (leave func(), err error) {
 	for {
 		g.mu.Lock()
-		turn, taken := g.busy[id]
+		turn, taken := g.busy[k]
 		if !taken {
 			mine := make(chan struct{})
 			if g.busy == nil {
-				g.busy = make(map[string]chan struct{})
+				g.busy = make(map[resolverstore.SessionKey]chan struct{})
 			}
-			g.busy[id] = mine
+			g.busy[k] = mine
 			g.mu.Unlock()
-			return func() { g.free(id, mine) }, nil
+			return func() { g.free(k, mine) }, nil
 		}
 		g.mu.Unlock()
 		select {
@@ -36,9 +38,9 @@ func (g *gate) enter(ctx context.Context, id string) (leave func(), err error) {
 }
 
 // free ends a turn.
-func (g *gate) free(id string, mine chan struct{}) {
+func (g *gate) free(k resolverstore.SessionKey, mine chan struct{}) {
 	g.mu.Lock()
-	delete(g.busy, id)
+	delete(g.busy, k)
 	g.mu.Unlock()
 	close(mine)
 }

@@ -66,7 +66,7 @@ func (s *trackServer) newGrab(ctx context.Context, r *penstockv1.GetFrameRequest
 	if sel.Source.Kind() == resolverstore.KindAudio {
 		return nil, media.ErrKindMismatch
 	}
-	live, err := s.lookup(ctx, r.GetSessionId())
+	live, err := s.lookup(ctx, keyIn(ctx, r.GetSessionId()))
 	if err != nil {
 		return nil, err
 	}

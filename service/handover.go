@@ -138,7 +138,7 @@ func (s *Service) handOverTo(ctx context.Context, left []*session, to *heirs) {
 				return
 			}
 			if err := s.handOne(ctx, v, pod); err != nil {
-				s.cfg.Logger.Warn("session not handed over", "session", v.key.ID, "to", pod.Incarnation, "error", err)
+				s.cfg.Logger.Warn("session not handed over", "session", logName(v.key), "to", pod.Incarnation, "error", err)
 				if !sessionOver(err) { // else it is no fault of the pod's
 					to.refused(pod)
 				}
@@ -164,7 +164,7 @@ func (s *Service) handOne(ctx context.Context, v *session, to resolverstore.Pod)
 	if err != nil {
 		return err
 	}
-	v.depose(resolverstore.Fence{Owner: to.Incarnation, Epoch: reply.GetEpoch()}, s.cfg.Logger.With("session", v.key.ID))
+	v.depose(resolverstore.Fence{Owner: to.Incarnation, Epoch: reply.GetEpoch()}, s.cfg.Logger.With("session", logName(v.key)))
 	return nil
 }
 

@@ -347,3 +347,6 @@ func (g *gateway) resolved(session string) resolverstore.Track {
 	must(g.t, err)
 	return t
 }
+
+// key is the store's key of a session where there is but one tenant.
+func key(id string) resolverstore.SessionKey { return resolverstore.SessionKey{ID: id} }

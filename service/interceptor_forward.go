@@ -53,7 +53,7 @@ func (s *Service) forwardUnary(ctx context.Context, req any, info *grpc.UnarySer
 		return next(ctx, req)
 	}
 	for try := 1; ; try++ {
-		reply, err := s.forward(ctx, of.GetSessionId(), info.FullMethod, req)
+		reply, err := s.forward(ctx, keyIn(ctx, of.GetSessionId()), info.FullMethod, req)
 		switch {
 		case errors.Is(err, errServeHere), err != nil && r.local && outOfReach(err) && !errors.Is(err, relay.ErrLooped) && ctx.Err() == nil:
 			out, err := next(ctx, req)
@@ -76,10 +76,10 @@ func wasForwarded(ctx context.Context) bool {
 
 // forward sends a call to the owner of a session. Where that has just moved it is sent on to the next. Errors: errServeHere where the session is here, or where there
 // is none that a handler could not tell as well.
-func (s *Service) forward(ctx context.Context, id, method string, req any) (*relay.Message, error) {
+func (s *Service) forward(ctx context.Context, k resolverstore.SessionKey, method string, req any) (*relay.Message, error) {
 	var before resolverstore.Fence
 	for try := 0; ; try++ {
-		at, err := s.locate(ctx, id)
+		at, err := s.locate(ctx, k)
 		switch {
 		case at.live != nil, errors.Is(err, resolverstore.ErrSessionNotFound), errors.Is(err, resolverstore.ErrSessionEnded):
 			return nil, errServeHere
@@ -87,13 +87,13 @@ func (s *Service) forward(ctx context.Context, id, method string, req any) (*rel
 			return nil, err
 		}
 		if wasForwarded(ctx) {
-			return nil, fmt.Errorf("%w: session %q is at %s", relay.ErrLooped, id, at.pod.Incarnation)
+			return nil, fmt.Errorf("%w: session %q is at %s", relay.ErrLooped, k.ID, at.pod.Incarnation)
 		}
 		if try > 0 && at.fence == before {
-			return nil, fmt.Errorf("session %q at %s: %w", id, at.pod.Incarnation, relay.ErrUnreachable)
+			return nil, fmt.Errorf("session %q at %s: %w", k.ID, at.pod.Incarnation, relay.ErrUnreachable)
 		}
 		before = at.fence
-		reply, err := s.invoke(ctx, at, key(id), method, req)
+		reply, err := s.invoke(ctx, at, k, method, req)
 		if err == nil || try == maxForwards-1 || !outOfReach(err) {
 			return reply, err
 		}

@@ -8,6 +8,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/peer"
 
+	"github.com/penstock-media/penstock/service/internal/identity"
 	"github.com/penstock-media/penstock/service/internal/relay"
 )
 
@@ -38,9 +39,7 @@ func (s *Service) callerOf(ctx context.Context) relay.Caller {
 		return f.Caller
 	}
 	var c relay.Caller
-	if s.cfg.Token != "" {
-		c.Subject = tokenSubject
-	}
+	c.Identity, _ = s.whoIs(ctx)
 	if p, ok := peer.FromContext(ctx); ok && p.Addr != nil {
 		if _, _, err := net.SplitHostPort(p.Addr.String()); err == nil {
 			c.Address = p.Addr.String()
@@ -49,5 +48,11 @@ func (s *Service) callerOf(ctx context.Context) relay.Caller {
 	return c
 }
 
-// tokenSubject is the identity of everybody who has the only token that there is.
-const tokenSubject = "token"
+// whoIs returns who made a call, if that is known; where nobody is asked, it is anybody.
+func (s *Service) whoIs(ctx context.Context) (identity.Identity, bool) {
+	who, ok := identity.From(ctx)
+	if !ok && s.cfg.Token == "" {
+		return identity.Anybody(), true
+	}
+	return who, ok
+}

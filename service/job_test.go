@@ -144,7 +144,7 @@ func TestF14_GetFrame(t *testing.T) {
 		r.GetTrack().GetPublication().GetParticipant().GetParticipantId() != "bob" {
 		t.Errorf("the reply says %v of %v", r.GetFormat(), r.GetTrack())
 	}
-	live := g.svc.session("call")
+	live := g.svc.session(key("call"))
 	m, ok := live.rtc.Media(g.mediaOf("call", r.GetTrack().GetTrackId()))
 	if !ok {
 		t.Fatal("the media is gone")

@@ -109,7 +109,7 @@ func TestF16_VanishedWorkerIsFound(t *testing.T) {
 	r.video()
 	must(t, sfu.Mute(g.ctx, cam, true))
 	r.event(func(e *penstockv1.StreamEvent) bool { return e.GetPaused() != nil })
-	m, ok := g.svc.session("call").media(g.resolved("call"))
+	m, ok := g.svc.session(key("call")).media(g.resolved("call"))
 	if !ok || m.Stats().Consumers != 1 {
 		t.Fatalf("%+v", m.Stats())
 	}

@@ -198,7 +198,7 @@ func TestP3_WhatComesAgainIsAskedFromThere(t *testing.T) {
 	}
 	for i := 1; i < len(broken); i++ {
 		r := <-owner.asked
-		m, err := p.svc.resumed(r)
+		m, err := p.svc.resumed(r, key(r.GetSessionId()))
 		must(t, err)
 		want := mark{start: time.Unix(0, start), epoch: owner.fence.Epoch, sequence: uint64(i*10 - 3), at: time.Duration(i) * time.Second}
 		if *m != want {

@@ -181,7 +181,7 @@ func (g *gateway) corrupt(still []byte) func() media.TrackStats {
 	peer := g.publishStill("corrupt", still)
 	r := g.open(&penstockv1.StreamTrackRequest{SessionId: "corrupt", Selector: byParticipant("alice", camera)})
 	r.video()
-	m, ok := g.svc.session("corrupt").media(g.resolved("corrupt"))
+	m, ok := g.svc.session(key("corrupt")).media(g.resolved("corrupt"))
 	if !ok {
 		g.t.Fatal("no media")
 	}

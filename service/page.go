@@ -13,9 +13,9 @@ import (
 // of another list; a forged token opens nothing that the caller may not list anyway.
 const pageSum = 8
 
-// listName names a list with all that decides what is in it.
-func listName(what string, labels map[string]string) string {
-	name := fmt.Sprintf("%q", what)
+// listName names a list of a tenant with all that decides what is in it.
+func listName(tenant, what string, labels map[string]string) string {
+	name := fmt.Sprintf("%q%q", tenant, what)
 	for _, k := range slices.Sorted(maps.Keys(labels)) {
 		name += fmt.Sprintf("%q=%q", k, labels[k])
 	}

@@ -24,7 +24,7 @@ type place struct {
 // locate returns where a session is. While its owner is gone it waits for the next one, which may be this process: as soon as the store allows it,
 // a caller's wish is reason enough to take the session over. It waits no longer than Config.MoveTimeout: errMoving. Without the store it knows only of what
 // is here: ErrUnavailable.
-func (s *Service) locate(ctx context.Context, id string) (place, error) {
+func (s *Service) locate(ctx context.Context, k resolverstore.SessionKey) (place, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, s.cfg.MoveTimeout, errMoving)
 	defer cancel()
 	for {
@@ -33,20 +33,20 @@ func (s *Service) locate(ctx context.Context, id string) (place, error) {
 				return place{}, fmt.Errorf("looking again for what is here: %w", waitCause(ctx, err))
 			}
 		}
-		if v := s.session(id); v != nil {
+		if v := s.session(k); v != nil {
 			return place{live: v, fence: v.fence}, nil
 		}
-		owner, err := s.cfg.Store.Owner(ctx, key(id), resolverstore.Fence{})
+		owner, err := s.cfg.Store.Owner(ctx, k, resolverstore.Fence{})
 		switch {
 		case err != nil:
-			return place{}, fmt.Errorf("looking for session %q: %w", id, waitCause(ctx, err))
+			return place{}, fmt.Errorf("looking for session %q: %w", k.ID, waitCause(ctx, err))
 		case owner.Session.State == resolverstore.SessionEnded:
-			return place{}, fmt.Errorf("session %q: %w", id, resolverstore.ErrSessionEnded)
+			return place{}, fmt.Errorf("session %q: %w", k.ID, resolverstore.ErrSessionEnded)
 		case owner.Alive && owner.Pod.Incarnation != s.cfg.Owner:
 			return place{pod: owner.Pod, fence: owner.Session.Fence}, nil
 		}
 		if err := s.succeed(ctx, owner.Session); err != nil {
-			return place{}, fmt.Errorf("session %q without its owner: %w", id, waitCause(ctx, err))
+			return place{}, fmt.Errorf("session %q without its owner: %w", k.ID, waitCause(ctx, err))
 		}
 	}
 }

@@ -123,11 +123,11 @@ func writeWord(h hash.Hash, w string) {
 }
 
 // resumed returns where a request says that its worker is, or nil for one that begins.
-func (s *Service) resumed(r *penstockv1.StreamTrackRequest) (*mark, error) {
+func (s *Service) resumed(r *penstockv1.StreamTrackRequest, k resolverstore.SessionKey) (*mark, error) {
 	if r.GetResumeToken() == "" {
 		return nil, nil //nolint:nilnil // It begins.
 	}
-	m, err := s.tokens.parse(r.GetResumeToken(), key(r.GetSessionId()), trackSelector(r.GetSelector()))
+	m, err := s.tokens.parse(r.GetResumeToken(), k, trackSelector(r.GetSelector()))
 	if err != nil {
 		return nil, &failure{
 			reason: penstockv1.ErrorReason_ERROR_REASON_RESUME_TOKEN_INVALID,
@@ -145,7 +145,7 @@ func (s *Service) resumed(r *penstockv1.StreamTrackRequest) (*mark, error) {
 const maxAhead = 5 * time.Minute
 
 // resuming writes into a request how far its worker is, so that any pod goes on from there.
-func (s *Service) resuming(r *penstockv1.StreamTrackRequest, m mark) {
-	r.ResumeToken = s.tokens.sign(key(r.GetSessionId()), trackSelector(r.GetSelector()), m.epoch, m.start)
+func (s *Service) resuming(r *penstockv1.StreamTrackRequest, k resolverstore.SessionKey, m mark) {
+	r.ResumeToken = s.tokens.sign(k, trackSelector(r.GetSelector()), m.epoch, m.start)
 	r.ResumePresentationTimeNs, r.ResumeSequence = int64(m.at), m.sequence
 }

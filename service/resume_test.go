@@ -229,7 +229,7 @@ func TestP7_AnOwnerBeforeResumesNothing(t *testing.T) {
 	g := startGateway(t)
 	g.call("call")
 	sel := byParticipant("alice", camera)
-	epoch := g.svc.session("call").fence.Epoch
+	epoch := g.svc.session(key("call")).fence.Epoch
 	ask := func(epoch uint64) *reader {
 		return g.open(&penstockv1.StreamTrackRequest{
 			SessionId: "call", Selector: sel, ResumeToken: g.svc.tokens.sign(key("call"), trackSelector(sel), epoch, time.Now()),

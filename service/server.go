@@ -3,10 +3,8 @@ package service
 import (
 	"time"
 
-	"github.com/grpc-ecosystem/go-grpc-middleware/v2/interceptors/auth"
 	"github.com/grpc-ecosystem/go-grpc-middleware/v2/interceptors/logging"
 	"github.com/grpc-ecosystem/go-grpc-middleware/v2/interceptors/recovery"
-	"github.com/grpc-ecosystem/go-grpc-middleware/v2/interceptors/selector"
 	"go.opentelemetry.io/contrib/instrumentation/google.golang.org/grpc/otelgrpc"
 	"google.golang.org/grpc"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
@@ -67,37 +65,35 @@ func (s *Service) NewServer(opts ...grpc.ServerOption) *grpc.Server {
 //  3. status: the one place where errors become statuses
 //  4. drain: counts what is under way
 //  5. proof: what another pod forwards must prove it
-//  6. auth: nothing else is looked at before it; what is forwarded was authenticated by the first pod
+//  6. auth: nothing else is looked at before it; what is forwarded was authenticated by the first pod, whose word the proof is
 //  7. validation: what comes behind sees only requests that are right by themselves
 //  8. forward: calls that belong to another pod go there
 //  9. payload: replies whose payload rides beside the header
 func (s *Service) unaryChain() []grpc.UnaryServerInterceptor {
-	chain := []grpc.UnaryServerInterceptor{
+	return []grpc.UnaryServerInterceptor{
 		recovery.UnaryServerInterceptor(recoveryOption(s.cfg.Logger)),
 		logging.UnaryServerInterceptor(callLogger(s.cfg.Logger), loggingOptions()...),
 		statusUnary(s.cfg.Logger),
 		s.drainUnary,
 		s.proofUnary,
+		s.authUnary,
+		validationUnary,
+		s.forwardUnary,
+		payloadUnary,
 	}
-	if s.cfg.Token != "" {
-		chain = append(chain, selector.UnaryServerInterceptor(auth.UnaryServerInterceptor(bearerAuth(s.cfg.Token)), needsAuth()))
-	}
-	return append(chain, validationUnary, s.forwardUnary, payloadUnary)
 }
 
 // streamChain is the same for streams, whose handlers forward, and send payloads, themselves.
 func (s *Service) streamChain() []grpc.StreamServerInterceptor {
-	chain := []grpc.StreamServerInterceptor{
+	return []grpc.StreamServerInterceptor{
 		recovery.StreamServerInterceptor(recoveryOption(s.cfg.Logger)),
 		logging.StreamServerInterceptor(callLogger(s.cfg.Logger), loggingOptions()...),
 		statusStream(s.cfg.Logger),
 		s.drainStream,
 		s.proofStream,
+		s.authStream,
+		validationStream,
 	}
-	if s.cfg.Token != "" {
-		chain = append(chain, selector.StreamServerInterceptor(auth.StreamServerInterceptor(bearerAuth(s.cfg.Token)), needsAuth()))
-	}
-	return append(chain, validationStream)
 }
 
 // shortCall tells the calls that get a span of their own. A span as long as a stream would be seen only when the

@@ -14,6 +14,7 @@ import (
 	"github.com/penstock-media/penstock/connector/whip"
 	"github.com/penstock-media/penstock/resolverstore"
 	"github.com/penstock-media/penstock/rtcpool"
+	"github.com/penstock-media/penstock/service/internal/identity"
 	"github.com/penstock-media/penstock/service/internal/relay"
 )
 
@@ -22,23 +23,24 @@ const tracerName = "github.com/penstock-media/penstock/service"
 
 // Service serves sessions and tracks. All methods are safe for concurrent use.
 type Service struct {
-	cfg     Config
-	tracer  trace.Tracer
-	health  *health.Server
-	drain   *drain
-	streams *limiter
-	gate    gate // creating, taking over and deleting a session
-	keys    *relay.Keys
-	proofs  *relay.Gate // of calls that other pods forward
-	pods    *relay.Pods // to forward calls to
-	routes  map[string]route
-	tokens  tokens        // of streams that may go on
-	waits   time.Duration // of streams for an owner
-	counts  counts
-	calls   atomic.Int64                 // under way, but those who watch health
-	taking  chan struct{}                // holds a token for each session that is being taken over
-	less    chan struct{}                // holds one token when a session or a call has come to its end
-	whip    atomic.Pointer[whip.Handler] // serves what came to other endpoints
+	cfg         Config
+	tracer      trace.Tracer
+	health      *health.Server
+	drain       *drain
+	streams     *limiter
+	gate        gate // creating, taking over and deleting a session
+	keys        *relay.Keys
+	proofs      *relay.Gate // of calls that other pods forward
+	pods        *relay.Pods // to forward calls to
+	routes      map[string]route
+	permissions map[string]permission
+	tokens      tokens        // of streams that may go on
+	waits       time.Duration // of streams for an owner
+	counts      counts
+	calls       atomic.Int64                 // under way, but those who watch health
+	taking      chan struct{}                // holds a token for each session that is being taken over
+	less        chan struct{}                // holds one token when a session or a call has come to its end
+	whip        atomic.Pointer[whip.Handler] // serves what came to other endpoints
 
 	draining sync.Mutex         // held by Drain
 	stop     context.CancelFunc // ends what runs beside calls
@@ -46,10 +48,10 @@ type Service struct {
 
 	mu       sync.Mutex
 	closed   bool
-	sessions map[string]*session // open ones, by id
-	coming   int                 // those that are being taken over, which have a place already
-	ended    sync.WaitGroup      // one for each session that is not forgotten
-	talking  sync.WaitGroup      // one for each goroutine of a conversation or a stream
+	sessions map[resolverstore.SessionKey]*session // open ones
+	coming   int                                   // those that are being taken over, which have a place already
+	ended    sync.WaitGroup                        // one for each session that is not forgotten
+	talking  sync.WaitGroup                        // one for each goroutine of a conversation or a stream
 }
 
 // New returns a service without sessions. Close must be called.
@@ -62,19 +64,20 @@ func New(cfg Config) (*Service, error) {
 		return nil, err
 	}
 	s := &Service{
-		cfg:      cfg,
-		keys:     keys,
-		routes:   routes(),
-		proofs:   relay.NewGate(cfg.Owner, keys, cfg.PodMutual, cfg.Logger),
-		pods:     relay.New(relay.Config{Self: cfg.Owner, Keys: keys, Credentials: cfg.PodCredentials, Propagator: cfg.Propagator}),
-		health:   health.NewServer(),
-		drain:    newDrain(),
-		streams:  newLimiter("streams", cfg.Limits.Streams),
-		tokens:   tokens{keys: keys, life: cfg.ResumeLife, now: time.Now},
-		waits:    movePatience * cfg.MoveTimeout,
-		sessions: make(map[string]*session),
-		taking:   make(chan struct{}, takeOversAtOnce),
-		less:     make(chan struct{}, 1),
+		cfg:         cfg,
+		keys:        keys,
+		routes:      routes(),
+		permissions: permissions(),
+		proofs:      relay.NewGate(cfg.Owner, keys, cfg.PodMutual, cfg.Logger),
+		pods:        relay.New(relay.Config{Self: cfg.Owner, Keys: keys, Credentials: cfg.PodCredentials, Propagator: cfg.Propagator}),
+		health:      health.NewServer(),
+		drain:       newDrain(),
+		streams:     newLimiter("streams", cfg.Limits.Streams),
+		tokens:      tokens{keys: keys, life: cfg.ResumeLife, now: time.Now},
+		waits:       movePatience * cfg.MoveTimeout,
+		sessions:    make(map[resolverstore.SessionKey]*session),
+		taking:      make(chan struct{}, takeOversAtOnce),
+		less:        make(chan struct{}, 1),
 	}
 	var provider trace.TracerProvider = noop.NewTracerProvider()
 	if cfg.TracerProvider != nil {
@@ -174,14 +177,14 @@ func (s *Service) open(rec resolverstore.Session, servers []rtcpool.ICEServer, r
 		}
 	}
 	rtc, err := s.cfg.Pool.Open(rtcpool.SessionConfig{
-		ID: rec.Key.ID, ICEServers: servers, Grace: rec.Grace, MinGeneration: rec.MinGeneration,
+		ID: logName(rec.Key), ICEServers: servers, Grace: rec.Grace, MinGeneration: rec.MinGeneration,
 		Observer: observer{live.mirror, live.hub},
 	})
 	if err != nil {
 		return nil, fmt.Errorf("opening session %q: %w", rec.Key.ID, err)
 	}
 	live.rtc = rtc
-	s.sessions[rec.Key.ID] = live
+	s.sessions[rec.Key] = live
 	s.ended.Go(live.follow)
 	s.loadChanged()
 	return live, nil
@@ -191,43 +194,53 @@ func (s *Service) open(rec resolverstore.Session, servers []rtcpool.ICEServer, r
 func (s *Service) forget(v *session) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.sessions[v.key.ID] == v {
-		delete(s.sessions, v.key.ID)
+	if s.sessions[v.key] == v {
+		delete(s.sessions, v.key)
 		s.loadChanged()
 		s.lessened()
 	}
 }
 
 // session returns an open session that this process owns, as far as it knows, or nil. The store may know of another owner before the session's guard does.
-func (s *Service) session(id string) *session {
-	if v := s.held(id); v != nil && v.moved.Err() == nil && !s.cfg.Store.Deposed(v.key, v.fence) {
+func (s *Service) session(k resolverstore.SessionKey) *session {
+	if v := s.held(k); v != nil && v.moved.Err() == nil && !s.cfg.Store.Deposed(v.key, v.fence) {
 		return v
 	}
 	return nil
 }
 
 // held returns what is here of a session, even while it is being closed because another process has it, or nil.
-func (s *Service) held(id string) *session {
+func (s *Service) held(k resolverstore.SessionKey) *session {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.sessions[id]
+	return s.sessions[k]
 }
 
 // lookup returns an open session, or why there is none.
-func (s *Service) lookup(ctx context.Context, id string) (*session, error) {
-	if v := s.session(id); v != nil {
+func (s *Service) lookup(ctx context.Context, k resolverstore.SessionKey) (*session, error) {
+	if v := s.session(k); v != nil {
 		return v, nil
 	}
-	rec, err := s.cfg.Store.GetSession(ctx, key(id))
+	rec, err := s.cfg.Store.GetSession(ctx, k)
 	if err != nil {
-		return nil, fmt.Errorf("looking up session %q: %w", id, err)
+		return nil, fmt.Errorf("looking up session %q: %w", k.ID, err)
 	}
 	if rec.State != resolverstore.SessionEnded && rec.Fence.Owner != s.cfg.Owner {
-		return nil, fmt.Errorf("session %q: %w", id, errMoved)
+		return nil, fmt.Errorf("session %q: %w", k.ID, errMoved)
 	}
 	// Ended, or about to be opened or ended by a call that runs at this moment.
 	return nil, fmt.Errorf("session %q, state %d: %w", rec.Key.ID, rec.State, resolverstore.ErrSessionEnded)
 }
 
-// key returns the store's key of a session. There is but one tenant yet.
-func key(id string) resolverstore.SessionKey { return resolverstore.SessionKey{ID: id} }
+// keyIn returns the store's key of a session that a caller names: it can name none but those of its own tenant.
+func keyIn(ctx context.Context, id string) resolverstore.SessionKey {
+	return resolverstore.SessionKey{Tenant: identity.Tenant(ctx), ID: id}
+}
+
+// logName names a session in logs, and to the pool, where those of all tenants are: "id", or "tenant/id". No id has a slash.
+func logName(k resolverstore.SessionKey) string {
+	if k.Tenant == "" {
+		return k.ID
+	}
+	return k.Tenant + "/" + k.ID
+}

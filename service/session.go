@@ -79,7 +79,7 @@ func (v *session) here(ctx context.Context) (out context.Context, cancel func())
 // follow carries what the pool tells into the store, and what the store says to the streams, until the session has ended or another process has it.
 func (v *session) follow() {
 	defer close(v.gone)
-	log := v.svc.cfg.Logger.With("session", v.key.ID)
+	log := v.svc.cfg.Logger.With("session", logName(v.key))
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	var watching sync.WaitGroup

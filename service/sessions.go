@@ -9,6 +9,7 @@ import (
 	penstockv1 "github.com/penstock-media/penstock/api/penstock/v1"
 	"github.com/penstock-media/penstock/resolverstore"
 	"github.com/penstock-media/penstock/rtcpool"
+	"github.com/penstock-media/penstock/service/internal/identity"
 )
 
 // sessionServer implements SessionService.
@@ -30,7 +31,7 @@ func (s *sessionServer) CreateSession(ctx context.Context, r *penstockv1.CreateS
 		return nil, err
 	}
 	rec, err := s.create(ctx, resolverstore.Session{
-		Key: key(r.GetSessionId()), Labels: r.GetLabels(), Source: resolverstore.SourceOffers,
+		Key: keyIn(ctx, r.GetSessionId()), Labels: r.GetLabels(), Source: resolverstore.SourceOffers,
 		RequestHash: hash, Grace: r.GetGrace().AsDuration(),
 	}, iceServers(r.GetIceServers()))
 	if err != nil {
@@ -47,7 +48,7 @@ func (s *Service) create(ctx context.Context, rec resolverstore.Session, servers
 	if rec.Key.ID == "" {
 		rec.Key.ID = newSessionID()
 	}
-	leave, err := s.gate.enter(ctx, rec.Key.ID)
+	leave, err := s.gate.enter(ctx, rec.Key)
 	if err != nil {
 		return rec, err
 	}
@@ -71,7 +72,7 @@ func (s *Service) create(ctx context.Context, rec resolverstore.Session, servers
 	if !created {
 		return stored, nil
 	}
-	if err := s.parted(ctx, rec.Key.ID); err != nil { // The end of who had the id before is stored, and about to be done with.
+	if err := s.parted(ctx, rec.Key); err != nil { // The end of who had the id before is stored, and about to be done with.
 		s.abandon(ctx, stored)
 		return rec, err
 	}
@@ -84,7 +85,7 @@ func (s *Service) create(ctx context.Context, rec resolverstore.Session, servers
 
 // GetSession implements penstockv1.SessionServiceServer.
 func (s *sessionServer) GetSession(ctx context.Context, r *penstockv1.GetSessionRequest) (*penstockv1.GetSessionResponse, error) {
-	rec, err := s.record(ctx, r.GetSessionId())
+	rec, err := s.record(ctx, keyIn(ctx, r.GetSessionId()))
 	if err != nil {
 		return nil, err
 	}
@@ -93,13 +94,14 @@ func (s *sessionServer) GetSession(ctx context.Context, r *penstockv1.GetSession
 
 // ListSessions implements penstockv1.SessionServiceServer.
 func (s *sessionServer) ListSessions(ctx context.Context, r *penstockv1.ListSessionsRequest) (*penstockv1.ListSessionsResponse, error) {
-	list := listName("sessions", r.GetLabels())
+	tenant := identity.Tenant(ctx)
+	list := listName(tenant, "sessions", r.GetLabels())
 	after, err := openPageToken(list, r.GetPageToken())
 	if err != nil {
 		return nil, err
 	}
 	size := pageSize(r.GetPageSize())
-	recs, err := s.cfg.Store.ListSessions(ctx, "", after, r.GetLabels(), size+1)
+	recs, err := s.cfg.Store.ListSessions(ctx, tenant, after, r.GetLabels(), size+1)
 	if err != nil {
 		return nil, err
 	}
@@ -117,23 +119,23 @@ func (s *sessionServer) ListSessions(ctx context.Context, r *penstockv1.ListSess
 
 // DeleteSession implements penstockv1.SessionServiceServer.
 func (s *sessionServer) DeleteSession(ctx context.Context, r *penstockv1.DeleteSessionRequest) (*penstockv1.DeleteSessionResponse, error) {
-	if err := s.delete(ctx, r.GetSessionId()); err != nil {
+	if err := s.delete(ctx, keyIn(ctx, r.GetSessionId())); err != nil {
 		return nil, err
 	}
 	return &penstockv1.DeleteSessionResponse{}, nil
 }
 
 // delete ends a session. The store knows first, so that streams learn why their media end.
-func (s *Service) delete(ctx context.Context, id string) error {
-	leave, err := s.gate.enter(ctx, id)
+func (s *Service) delete(ctx context.Context, k resolverstore.SessionKey) error {
+	leave, err := s.gate.enter(ctx, k)
 	if err != nil {
 		return err
 	}
 	defer leave()
-	if err := s.cfg.Store.EndSession(ctx, key(id), resolverstore.SessionDeleted); err != nil {
-		return fmt.Errorf("deleting session %q: %w", id, err)
+	if err := s.cfg.Store.EndSession(ctx, k, resolverstore.SessionDeleted); err != nil {
+		return fmt.Errorf("deleting session %q: %w", k.ID, err)
 	}
-	if v := s.session(id); v != nil {
+	if v := s.session(k); v != nil {
 		v.end(ctx, resolverstore.SessionDeleted)
 	}
 	return nil
@@ -142,7 +144,7 @@ func (s *Service) delete(ctx context.Context, id string) error {
 // Negotiate implements penstockv1.SessionServiceServer. An offer to a session that has ended is dropped, not refused: it
 // is late, and signalling cannot help that.
 func (s *sessionServer) Negotiate(ctx context.Context, r *penstockv1.NegotiateRequest) (*penstockv1.NegotiateResponse, error) {
-	v, err := s.lookup(ctx, r.GetSessionId())
+	v, err := s.lookup(ctx, keyIn(ctx, r.GetSessionId()))
 	if errors.Is(err, resolverstore.ErrSessionEnded) {
 		return dropped(rtcpool.DropClosed, 0), nil
 	}
@@ -160,7 +162,7 @@ func (s *sessionServer) Negotiate(ctx context.Context, r *penstockv1.NegotiateRe
 
 // AddIceCandidate implements penstockv1.SessionServiceServer.
 func (s *sessionServer) AddIceCandidate(ctx context.Context, r *penstockv1.AddIceCandidateRequest) (*penstockv1.AddIceCandidateResponse, error) {
-	v, err := s.lookup(ctx, r.GetSessionId())
+	v, err := s.lookup(ctx, keyIn(ctx, r.GetSessionId()))
 	if errors.Is(err, resolverstore.ErrSessionEnded) {
 		return &penstockv1.AddIceCandidateResponse{Result: penstockv1.CandidateResult_CANDIDATE_RESULT_DROPPED}, nil
 	}
@@ -179,7 +181,7 @@ func (s *sessionServer) AddIceCandidate(ctx context.Context, r *penstockv1.AddIc
 
 // UpdateIceServers implements penstockv1.SessionServiceServer.
 func (s *sessionServer) UpdateIceServers(ctx context.Context, r *penstockv1.UpdateIceServersRequest) (*penstockv1.UpdateIceServersResponse, error) {
-	v, err := s.lookup(ctx, r.GetSessionId())
+	v, err := s.lookup(ctx, keyIn(ctx, r.GetSessionId()))
 	if err != nil {
 		return nil, err
 	}
@@ -191,5 +193,5 @@ func (s *sessionServer) UpdateIceServers(ctx context.Context, r *penstockv1.Upda
 
 // ReportEvents implements penstockv1.SessionServiceServer.
 func (s *sessionServer) ReportEvents(ctx context.Context, r *penstockv1.ReportEventsRequest) (*penstockv1.ReportEventsResponse, error) {
-	return s.report(ctx, r.GetSessionId(), r.GetEvents())
+	return s.report(ctx, keyIn(ctx, r.GetSessionId()), r.GetEvents())
 }

@@ -68,10 +68,10 @@ func (v *session) signalling() {
 }
 
 // record returns a session as the store knows it, with what its peer connections have told and is still on its way there.
-func (s *Service) record(ctx context.Context, id string) (resolverstore.Session, error) {
-	rec, err := s.cfg.Store.GetSession(ctx, key(id))
+func (s *Service) record(ctx context.Context, k resolverstore.SessionKey) (resolverstore.Session, error) {
+	rec, err := s.cfg.Store.GetSession(ctx, k)
 	if err != nil {
-		return rec, fmt.Errorf("reading session %q: %w", id, err)
+		return rec, fmt.Errorf("reading session %q: %w", k.ID, err)
 	}
 	s.overlay(&rec)
 	return rec, nil
@@ -79,16 +79,16 @@ func (s *Service) record(ctx context.Context, id string) (resolverstore.Session,
 
 // overlay brings a session of the store up to what its peer connections have told, if they are here.
 func (s *Service) overlay(rec *resolverstore.Session) {
-	if v := s.session(rec.Key.ID); v != nil && rec.State != resolverstore.SessionEnded {
+	if v := s.session(rec.Key); v != nil && rec.State != resolverstore.SessionEnded {
 		v.mirror.overlay(rec)
 		rec.MinGeneration = max(rec.MinGeneration, v.hub.minGeneration())
 	}
 }
 
 // report applies call events, and tells which of them could not be used.
-func (s *Service) report(ctx context.Context, session string, in []*penstockv1.CallEvent) (*penstockv1.ReportEventsResponse, error) {
+func (s *Service) report(ctx context.Context, k resolverstore.SessionKey, in []*penstockv1.CallEvent) (*penstockv1.ReportEventsResponse, error) {
 	events, index, ignored := callEvents(in)
-	applied, err := s.cfg.Store.ApplyEvents(ctx, key(session), events)
+	applied, err := s.cfg.Store.ApplyEvents(ctx, k, events)
 	if err != nil {
 		return nil, err
 	}
@@ -98,7 +98,7 @@ func (s *Service) report(ctx context.Context, session string, in []*penstockv1.C
 		}
 		ignored = append(ignored, &penstockv1.IgnoredEvent{Index: uint32(index[v.Index]), Reason: v.Reason})
 	}
-	if v := s.session(session); v != nil {
+	if v := s.session(k); v != nil {
 		v.hub.reported(events)
 	}
 	return &penstockv1.ReportEventsResponse{Revision: applied.Revision, Ignored: ignored}, nil

@@ -279,7 +279,7 @@ func TestSignalImpatience(t *testing.T) {
 			}
 		}
 	}()
-	for g.svc.session("call").hub.listening() { // The status waits behind what is not read.
+	for g.svc.session(key("call")).hub.listening() { // The status waits behind what is not read.
 		mustTick(t, g)
 	}
 	wantStatus(t, s.end(), codes.ResourceExhausted, "CONSUMER_STALLED")
@@ -331,7 +331,7 @@ func TestSignalComesAndGoes(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for g.svc.session("call").hub.listening() {
+	for g.svc.session(key("call")).hub.listening() {
 		mustTick(t, g)
 	}
 	k := g.talk("call")

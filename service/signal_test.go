@@ -84,7 +84,7 @@ func TestSignalEndsWithTheSession(t *testing.T) {
 
 // listens tells whether the gateway thinks that there is a conversation.
 func (k *talker) listens() bool {
-	v := k.g.svc.session(k.SessionID)
+	v := k.g.svc.session(key(k.SessionID))
 	return v != nil && v.hub.listening()
 }
 

@@ -299,7 +299,7 @@ func TestF20_SimulcastOverWHIP(t *testing.T) {
 // mediaTrack returns the media of a participant's camera.
 func (g *gateway) mediaTrack(session, participant string) *media.Track {
 	g.t.Helper()
-	m, ok := g.svc.session(session).rtc.Media(g.mediaOf(session, g.listed(session)[fmt.Sprint(participant, " SOURCE_CAMERA")].GetTrackId()))
+	m, ok := g.svc.session(key(session)).rtc.Media(g.mediaOf(session, g.listed(session)[fmt.Sprint(participant, " SOURCE_CAMERA")].GetTrackId()))
 	if !ok {
 		g.t.Fatal("no media")
 	}

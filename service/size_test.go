@@ -65,7 +65,7 @@ func TestF13_GrowthIsToldOnce(t *testing.T) {
 	small, large := keyFrame(t, "plain-640x360.ivf"), keyFrame(t, "plain-3840x2160.ivf")
 	peer := g.publishStill("call", small)
 	r := g.open(&penstockv1.StreamTrackRequest{SessionId: "call", Selector: byParticipant("alice", camera), MaxReceiveMessageBytes: 1 << 20})
-	live := g.svc.session("call")
+	live := g.svc.session(key("call"))
 	for range 2 {
 		if v := r.video(); v.GetWidth() != 640 {
 			t.Fatalf("a picture of %d pixels' width", v.GetWidth())

@@ -88,7 +88,7 @@ func (f *followed) newStream(live *session) (*stream, error) {
 	from := f.at
 	if from == nil {
 		var err error
-		if from, err = s.resumed(r); err != nil {
+		if from, err = s.resumed(r, live.key); err != nil {
 			return nil, err
 		}
 	}

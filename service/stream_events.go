@@ -149,7 +149,7 @@ func (s *stream) finish(ctx context.Context, err error) error {
 		}
 		_, _, reason = s.attach.follow.state()
 		if errors.Is(err, resolverstore.ErrSessionEnded) {
-			reason = s.svc.sessionEnd(ctx, s.attach.session.key.ID)
+			reason = s.svc.sessionEnd(ctx, s.attach.session.key)
 		}
 	default:
 		return err
@@ -161,8 +161,8 @@ func (s *stream) finish(ctx context.Context, err error) error {
 }
 
 // sessionEnd returns why a track ended that ended with its session.
-func (s *Service) sessionEnd(ctx context.Context, id string) resolverstore.TrackEndReason {
-	rec, err := s.cfg.Store.GetSession(ctx, key(id))
+func (s *Service) sessionEnd(ctx context.Context, k resolverstore.SessionKey) resolverstore.TrackEndReason {
+	rec, err := s.cfg.Store.GetSession(ctx, k)
 	if err == nil && rec.EndReason == resolverstore.SessionDeleted {
 		return resolverstore.TrackSessionDeleted
 	}

@@ -45,7 +45,7 @@ func (s *Service) adoptAll(ctx context.Context, recs []resolverstore.Session) (t
 	for _, rec := range recs {
 		adopting.Go(func() {
 			if _, err := s.takeOver(ctx, rec.Key, rec.Fence, rec.Fence.Owner == s.cfg.Owner); err != nil {
-				s.cfg.Logger.Debug("session not taken over", "session", rec.Key.ID, "error", err)
+				s.cfg.Logger.Debug("session not taken over", "session", logName(rec.Key), "error", err)
 				return
 			}
 			mu.Lock()
@@ -71,12 +71,12 @@ func rest(ctx context.Context, d time.Duration) {
 // connection: whoever feeds it has to begin again. A session that is open here already is returned. Errors: errDraining, errLimit, and those of the store's
 // TakeOver.
 func (s *Service) takeOver(ctx context.Context, k resolverstore.SessionKey, from resolverstore.Fence, consent bool) (*session, error) {
-	leave, err := s.gate.enter(ctx, k.ID)
+	leave, err := s.gate.enter(ctx, k)
 	if err != nil {
 		return nil, err
 	}
 	defer leave()
-	if v := s.session(k.ID); v != nil {
+	if v := s.session(k); v != nil {
 		return v, nil
 	}
 	release, err := s.reserve(k.ID)
@@ -84,7 +84,7 @@ func (s *Service) takeOver(ctx context.Context, k resolverstore.SessionKey, from
 		return nil, err
 	}
 	defer release()
-	if err := s.parted(ctx, k.ID); err != nil {
+	if err := s.parted(ctx, k); err != nil {
 		return nil, err
 	}
 	select {
@@ -99,7 +99,7 @@ func (s *Service) takeOver(ctx context.Context, k resolverstore.SessionKey, from
 	}
 	servers, err := unsealServers(s.keys, k, rec.Sealed)
 	if err != nil {
-		s.cfg.Logger.Warn("session taken over without its ICE servers; do all pods have the same secret?", "session", k.ID, "error", err)
+		s.cfg.Logger.Warn("session taken over without its ICE servers; do all pods have the same secret?", "session", logName(k), "error", err)
 	}
 	v, err := s.open(rec, servers, true)
 	switch {
@@ -118,13 +118,13 @@ func (s *Service) abandon(ctx context.Context, rec resolverstore.Session) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTimeout)
 	defer cancel()
 	if err := s.cfg.Store.EndOwned(ctx, rec.Key, rec.Fence, resolverstore.SessionDrained); err != nil {
-		s.cfg.Logger.Error("session not ended in the store", "session", rec.Key.ID, "error", err)
+		s.cfg.Logger.Error("session not ended in the store", "session", logName(rec.Key), "error", err)
 	}
 }
 
-// parted waits until what was here under an id has come to its end.
-func (s *Service) parted(ctx context.Context, id string) error {
-	old := s.held(id)
+// parted waits until what was here under a key has come to its end.
+func (s *Service) parted(ctx context.Context, k resolverstore.SessionKey) error {
+	old := s.held(k)
 	if old == nil {
 		return nil
 	}

@@ -48,7 +48,7 @@ func adopted(pods []*pod, session string, before resolverstore.Fence) (*pod, res
 	var by *pod
 	pods[0].await(func() bool {
 		for _, p := range pods {
-			if v := p.svc.session(session); v != nil && v.fence != before {
+			if v := p.svc.session(key(session)); v != nil && v.fence != before {
 				by = p
 				return true
 			}
@@ -75,7 +75,7 @@ func TestP2_OrphanIsTakenOver(t *testing.T) {
 	stale, err := sfu.Offer(old.ctx)
 	must(t, err)
 	old.watch("call")
-	live := old.svc.session("call")
+	live := old.svc.session(key("call"))
 	before := live.fence
 
 	old.kill()
@@ -125,7 +125,7 @@ func TestP2_WhoAsksTakesOver(t *testing.T) {
 	pods := startPods(t, 3, func(c *Config) { c.MoveTimeout = hang })
 	pods = ownerFirst(pods, pods[0].create("call"))
 	old, rest := pods[0], pods[1:]
-	before := old.svc.session("call").fence
+	before := old.svc.session(key("call")).fence
 	old.kill()
 	ctx, cancel := context.WithTimeout(old.ctx, podLease/4) // not enough for a lease to run out
 	defer cancel()
@@ -188,7 +188,7 @@ func TestP2_NobodyComesBack(t *testing.T) {
 	created := pods[0].create("call")
 	pods = ownerFirst(pods, created)
 	k := pods[1].talk("call") // which keeps it until then
-	before := pods[0].svc.session("call").fence
+	before := pods[0].svc.session(key("call")).fence
 	pods[0].kill()
 	by, _ := adopted(pods[1:], "call", before)
 	k.Lose()
@@ -207,7 +207,7 @@ func TestP2_WHIPPublisherPublishesAgain(t *testing.T) {
 	got, err := pods[0].sessions.GetSession(pods[0].ctx, &penstockv1.GetSessionRequest{SessionId: "studio"})
 	must(t, err)
 	pods = ownerFirst(pods, got.GetSession())
-	live := pods[0].svc.session("studio")
+	live := pods[0].svc.session(key("studio"))
 	live.mu.Lock()
 	resource := live.publisher
 	live.mu.Unlock()
@@ -243,7 +243,7 @@ func TestP7_DeposedOwnerClosesWhatItHas(t *testing.T) {
 	old, next := pods[0], pods[1]
 	sfu, _ := next.publishFrom("call")
 	w := old.watch("call")
-	live := old.svc.session("call")
+	live := old.svc.session(key("call"))
 	old.link.cut()
 	by, rec := adopted(pods[1:], "call", live.fence)
 	for range 5 { // It cannot know, and goes on.
@@ -274,7 +274,7 @@ func TestP7_DeposedOwnerClosesWhatItHas(t *testing.T) {
 func TestP2_LateEndIsRefused(t *testing.T) {
 	g := startGateway(t)
 	g.create("call")
-	live := g.svc.session("call")
+	live := g.svc.session(key("call"))
 	old := newMirror(live.mirror.grace, time.Time{})
 	old.SessionEnded(rtcpool.EndMediaLost)
 	err := old.run(g.store, live.key, resolverstore.Fence{Owner: "of before", Epoch: live.fence.Epoch - 1}, g.svc.cfg.Logger)
@@ -292,7 +292,7 @@ func TestSessionEndedByTheStoreIsClosed(t *testing.T) {
 	g := startGateway(t)
 	g.call("call")
 	k := g.talk("call")
-	live := g.svc.session("call")
+	live := g.svc.session(key("call"))
 	must(t, g.store.EndSession(g.ctx, live.key, resolverstore.SessionDeleted))
 	<-live.gone
 	k.until("the end", func(m *penstockv1.SignalResponse) bool {
@@ -336,7 +336,7 @@ func besidePods(t *testing.T, other func(*Config)) (pods []*pod, beside *besideT
 func TestP4_WhatIsBeingTakenOverIsHandedOn(t *testing.T) {
 	pods, beside := besidePods(t, func(*Config) {})
 	pods[0].create("call")
-	first := pods[0].svc.session("call").fence
+	first := pods[0].svc.session(key("call")).fence
 	var outcome <-chan Drained
 	beside.do = func(resolverstore.SessionKey) {
 		_, outcome = pods[1].drainOf()
@@ -358,7 +358,7 @@ func TestP4_WhatComesTooLateIsLeftToOthers(t *testing.T) {
 	pods, beside := besidePods(t, func(*Config) {})
 	pods[0].create("call")
 	beside.do = func(resolverstore.SessionKey) { pods[1].svc.drain.finish() }
-	_, err := pods[1].svc.takeOver(pods[1].ctx, key("call"), pods[0].svc.session("call").fence, true)
+	_, err := pods[1].svc.takeOver(pods[1].ctx, key("call"), pods[0].svc.session(key("call")).fence, true)
 	if !errors.Is(err, errDraining) {
 		t.Errorf("it is taken over with %v", err)
 	}

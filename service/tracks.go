@@ -18,8 +18,8 @@ type trackServer struct {
 func (s *trackServer) ResolveTrack(ctx context.Context, r *penstockv1.ResolveTrackRequest) (*penstockv1.ResolveTrackResponse, error) {
 	ctx, cancel := s.drain.bound(ctx)
 	defer cancel()
-	sel := trackSelector(r.GetSelector())
-	if v := s.session(r.GetSessionId()); v != nil {
+	sel, k := trackSelector(r.GetSelector()), keyIn(ctx, r.GetSessionId())
+	if v := s.session(k); v != nil {
 		var leave func()
 		ctx, leave = v.here(ctx) // Its next owner does not know that somebody wants the track.
 		defer leave()
@@ -27,7 +27,7 @@ func (s *trackServer) ResolveTrack(ctx context.Context, r *penstockv1.ResolveTra
 		defer v.hub.want(sel, shape{any: true}).close()
 	}
 	spanCtx, span := s.tracer.Start(ctx, "service.resolve")
-	t, err := s.cfg.Store.Resolve(spanCtx, key(r.GetSessionId()), sel)
+	t, err := s.cfg.Store.Resolve(spanCtx, k, sel)
 	endSpan(span, err)
 	if err != nil {
 		if ctx.Err() != nil {
@@ -35,18 +35,19 @@ func (s *trackServer) ResolveTrack(ctx context.Context, r *penstockv1.ResolveTra
 		}
 		return nil, err
 	}
-	return &penstockv1.ResolveTrackResponse{Track: s.protoTrack(r.GetSessionId(), t)}, nil
+	return &penstockv1.ResolveTrackResponse{Track: s.protoTrack(k, t)}, nil
 }
 
 // ListTracks implements penstockv1.TrackServiceServer.
 func (s *trackServer) ListTracks(ctx context.Context, r *penstockv1.ListTracksRequest) (*penstockv1.ListTracksResponse, error) {
-	list := listName("tracks of "+r.GetSessionId(), nil)
+	k := keyIn(ctx, r.GetSessionId())
+	list := listName(k.Tenant, "tracks of "+k.ID, nil)
 	after, err := openPageToken(list, r.GetPageToken())
 	if err != nil {
 		return nil, err
 	}
 	size := pageSize(r.GetPageSize())
-	tracks, revision, err := s.cfg.Store.ListTracks(ctx, key(r.GetSessionId()), after, size+1)
+	tracks, revision, err := s.cfg.Store.ListTracks(ctx, k, after, size+1)
 	if err != nil {
 		return nil, err
 	}
@@ -56,7 +57,7 @@ func (s *trackServer) ListTracks(ctx context.Context, r *penstockv1.ListTracksRe
 		out.NextPageToken = newPageToken(list, tracks[size-1].ID)
 	}
 	for _, t := range tracks {
-		out.Tracks = append(out.Tracks, s.protoTrack(r.GetSessionId(), t))
+		out.Tracks = append(out.Tracks, s.protoTrack(k, t))
 	}
 	return out, nil
 }
@@ -68,7 +69,7 @@ func (s *trackServer) WatchTracks(r *penstockv1.WatchTracksRequest, stream penst
 	defer cancel()
 	open := s.openSpan(ctx, "WatchTracks")
 	defer func() { open.end(err) }()
-	rec, err := s.cfg.Store.GetSession(ctx, key(r.GetSessionId()))
+	rec, err := s.cfg.Store.GetSession(ctx, keyIn(ctx, r.GetSessionId()))
 	if err != nil {
 		return err
 	}
@@ -90,7 +91,7 @@ func (s *trackServer) WatchTracks(r *penstockv1.WatchTracksRequest, stream penst
 		case err != nil:
 			return err
 		}
-		if err := stream.Send(s.protoChange(r.GetSessionId(), change)); err != nil {
+		if err := stream.Send(s.protoChange(rec.Key, change)); err != nil {
 			return err
 		}
 		open.end(nil)
@@ -98,10 +99,10 @@ func (s *trackServer) WatchTracks(r *penstockv1.WatchTracksRequest, stream penst
 }
 
 // protoChange returns a change as callers see it.
-func (s *Service) protoChange(session string, c resolverstore.Change) *penstockv1.WatchTracksResponse {
+func (s *Service) protoChange(k resolverstore.SessionKey, c resolverstore.Change) *penstockv1.WatchTracksResponse {
 	out := &penstockv1.WatchTracksResponse{Revision: c.Revision, Snapshot: c.Snapshot}
 	for _, t := range c.Tracks {
-		out.Tracks = append(out.Tracks, s.protoTrack(session, t))
+		out.Tracks = append(out.Tracks, s.protoTrack(k, t))
 	}
 	for _, t := range c.Removed {
 		out.Removed = append(out.Removed, &penstockv1.RemovedTrack{
@@ -112,9 +113,9 @@ func (s *Service) protoChange(session string, c resolverstore.Change) *penstockv
 }
 
 // protoTrack returns a track with what this process knows of its media.
-func (s *Service) protoTrack(session string, t resolverstore.Track) *penstockv1.Track {
-	out := protoTrack(session, t)
-	if v := s.session(session); v != nil {
+func (s *Service) protoTrack(k resolverstore.SessionKey, t resolverstore.Track) *penstockv1.Track {
+	out := protoTrack(k.ID, t)
+	if v := s.session(k); v != nil {
 		if m, ok := v.media(t); ok {
 			describe(out, m.Stats())
 		}

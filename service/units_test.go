@@ -179,7 +179,7 @@ func TestGateTakesTurns(t *testing.T) {
 	var work sync.WaitGroup
 	for range 50 {
 		work.Go(func() {
-			leave, err := g.enter(context.Background(), "a")
+			leave, err := g.enter(context.Background(), key("a"))
 			if err != nil {
 				t.Error(err)
 				return
@@ -195,13 +195,13 @@ func TestGateTakesTurns(t *testing.T) {
 		})
 	}
 	work.Wait()
-	leave, err := g.enter(t.Context(), "a")
+	leave, err := g.enter(t.Context(), key("a"))
 	must(t, err)
-	other, err := g.enter(t.Context(), "b")
+	other, err := g.enter(t.Context(), key("b"))
 	must(t, err)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := g.enter(ctx, "a"); !errors.Is(err, context.Canceled) {
+	if _, err := g.enter(ctx, key("a")); !errors.Is(err, context.Canceled) {
 		t.Errorf("a turn that never comes gives %v", err)
 	}
 	leave()

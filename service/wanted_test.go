@@ -321,7 +321,7 @@ func TestS21_ToldAgainAfterSignallingWasLost(t *testing.T) {
 		must(t, err)
 		return len(l.GetTracks()) == len(want)
 	})
-	for g.svc.session("call").hub.announced() != len(want) { // What the store knows is told a little later.
+	for g.svc.session(key("call")).hub.announced() != len(want) { // What the store knows is told a little later.
 		mustTick(t, g)
 	}
 	k.open(0)

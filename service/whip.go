@@ -22,7 +22,8 @@ func (s whipSessions) Publish(ctx context.Context, id string, p whip.Publisher, 
 	if !utf8.ValidString(offer) { // what it names could not be told by any call
 		return whip.Publication{}, &whip.InvalidOfferError{Malformed: true, Detail: "the offer is not UTF-8"}
 	}
-	v, created, err := s.whipSession(ctx, id)
+	k := keyIn(ctx, id)
+	v, created, err := s.whipSession(ctx, k)
 	if err != nil {
 		return whip.Publication{}, whipError(err)
 	}
@@ -38,20 +39,20 @@ func (s whipSessions) Publish(ctx context.Context, id string, p whip.Publisher, 
 	v.unclaim(resource)
 	v.rtc.SetEndOnRemoteClose(context.WithoutCancel(ctx), false)
 	if created {
-		if err := s.delete(context.WithoutCancel(ctx), id); err != nil {
-			s.cfg.Logger.Error("session of a failed publication not ended", "session", id, "error", err)
+		if err := s.delete(context.WithoutCancel(ctx), k); err != nil {
+			s.cfg.Logger.Error("session of a failed publication not ended", "session", logName(k), "error", err)
 		}
 	}
 	return whip.Publication{}, whipError(err)
 }
 
 // whipSession returns the session to publish into, created if that is allowed.
-func (s whipSessions) whipSession(ctx context.Context, id string) (v *session, created bool, err error) {
+func (s whipSessions) whipSession(ctx context.Context, k resolverstore.SessionKey) (v *session, created bool, err error) {
 	var f faults
-	if f.session(id); f.err() != nil {
+	if f.session(k.ID); f.err() != nil {
 		return nil, false, fmt.Errorf("%w: %w", resolverstore.ErrSessionNotFound, f.err())
 	}
-	if v := s.session(id); v != nil {
+	if v := s.session(k); v != nil {
 		return v, false, nil
 	}
 	if !s.cfg.WHIPCreate {
@@ -59,7 +60,7 @@ func (s whipSessions) whipSession(ctx context.Context, id string) (v *session, c
 	}
 	// The hash is unique: two publishers never ask for the same session, one of them is in conflict.
 	_, err = s.create(ctx, resolverstore.Session{
-		Key: key(id), Source: resolverstore.SourceWHIP, RequestHash: "whip " + rand.Text(),
+		Key: k, Source: resolverstore.SourceWHIP, RequestHash: "whip " + rand.Text(),
 	}, nil)
 	if errors.Is(err, resolverstore.ErrSessionExists) {
 		return nil, false, whip.ErrConflict
@@ -67,7 +68,7 @@ func (s whipSessions) whipSession(ctx context.Context, id string) (v *session, c
 	if err != nil {
 		return nil, false, err
 	}
-	if v = s.session(id); v == nil {
+	if v = s.session(k); v == nil {
 		return nil, false, resolverstore.ErrSessionEnded
 	}
 	return v, true, nil
@@ -129,7 +130,7 @@ func (s whipSessions) announce(ctx context.Context, v *session, who resolverstor
 
 // Trickle implements whip.Sessions.
 func (s whipSessions) Trickle(ctx context.Context, id, resource string, c []rtcpool.Candidate, end bool) error {
-	v := s.session(id)
+	v := s.session(keyIn(ctx, id))
 	if v == nil {
 		return whip.ErrNotFound
 	}
@@ -150,7 +151,7 @@ func (s whipSessions) Trickle(ctx context.Context, id, resource string, c []rtcp
 
 // RestartICE implements whip.Sessions.
 func (s whipSessions) RestartICE(ctx context.Context, id, resource, ufrag, pwd string, c []rtcpool.Candidate) (string, error) {
-	v := s.published(id, resource)
+	v := s.published(keyIn(ctx, id), resource)
 	if v == nil {
 		return "", whip.ErrNotFound
 	}
@@ -166,16 +167,16 @@ func (s whipSessions) RestartICE(ctx context.Context, id, resource, ufrag, pwd s
 
 // Unpublish implements whip.Sessions.
 func (s whipSessions) Unpublish(ctx context.Context, id, resource string) error {
-	v := s.published(id, resource)
+	v := s.published(keyIn(ctx, id), resource)
 	if v == nil || !v.unclaim(resource) {
 		return whip.ErrNotFound
 	}
-	return whipError(s.delete(ctx, id))
+	return whipError(s.delete(ctx, v.key))
 }
 
 // published returns the session that has the publication, or nil.
-func (s whipSessions) published(id, resource string) *session {
-	if v := s.session(id); v != nil {
+func (s whipSessions) published(k resolverstore.SessionKey, resource string) *session {
+	if v := s.session(k); v != nil {
 		if _, ok := v.publishes(resource); ok {
 			return v
 		}

@@ -22,7 +22,7 @@ func (s *Service) WHIPElsewhere(ctx context.Context, r whip.Request) (whip.Respo
 	if f.session(r.SessionID); f.err() != nil {
 		return whip.Response{}, false, nil
 	}
-	at, err := s.locate(ctx, r.SessionID)
+	at, err := s.locate(ctx, keyIn(ctx, r.SessionID))
 	switch {
 	case at.live != nil:
 		return whip.Response{}, false, nil

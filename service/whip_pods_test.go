@@ -1,6 +1,7 @@
 package service
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net/http"
@@ -20,11 +21,11 @@ func (p *pod) whipOfPod() string {
 	p.t.Helper()
 	h, err := whip.New(whip.Config{
 		Sessions: p.svc.WHIP(), Elsewhere: p.svc.WHIPElsewhere, Logger: p.svc.cfg.Logger, MaxBodyBytes: 64 << 10,
-		Authorize: func(r *http.Request, _ string) error {
+		Authorize: func(r *http.Request, session string) (context.Context, error) {
 			if r.Header.Get("Authorization") == "Bearer wrong" {
-				return whip.ErrUnauthorized
+				return nil, whip.ErrUnauthorized
 			}
-			return nil
+			return p.svc.AuthorizeWHIP(r, session)
 		},
 	})
 	must(p.t, err)

@@ -1,12 +1,9 @@
 package main
 
 import (
-	"crypto/sha256"
-	"crypto/subtle"
 	"encoding/json"
 	"log/slog"
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/penstock-media/penstock/cmd/gateway/internal/config"
@@ -28,7 +25,7 @@ const (
 // and takes nothing out of service, since one blip would else empty every endpoint at once. sharing gives figures for /metrics.
 func newHTTPServer(cfg config.Config, svc *service.Service, degraded func() bool, sharing func() []gauge, log *slog.Logger) (*http.Server, error) {
 	publish, err := whip.New(whip.Config{
-		Sessions: svc.WHIP(), Elsewhere: svc.WHIPElsewhere, Authorize: authorizer(string(cfg.AuthToken)), AllowedOrigins: cfg.WHIPOrigins,
+		Sessions: svc.WHIP(), Elsewhere: svc.WHIPElsewhere, Authorize: svc.AuthorizeWHIP, AllowedOrigins: cfg.WHIPOrigins,
 		MaxBodyBytes: int64(cfg.MaxSDPBytes), Logger: log,
 	})
 	if err != nil {
@@ -61,23 +58,6 @@ func newHTTPServer(cfg config.Config, svc *service.Service, degraded func() bool
 		MaxHeaderBytes:    httpMaxHeaderBytes,
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}, nil
-}
-
-// authorizer returns what checks a WHIP request's bearer token (RFC 6750); nil where none is asked for. Digests are
-// compared, so that the time taken tells nothing of the token.
-func authorizer(token string) func(*http.Request, string) error {
-	if token == "" {
-		return nil
-	}
-	want := sha256.Sum256([]byte(token))
-	return func(r *http.Request, _ string) error {
-		scheme, given, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-		got := sha256.Sum256([]byte(given))
-		if !strings.EqualFold(scheme, "bearer") || subtle.ConstantTimeCompare(want[:], got[:]) != 1 {
-			return whip.ErrUnauthorized
-		}
-		return nil
-	}
 }
 
 // health is the body of /healthz and /readyz.

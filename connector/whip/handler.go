@@ -1,6 +1,7 @@
 package whip
 
 import (
+	"context"
 	"errors"
 	"io"
 	"log/slog"
@@ -30,9 +31,10 @@ const defaultMaxBodyBytes = 1 << 20
 type Config struct {
 	// Sessions does the work. Required.
 	Sessions Sessions
-	// Authorize says whether a request may do what it asks with the session; nil allows everything. Its errors are
-	// answered as those of Sessions are; ErrUnauthorized and ErrForbidden are for it.
-	Authorize func(r *http.Request, sessionID string) error
+	// Authorize says whether a request may do what it asks with the session; nil allows everything. The context that it returns is what Sessions and
+	// Elsewhere get, so that they know who asks. Its errors are answered as those of Sessions are; ErrUnauthorized and ErrForbidden are for it.
+	// OPTIONS is not asked of it: browsers send no credentials with it, and its answer tells of no session.
+	Authorize func(r *http.Request, sessionID string) (context.Context, error)
 	// Elsewhere hands requests to other gateways, where their sessions are; nil is for a gateway that is alone.
 	Elsewhere Elsewhere
 	// ICEServers are told to publishers in Link headers (RFC 9725 section 4.6), credentials included.
@@ -109,7 +111,7 @@ func (h *Handler) serveResource(w http.ResponseWriter, r *http.Request) {
 
 // run checks what all methods need, and answers errors.
 func (h *Handler) run(w http.ResponseWriter, r *http.Request, f func(http.ResponseWriter, *http.Request) error) {
-	err := h.authorize(r)
+	r, err := h.authorize(r)
 	if err == nil {
 		var answered bool
 		if answered, err = h.elsewhere(w, r); answered {
@@ -124,15 +126,20 @@ func (h *Handler) run(w http.ResponseWriter, r *http.Request, f func(http.Respon
 	}
 }
 
-func (h *Handler) authorize(r *http.Request) error {
+// authorize returns the request of somebody who may make it, or the one given with an error.
+func (h *Handler) authorize(r *http.Request) (*http.Request, error) {
 	id := r.PathValue("session")
 	if !validID(id) {
-		return errSessionID
+		return r, errSessionID
 	}
 	if h.cfg.Authorize == nil || isHandedOver(r) {
-		return nil
+		return r, nil
 	}
-	return h.cfg.Authorize(r, id)
+	ctx, err := h.cfg.Authorize(r, id)
+	if err != nil {
+		return r, err
+	}
+	return r.WithContext(ctx), nil
 }
 
 // validID holds ids to the characters that the contract gives them: 1 to 128 of [A-Za-z0-9._~-].

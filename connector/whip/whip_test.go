@@ -1,6 +1,7 @@
 package whip
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -227,14 +228,14 @@ func TestC1_OtherMethodsAreRefused(t *testing.T) {
 
 func TestC1_Bearer(t *testing.T) {
 	s := newServer(t, func(c *Config) {
-		c.Authorize = func(r *http.Request, session string) error {
+		c.Authorize = func(r *http.Request, session string) (context.Context, error) {
 			switch r.Header.Get("Authorization") {
 			case "Bearer for-" + session:
-				return nil
+				return r.Context(), nil
 			case "":
-				return fmt.Errorf("checking the token: %w", ErrUnauthorized)
+				return nil, fmt.Errorf("checking the token: %w", ErrUnauthorized)
 			}
-			return ErrForbidden
+			return nil, ErrForbidden
 		}
 	})
 	p := newPublisher(t)

@@ -86,6 +86,12 @@ const (
 	ErrorReason_ERROR_REASON_FORWARD_REFUSED ErrorReason = 28
 	// INVALID_ARGUMENT. The resume token was not made here, is too old, or is of another session or selector. Open the stream without it.
 	ErrorReason_ERROR_REASON_RESUME_TOKEN_INVALID ErrorReason = 29
+	// PERMISSION_DENIED. It is known who calls, and its credentials do not allow this call, or not for this session.
+	ErrorReason_ERROR_REASON_PERMISSION_DENIED ErrorReason = 30
+	// UNAUTHENTICATED. The caller's credentials have expired, perhaps in mid-stream. Call again with new ones; a stream goes on by its resume token.
+	ErrorReason_ERROR_REASON_CREDENTIALS_EXPIRED ErrorReason = 31
+	// UNAVAILABLE. The keys that tokens are checked by could not be fetched yet. Try again.
+	ErrorReason_ERROR_REASON_AUTH_UNAVAILABLE ErrorReason = 32
 )
 
 // Enum value maps for ErrorReason.
@@ -121,6 +127,9 @@ var (
 		27: "ERROR_REASON_SESSION_ELSEWHERE",
 		28: "ERROR_REASON_FORWARD_REFUSED",
 		29: "ERROR_REASON_RESUME_TOKEN_INVALID",
+		30: "ERROR_REASON_PERMISSION_DENIED",
+		31: "ERROR_REASON_CREDENTIALS_EXPIRED",
+		32: "ERROR_REASON_AUTH_UNAVAILABLE",
 	}
 	ErrorReason_value = map[string]int32{
 		"ERROR_REASON_UNSPECIFIED":           0,
@@ -153,6 +162,9 @@ var (
 		"ERROR_REASON_SESSION_ELSEWHERE":     27,
 		"ERROR_REASON_FORWARD_REFUSED":       28,
 		"ERROR_REASON_RESUME_TOKEN_INVALID":  29,
+		"ERROR_REASON_PERMISSION_DENIED":     30,
+		"ERROR_REASON_CREDENTIALS_EXPIRED":   31,
+		"ERROR_REASON_AUTH_UNAVAILABLE":      32,
 	}
 )
 
@@ -187,7 +199,7 @@ var File_penstock_v1_error_reason_proto protoreflect.FileDescriptor
 
 const file_penstock_v1_error_reason_proto_rawDesc = "" +
 	"\n" +
-	"\x1epenstock/v1/error_reason.proto\x12\vpenstock.v1*\xf8\a\n" +
+	"\x1epenstock/v1/error_reason.proto\x12\vpenstock.v1*\xe5\b\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12\x1e\n" +
 	"\x1aERROR_REASON_INVALID_FIELD\x10\x01\x12\x1c\n" +
@@ -219,7 +231,10 @@ const file_penstock_v1_error_reason_proto_rawDesc = "" +
 	"\x1bERROR_REASON_SESSION_MOVING\x10\x1a\x12\"\n" +
 	"\x1eERROR_REASON_SESSION_ELSEWHERE\x10\x1b\x12 \n" +
 	"\x1cERROR_REASON_FORWARD_REFUSED\x10\x1c\x12%\n" +
-	"!ERROR_REASON_RESUME_TOKEN_INVALID\x10\x1dB?Z=github.com/penstock-media/penstock/api/penstock/v1;penstockv1b\x06proto3"
+	"!ERROR_REASON_RESUME_TOKEN_INVALID\x10\x1d\x12\"\n" +
+	"\x1eERROR_REASON_PERMISSION_DENIED\x10\x1e\x12$\n" +
+	" ERROR_REASON_CREDENTIALS_EXPIRED\x10\x1f\x12!\n" +
+	"\x1dERROR_REASON_AUTH_UNAVAILABLE\x10 B?Z=github.com/penstock-media/penstock/api/penstock/v1;penstockv1b\x06proto3"
 
 var (
 	file_penstock_v1_error_reason_proto_rawDescOnce sync.Once

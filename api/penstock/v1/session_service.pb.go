@@ -1455,6 +1455,7 @@ type SignalResponse struct {
 	//	*SignalResponse_GoingAway
 	//	*SignalResponse_IceServersResult
 	//	*SignalResponse_Ended
+	//	*SignalResponse_CredentialsExpiring
 	Message       isSignalResponse_Message `protobuf_oneof:"message"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1621,6 +1622,15 @@ func (x *SignalResponse) GetEnded() *SignalEnded {
 	return nil
 }
 
+func (x *SignalResponse) GetCredentialsExpiring() *SignalCredentialsExpiring {
+	if x != nil {
+		if x, ok := x.Message.(*SignalResponse_CredentialsExpiring); ok {
+			return x.CredentialsExpiring
+		}
+	}
+	return nil
+}
+
 type isSignalResponse_Message interface {
 	isSignalResponse_Message()
 }
@@ -1690,6 +1700,11 @@ type SignalResponse_Ended struct {
 	Ended *SignalEnded `protobuf:"bytes,14,opt,name=ended,proto3,oneof"`
 }
 
+type SignalResponse_CredentialsExpiring struct {
+	// The caller's credentials are about to expire, and then the conversation ends, though not the session. Open another one with new credentials.
+	CredentialsExpiring *SignalCredentialsExpiring `protobuf:"bytes,15,opt,name=credentials_expiring,json=credentialsExpiring,proto3,oneof"`
+}
+
 func (*SignalResponse_Opened) isSignalResponse_Message() {}
 
 func (*SignalResponse_Answer) isSignalResponse_Message() {}
@@ -1715,6 +1730,8 @@ func (*SignalResponse_GoingAway) isSignalResponse_Message() {}
 func (*SignalResponse_IceServersResult) isSignalResponse_Message() {}
 
 func (*SignalResponse_Ended) isSignalResponse_Message() {}
+
+func (*SignalResponse_CredentialsExpiring) isSignalResponse_Message() {}
 
 // SignalError is an error of one message.
 type SignalError struct {
@@ -1945,6 +1962,52 @@ func (x *SignalGoingAway) GetGrace() *durationpb.Duration {
 	return nil
 }
 
+// SignalCredentialsExpiring says that the caller's credentials are about to expire.
+type SignalCredentialsExpiring struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How long until they do.
+	In            *durationpb.Duration `protobuf:"bytes,1,opt,name=in,proto3" json:"in,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SignalCredentialsExpiring) Reset() {
+	*x = SignalCredentialsExpiring{}
+	mi := &file_penstock_v1_session_service_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SignalCredentialsExpiring) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SignalCredentialsExpiring) ProtoMessage() {}
+
+func (x *SignalCredentialsExpiring) ProtoReflect() protoreflect.Message {
+	mi := &file_penstock_v1_session_service_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SignalCredentialsExpiring.ProtoReflect.Descriptor instead.
+func (*SignalCredentialsExpiring) Descriptor() ([]byte, []int) {
+	return file_penstock_v1_session_service_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *SignalCredentialsExpiring) GetIn() *durationpb.Duration {
+	if x != nil {
+		return x.In
+	}
+	return nil
+}
+
 // SignalEnded says that the session is over.
 type SignalEnded struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1956,7 +2019,7 @@ type SignalEnded struct {
 
 func (x *SignalEnded) Reset() {
 	*x = SignalEnded{}
-	mi := &file_penstock_v1_session_service_proto_msgTypes[27]
+	mi := &file_penstock_v1_session_service_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1968,7 +2031,7 @@ func (x *SignalEnded) String() string {
 func (*SignalEnded) ProtoMessage() {}
 
 func (x *SignalEnded) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_v1_session_service_proto_msgTypes[27]
+	mi := &file_penstock_v1_session_service_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1981,7 +2044,7 @@ func (x *SignalEnded) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SignalEnded.ProtoReflect.Descriptor instead.
 func (*SignalEnded) Descriptor() ([]byte, []int) {
-	return file_penstock_v1_session_service_proto_rawDescGZIP(), []int{27}
+	return file_penstock_v1_session_service_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *SignalEnded) GetReason() SessionEndReason {
@@ -2096,7 +2159,7 @@ const file_penstock_v1_session_service_proto_rawDesc = "" +
 	"\x06events\x18\x01 \x03(\v2\x16.penstock.v1.CallEventR\x06events\"K\n" +
 	"\x10SignalIceServers\x127\n" +
 	"\vice_servers\x18\x01 \x03(\v2\x16.penstock.v1.IceServerR\n" +
-	"iceServers\"\xe8\x06\n" +
+	"iceServers\"\xc5\a\n" +
 	"\x0eSignalResponse\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x01 \x01(\x04R\trequestId\x12.\n" +
@@ -2114,7 +2177,8 @@ const file_penstock_v1_session_service_proto_rawDesc = "" +
 	"\n" +
 	"going_away\x18\f \x01(\v2\x1c.penstock.v1.SignalGoingAwayH\x00R\tgoingAway\x12U\n" +
 	"\x12ice_servers_result\x18\r \x01(\v2%.penstock.v1.UpdateIceServersResponseH\x00R\x10iceServersResult\x120\n" +
-	"\x05ended\x18\x0e \x01(\v2\x18.penstock.v1.SignalEndedH\x00R\x05endedB\t\n" +
+	"\x05ended\x18\x0e \x01(\v2\x18.penstock.v1.SignalEndedH\x00R\x05ended\x12[\n" +
+	"\x14credentials_expiring\x18\x0f \x01(\v2&.penstock.v1.SignalCredentialsExpiringH\x00R\x13credentialsExpiringB\t\n" +
 	"\amessage\"S\n" +
 	"\vSignalError\x12\x12\n" +
 	"\x04code\x18\x01 \x01(\x05R\x04code\x12\x18\n" +
@@ -2131,7 +2195,9 @@ const file_penstock_v1_session_service_proto_rawDesc = "" +
 	"\x0emin_generation\x18\x02 \x01(\x04R\rminGeneration\x12\x16\n" +
 	"\x06reason\x18\x03 \x01(\tR\x06reason\"B\n" +
 	"\x0fSignalGoingAway\x12/\n" +
-	"\x05grace\x18\x01 \x01(\v2\x19.google.protobuf.DurationR\x05grace\"D\n" +
+	"\x05grace\x18\x01 \x01(\v2\x19.google.protobuf.DurationR\x05grace\"F\n" +
+	"\x19SignalCredentialsExpiring\x12)\n" +
+	"\x02in\x18\x01 \x01(\v2\x19.google.protobuf.DurationR\x02in\"D\n" +
 	"\vSignalEnded\x125\n" +
 	"\x06reason\x18\x01 \x01(\x0e2\x1d.penstock.v1.SessionEndReasonR\x06reason*\xa6\x01\n" +
 	"\x0fCandidateResult\x12 \n" +
@@ -2165,119 +2231,122 @@ func file_penstock_v1_session_service_proto_rawDescGZIP() []byte {
 }
 
 var file_penstock_v1_session_service_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_penstock_v1_session_service_proto_msgTypes = make([]protoimpl.MessageInfo, 30)
+var file_penstock_v1_session_service_proto_msgTypes = make([]protoimpl.MessageInfo, 31)
 var file_penstock_v1_session_service_proto_goTypes = []any{
-	(CandidateResult)(0),             // 0: penstock.v1.CandidateResult
-	(*CreateSessionRequest)(nil),     // 1: penstock.v1.CreateSessionRequest
-	(*CreateSessionResponse)(nil),    // 2: penstock.v1.CreateSessionResponse
-	(*GetSessionRequest)(nil),        // 3: penstock.v1.GetSessionRequest
-	(*GetSessionResponse)(nil),       // 4: penstock.v1.GetSessionResponse
-	(*ListSessionsRequest)(nil),      // 5: penstock.v1.ListSessionsRequest
-	(*ListSessionsResponse)(nil),     // 6: penstock.v1.ListSessionsResponse
-	(*DeleteSessionRequest)(nil),     // 7: penstock.v1.DeleteSessionRequest
-	(*DeleteSessionResponse)(nil),    // 8: penstock.v1.DeleteSessionResponse
-	(*NegotiateRequest)(nil),         // 9: penstock.v1.NegotiateRequest
-	(*NegotiateResponse)(nil),        // 10: penstock.v1.NegotiateResponse
-	(*AddIceCandidateRequest)(nil),   // 11: penstock.v1.AddIceCandidateRequest
-	(*AddIceCandidateResponse)(nil),  // 12: penstock.v1.AddIceCandidateResponse
-	(*UpdateIceServersRequest)(nil),  // 13: penstock.v1.UpdateIceServersRequest
-	(*UpdateIceServersResponse)(nil), // 14: penstock.v1.UpdateIceServersResponse
-	(*ReportEventsRequest)(nil),      // 15: penstock.v1.ReportEventsRequest
-	(*ReportEventsResponse)(nil),     // 16: penstock.v1.ReportEventsResponse
-	(*SignalRequest)(nil),            // 17: penstock.v1.SignalRequest
-	(*SignalOpen)(nil),               // 18: penstock.v1.SignalOpen
-	(*SignalOffer)(nil),              // 19: penstock.v1.SignalOffer
-	(*SignalCandidate)(nil),          // 20: penstock.v1.SignalCandidate
-	(*SignalEvents)(nil),             // 21: penstock.v1.SignalEvents
-	(*SignalIceServers)(nil),         // 22: penstock.v1.SignalIceServers
-	(*SignalResponse)(nil),           // 23: penstock.v1.SignalResponse
-	(*SignalError)(nil),              // 24: penstock.v1.SignalError
-	(*SignalConnectionState)(nil),    // 25: penstock.v1.SignalConnectionState
-	(*SignalRestart)(nil),            // 26: penstock.v1.SignalRestart
-	(*SignalGoingAway)(nil),          // 27: penstock.v1.SignalGoingAway
-	(*SignalEnded)(nil),              // 28: penstock.v1.SignalEnded
-	nil,                              // 29: penstock.v1.CreateSessionRequest.LabelsEntry
-	nil,                              // 30: penstock.v1.ListSessionsRequest.LabelsEntry
-	(*IceServer)(nil),                // 31: penstock.v1.IceServer
-	(*OffersSource)(nil),             // 32: penstock.v1.OffersSource
-	(*LiveKitSource)(nil),            // 33: penstock.v1.LiveKitSource
-	(*WhepSource)(nil),               // 34: penstock.v1.WhepSource
-	(*durationpb.Duration)(nil),      // 35: google.protobuf.Duration
-	(*Session)(nil),                  // 36: penstock.v1.Session
-	(*Answer)(nil),                   // 37: penstock.v1.Answer
-	(*Dropped)(nil),                  // 38: penstock.v1.Dropped
-	(*IceCandidate)(nil),             // 39: penstock.v1.IceCandidate
-	(*CallEvent)(nil),                // 40: penstock.v1.CallEvent
-	(*IgnoredEvent)(nil),             // 41: penstock.v1.IgnoredEvent
-	(*WantedTrack)(nil),              // 42: penstock.v1.WantedTrack
-	(PeerConnectionState)(0),         // 43: penstock.v1.PeerConnectionState
-	(SessionEndReason)(0),            // 44: penstock.v1.SessionEndReason
+	(CandidateResult)(0),              // 0: penstock.v1.CandidateResult
+	(*CreateSessionRequest)(nil),      // 1: penstock.v1.CreateSessionRequest
+	(*CreateSessionResponse)(nil),     // 2: penstock.v1.CreateSessionResponse
+	(*GetSessionRequest)(nil),         // 3: penstock.v1.GetSessionRequest
+	(*GetSessionResponse)(nil),        // 4: penstock.v1.GetSessionResponse
+	(*ListSessionsRequest)(nil),       // 5: penstock.v1.ListSessionsRequest
+	(*ListSessionsResponse)(nil),      // 6: penstock.v1.ListSessionsResponse
+	(*DeleteSessionRequest)(nil),      // 7: penstock.v1.DeleteSessionRequest
+	(*DeleteSessionResponse)(nil),     // 8: penstock.v1.DeleteSessionResponse
+	(*NegotiateRequest)(nil),          // 9: penstock.v1.NegotiateRequest
+	(*NegotiateResponse)(nil),         // 10: penstock.v1.NegotiateResponse
+	(*AddIceCandidateRequest)(nil),    // 11: penstock.v1.AddIceCandidateRequest
+	(*AddIceCandidateResponse)(nil),   // 12: penstock.v1.AddIceCandidateResponse
+	(*UpdateIceServersRequest)(nil),   // 13: penstock.v1.UpdateIceServersRequest
+	(*UpdateIceServersResponse)(nil),  // 14: penstock.v1.UpdateIceServersResponse
+	(*ReportEventsRequest)(nil),       // 15: penstock.v1.ReportEventsRequest
+	(*ReportEventsResponse)(nil),      // 16: penstock.v1.ReportEventsResponse
+	(*SignalRequest)(nil),             // 17: penstock.v1.SignalRequest
+	(*SignalOpen)(nil),                // 18: penstock.v1.SignalOpen
+	(*SignalOffer)(nil),               // 19: penstock.v1.SignalOffer
+	(*SignalCandidate)(nil),           // 20: penstock.v1.SignalCandidate
+	(*SignalEvents)(nil),              // 21: penstock.v1.SignalEvents
+	(*SignalIceServers)(nil),          // 22: penstock.v1.SignalIceServers
+	(*SignalResponse)(nil),            // 23: penstock.v1.SignalResponse
+	(*SignalError)(nil),               // 24: penstock.v1.SignalError
+	(*SignalConnectionState)(nil),     // 25: penstock.v1.SignalConnectionState
+	(*SignalRestart)(nil),             // 26: penstock.v1.SignalRestart
+	(*SignalGoingAway)(nil),           // 27: penstock.v1.SignalGoingAway
+	(*SignalCredentialsExpiring)(nil), // 28: penstock.v1.SignalCredentialsExpiring
+	(*SignalEnded)(nil),               // 29: penstock.v1.SignalEnded
+	nil,                               // 30: penstock.v1.CreateSessionRequest.LabelsEntry
+	nil,                               // 31: penstock.v1.ListSessionsRequest.LabelsEntry
+	(*IceServer)(nil),                 // 32: penstock.v1.IceServer
+	(*OffersSource)(nil),              // 33: penstock.v1.OffersSource
+	(*LiveKitSource)(nil),             // 34: penstock.v1.LiveKitSource
+	(*WhepSource)(nil),                // 35: penstock.v1.WhepSource
+	(*durationpb.Duration)(nil),       // 36: google.protobuf.Duration
+	(*Session)(nil),                   // 37: penstock.v1.Session
+	(*Answer)(nil),                    // 38: penstock.v1.Answer
+	(*Dropped)(nil),                   // 39: penstock.v1.Dropped
+	(*IceCandidate)(nil),              // 40: penstock.v1.IceCandidate
+	(*CallEvent)(nil),                 // 41: penstock.v1.CallEvent
+	(*IgnoredEvent)(nil),              // 42: penstock.v1.IgnoredEvent
+	(*WantedTrack)(nil),               // 43: penstock.v1.WantedTrack
+	(PeerConnectionState)(0),          // 44: penstock.v1.PeerConnectionState
+	(SessionEndReason)(0),             // 45: penstock.v1.SessionEndReason
 }
 var file_penstock_v1_session_service_proto_depIdxs = []int32{
-	29, // 0: penstock.v1.CreateSessionRequest.labels:type_name -> penstock.v1.CreateSessionRequest.LabelsEntry
-	31, // 1: penstock.v1.CreateSessionRequest.ice_servers:type_name -> penstock.v1.IceServer
-	32, // 2: penstock.v1.CreateSessionRequest.offers:type_name -> penstock.v1.OffersSource
-	33, // 3: penstock.v1.CreateSessionRequest.livekit:type_name -> penstock.v1.LiveKitSource
-	34, // 4: penstock.v1.CreateSessionRequest.whep:type_name -> penstock.v1.WhepSource
-	35, // 5: penstock.v1.CreateSessionRequest.grace:type_name -> google.protobuf.Duration
-	36, // 6: penstock.v1.CreateSessionResponse.session:type_name -> penstock.v1.Session
-	36, // 7: penstock.v1.GetSessionResponse.session:type_name -> penstock.v1.Session
-	30, // 8: penstock.v1.ListSessionsRequest.labels:type_name -> penstock.v1.ListSessionsRequest.LabelsEntry
-	36, // 9: penstock.v1.ListSessionsResponse.sessions:type_name -> penstock.v1.Session
-	37, // 10: penstock.v1.NegotiateResponse.answer:type_name -> penstock.v1.Answer
-	38, // 11: penstock.v1.NegotiateResponse.dropped:type_name -> penstock.v1.Dropped
-	39, // 12: penstock.v1.AddIceCandidateRequest.candidate:type_name -> penstock.v1.IceCandidate
+	30, // 0: penstock.v1.CreateSessionRequest.labels:type_name -> penstock.v1.CreateSessionRequest.LabelsEntry
+	32, // 1: penstock.v1.CreateSessionRequest.ice_servers:type_name -> penstock.v1.IceServer
+	33, // 2: penstock.v1.CreateSessionRequest.offers:type_name -> penstock.v1.OffersSource
+	34, // 3: penstock.v1.CreateSessionRequest.livekit:type_name -> penstock.v1.LiveKitSource
+	35, // 4: penstock.v1.CreateSessionRequest.whep:type_name -> penstock.v1.WhepSource
+	36, // 5: penstock.v1.CreateSessionRequest.grace:type_name -> google.protobuf.Duration
+	37, // 6: penstock.v1.CreateSessionResponse.session:type_name -> penstock.v1.Session
+	37, // 7: penstock.v1.GetSessionResponse.session:type_name -> penstock.v1.Session
+	31, // 8: penstock.v1.ListSessionsRequest.labels:type_name -> penstock.v1.ListSessionsRequest.LabelsEntry
+	37, // 9: penstock.v1.ListSessionsResponse.sessions:type_name -> penstock.v1.Session
+	38, // 10: penstock.v1.NegotiateResponse.answer:type_name -> penstock.v1.Answer
+	39, // 11: penstock.v1.NegotiateResponse.dropped:type_name -> penstock.v1.Dropped
+	40, // 12: penstock.v1.AddIceCandidateRequest.candidate:type_name -> penstock.v1.IceCandidate
 	0,  // 13: penstock.v1.AddIceCandidateResponse.result:type_name -> penstock.v1.CandidateResult
-	31, // 14: penstock.v1.UpdateIceServersRequest.ice_servers:type_name -> penstock.v1.IceServer
-	40, // 15: penstock.v1.ReportEventsRequest.events:type_name -> penstock.v1.CallEvent
-	41, // 16: penstock.v1.ReportEventsResponse.ignored:type_name -> penstock.v1.IgnoredEvent
+	32, // 14: penstock.v1.UpdateIceServersRequest.ice_servers:type_name -> penstock.v1.IceServer
+	41, // 15: penstock.v1.ReportEventsRequest.events:type_name -> penstock.v1.CallEvent
+	42, // 16: penstock.v1.ReportEventsResponse.ignored:type_name -> penstock.v1.IgnoredEvent
 	18, // 17: penstock.v1.SignalRequest.open:type_name -> penstock.v1.SignalOpen
 	19, // 18: penstock.v1.SignalRequest.offer:type_name -> penstock.v1.SignalOffer
 	20, // 19: penstock.v1.SignalRequest.candidate:type_name -> penstock.v1.SignalCandidate
 	21, // 20: penstock.v1.SignalRequest.events:type_name -> penstock.v1.SignalEvents
 	22, // 21: penstock.v1.SignalRequest.ice_servers:type_name -> penstock.v1.SignalIceServers
-	39, // 22: penstock.v1.SignalCandidate.candidate:type_name -> penstock.v1.IceCandidate
-	40, // 23: penstock.v1.SignalEvents.events:type_name -> penstock.v1.CallEvent
-	31, // 24: penstock.v1.SignalIceServers.ice_servers:type_name -> penstock.v1.IceServer
-	36, // 25: penstock.v1.SignalResponse.opened:type_name -> penstock.v1.Session
-	37, // 26: penstock.v1.SignalResponse.answer:type_name -> penstock.v1.Answer
-	38, // 27: penstock.v1.SignalResponse.dropped:type_name -> penstock.v1.Dropped
+	40, // 22: penstock.v1.SignalCandidate.candidate:type_name -> penstock.v1.IceCandidate
+	41, // 23: penstock.v1.SignalEvents.events:type_name -> penstock.v1.CallEvent
+	32, // 24: penstock.v1.SignalIceServers.ice_servers:type_name -> penstock.v1.IceServer
+	37, // 25: penstock.v1.SignalResponse.opened:type_name -> penstock.v1.Session
+	38, // 26: penstock.v1.SignalResponse.answer:type_name -> penstock.v1.Answer
+	39, // 27: penstock.v1.SignalResponse.dropped:type_name -> penstock.v1.Dropped
 	12, // 28: penstock.v1.SignalResponse.candidate_result:type_name -> penstock.v1.AddIceCandidateResponse
 	16, // 29: penstock.v1.SignalResponse.events_result:type_name -> penstock.v1.ReportEventsResponse
 	24, // 30: penstock.v1.SignalResponse.error:type_name -> penstock.v1.SignalError
 	20, // 31: penstock.v1.SignalResponse.candidate:type_name -> penstock.v1.SignalCandidate
 	25, // 32: penstock.v1.SignalResponse.connection_state:type_name -> penstock.v1.SignalConnectionState
-	42, // 33: penstock.v1.SignalResponse.wanted_track:type_name -> penstock.v1.WantedTrack
+	43, // 33: penstock.v1.SignalResponse.wanted_track:type_name -> penstock.v1.WantedTrack
 	26, // 34: penstock.v1.SignalResponse.restart:type_name -> penstock.v1.SignalRestart
 	27, // 35: penstock.v1.SignalResponse.going_away:type_name -> penstock.v1.SignalGoingAway
 	14, // 36: penstock.v1.SignalResponse.ice_servers_result:type_name -> penstock.v1.UpdateIceServersResponse
-	28, // 37: penstock.v1.SignalResponse.ended:type_name -> penstock.v1.SignalEnded
-	43, // 38: penstock.v1.SignalConnectionState.state:type_name -> penstock.v1.PeerConnectionState
-	35, // 39: penstock.v1.SignalGoingAway.grace:type_name -> google.protobuf.Duration
-	44, // 40: penstock.v1.SignalEnded.reason:type_name -> penstock.v1.SessionEndReason
-	1,  // 41: penstock.v1.SessionService.CreateSession:input_type -> penstock.v1.CreateSessionRequest
-	3,  // 42: penstock.v1.SessionService.GetSession:input_type -> penstock.v1.GetSessionRequest
-	5,  // 43: penstock.v1.SessionService.ListSessions:input_type -> penstock.v1.ListSessionsRequest
-	7,  // 44: penstock.v1.SessionService.DeleteSession:input_type -> penstock.v1.DeleteSessionRequest
-	9,  // 45: penstock.v1.SessionService.Negotiate:input_type -> penstock.v1.NegotiateRequest
-	11, // 46: penstock.v1.SessionService.AddIceCandidate:input_type -> penstock.v1.AddIceCandidateRequest
-	13, // 47: penstock.v1.SessionService.UpdateIceServers:input_type -> penstock.v1.UpdateIceServersRequest
-	15, // 48: penstock.v1.SessionService.ReportEvents:input_type -> penstock.v1.ReportEventsRequest
-	17, // 49: penstock.v1.SessionService.Signal:input_type -> penstock.v1.SignalRequest
-	2,  // 50: penstock.v1.SessionService.CreateSession:output_type -> penstock.v1.CreateSessionResponse
-	4,  // 51: penstock.v1.SessionService.GetSession:output_type -> penstock.v1.GetSessionResponse
-	6,  // 52: penstock.v1.SessionService.ListSessions:output_type -> penstock.v1.ListSessionsResponse
-	8,  // 53: penstock.v1.SessionService.DeleteSession:output_type -> penstock.v1.DeleteSessionResponse
-	10, // 54: penstock.v1.SessionService.Negotiate:output_type -> penstock.v1.NegotiateResponse
-	12, // 55: penstock.v1.SessionService.AddIceCandidate:output_type -> penstock.v1.AddIceCandidateResponse
-	14, // 56: penstock.v1.SessionService.UpdateIceServers:output_type -> penstock.v1.UpdateIceServersResponse
-	16, // 57: penstock.v1.SessionService.ReportEvents:output_type -> penstock.v1.ReportEventsResponse
-	23, // 58: penstock.v1.SessionService.Signal:output_type -> penstock.v1.SignalResponse
-	50, // [50:59] is the sub-list for method output_type
-	41, // [41:50] is the sub-list for method input_type
-	41, // [41:41] is the sub-list for extension type_name
-	41, // [41:41] is the sub-list for extension extendee
-	0,  // [0:41] is the sub-list for field type_name
+	29, // 37: penstock.v1.SignalResponse.ended:type_name -> penstock.v1.SignalEnded
+	28, // 38: penstock.v1.SignalResponse.credentials_expiring:type_name -> penstock.v1.SignalCredentialsExpiring
+	44, // 39: penstock.v1.SignalConnectionState.state:type_name -> penstock.v1.PeerConnectionState
+	36, // 40: penstock.v1.SignalGoingAway.grace:type_name -> google.protobuf.Duration
+	36, // 41: penstock.v1.SignalCredentialsExpiring.in:type_name -> google.protobuf.Duration
+	45, // 42: penstock.v1.SignalEnded.reason:type_name -> penstock.v1.SessionEndReason
+	1,  // 43: penstock.v1.SessionService.CreateSession:input_type -> penstock.v1.CreateSessionRequest
+	3,  // 44: penstock.v1.SessionService.GetSession:input_type -> penstock.v1.GetSessionRequest
+	5,  // 45: penstock.v1.SessionService.ListSessions:input_type -> penstock.v1.ListSessionsRequest
+	7,  // 46: penstock.v1.SessionService.DeleteSession:input_type -> penstock.v1.DeleteSessionRequest
+	9,  // 47: penstock.v1.SessionService.Negotiate:input_type -> penstock.v1.NegotiateRequest
+	11, // 48: penstock.v1.SessionService.AddIceCandidate:input_type -> penstock.v1.AddIceCandidateRequest
+	13, // 49: penstock.v1.SessionService.UpdateIceServers:input_type -> penstock.v1.UpdateIceServersRequest
+	15, // 50: penstock.v1.SessionService.ReportEvents:input_type -> penstock.v1.ReportEventsRequest
+	17, // 51: penstock.v1.SessionService.Signal:input_type -> penstock.v1.SignalRequest
+	2,  // 52: penstock.v1.SessionService.CreateSession:output_type -> penstock.v1.CreateSessionResponse
+	4,  // 53: penstock.v1.SessionService.GetSession:output_type -> penstock.v1.GetSessionResponse
+	6,  // 54: penstock.v1.SessionService.ListSessions:output_type -> penstock.v1.ListSessionsResponse
+	8,  // 55: penstock.v1.SessionService.DeleteSession:output_type -> penstock.v1.DeleteSessionResponse
+	10, // 56: penstock.v1.SessionService.Negotiate:output_type -> penstock.v1.NegotiateResponse
+	12, // 57: penstock.v1.SessionService.AddIceCandidate:output_type -> penstock.v1.AddIceCandidateResponse
+	14, // 58: penstock.v1.SessionService.UpdateIceServers:output_type -> penstock.v1.UpdateIceServersResponse
+	16, // 59: penstock.v1.SessionService.ReportEvents:output_type -> penstock.v1.ReportEventsResponse
+	23, // 60: penstock.v1.SessionService.Signal:output_type -> penstock.v1.SignalResponse
+	52, // [52:61] is the sub-list for method output_type
+	43, // [43:52] is the sub-list for method input_type
+	43, // [43:43] is the sub-list for extension type_name
+	43, // [43:43] is the sub-list for extension extendee
+	0,  // [0:43] is the sub-list for field type_name
 }
 
 func init() { file_penstock_v1_session_service_proto_init() }
@@ -2316,6 +2385,7 @@ func file_penstock_v1_session_service_proto_init() {
 		(*SignalResponse_GoingAway)(nil),
 		(*SignalResponse_IceServersResult)(nil),
 		(*SignalResponse_Ended)(nil),
+		(*SignalResponse_CredentialsExpiring)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -2323,7 +2393,7 @@ func file_penstock_v1_session_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_penstock_v1_session_service_proto_rawDesc), len(file_penstock_v1_session_service_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   30,
+			NumMessages:   31,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

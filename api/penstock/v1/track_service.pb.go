@@ -538,9 +538,11 @@ type WatchTracksResponse struct {
 	// Tracks that are new or changed; in a snapshot, all that there are.
 	Tracks []*Track `protobuf:"bytes,3,rep,name=tracks,proto3" json:"tracks,omitempty"`
 	// Tracks that ended.
-	Removed       []*RemovedTrack `protobuf:"bytes,4,rep,name=removed,proto3" json:"removed,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Removed []*RemovedTrack `protobuf:"bytes,4,rep,name=removed,proto3" json:"removed,omitempty"`
+	// The caller's credentials are about to expire, and then the watch ends. Nothing has changed by a message that has it.
+	CredentialsExpiring *CredentialsExpiring `protobuf:"bytes,5,opt,name=credentials_expiring,json=credentialsExpiring,proto3" json:"credentials_expiring,omitempty"`
+	unknownFields       protoimpl.UnknownFields
+	sizeCache           protoimpl.SizeCache
 }
 
 func (x *WatchTracksResponse) Reset() {
@@ -597,6 +599,13 @@ func (x *WatchTracksResponse) GetTracks() []*Track {
 func (x *WatchTracksResponse) GetRemoved() []*RemovedTrack {
 	if x != nil {
 		return x.Removed
+	}
+	return nil
+}
+
+func (x *WatchTracksResponse) GetCredentialsExpiring() *CredentialsExpiring {
+	if x != nil {
+		return x.CredentialsExpiring
 	}
 	return nil
 }
@@ -1827,7 +1836,7 @@ func (x *Dtmf) GetVolumeDbm0() uint32 {
 	return 0
 }
 
-// CredentialsExpiring: renew, and open the stream again.
+// CredentialsExpiring: renew, and open the stream again. It is told once, some seconds before.
 type CredentialsExpiring struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// How long until they expire.
@@ -2037,12 +2046,13 @@ const file_penstock_v1_track_service_proto_rawDesc = "" +
 	"\x0eafter_revision\x18\x02 \x01(\x04R\rafterRevision\"^\n" +
 	"\fRemovedTrack\x12\x19\n" +
 	"\btrack_id\x18\x01 \x01(\tR\atrackId\x123\n" +
-	"\x06reason\x18\x02 \x01(\x0e2\x1b.penstock.v1.TrackEndReasonR\x06reason\"\xae\x01\n" +
+	"\x06reason\x18\x02 \x01(\x0e2\x1b.penstock.v1.TrackEndReasonR\x06reason\"\x83\x02\n" +
 	"\x13WatchTracksResponse\x12\x1a\n" +
 	"\brevision\x18\x01 \x01(\x04R\brevision\x12\x1a\n" +
 	"\bsnapshot\x18\x02 \x01(\bR\bsnapshot\x12*\n" +
 	"\x06tracks\x18\x03 \x03(\v2\x12.penstock.v1.TrackR\x06tracks\x123\n" +
-	"\aremoved\x18\x04 \x03(\v2\x19.penstock.v1.RemovedTrackR\aremoved\"\xae\x01\n" +
+	"\aremoved\x18\x04 \x03(\v2\x19.penstock.v1.RemovedTrackR\aremoved\x12S\n" +
+	"\x14credentials_expiring\x18\x05 \x01(\v2 .penstock.v1.CredentialsExpiringR\x13credentialsExpiring\"\xae\x01\n" +
 	"\fStreamPolicy\x12&\n" +
 	"\x0fmax_queue_bytes\x18\x01 \x01(\x04R\rmaxQueueBytes\x12 \n" +
 	"\fmax_queue_ms\x18\x02 \x01(\rR\n" +
@@ -2218,55 +2228,56 @@ var file_penstock_v1_track_service_proto_depIdxs = []int32{
 	30, // 3: penstock.v1.RemovedTrack.reason:type_name -> penstock.v1.TrackEndReason
 	29, // 4: penstock.v1.WatchTracksResponse.tracks:type_name -> penstock.v1.Track
 	8,  // 5: penstock.v1.WatchTracksResponse.removed:type_name -> penstock.v1.RemovedTrack
-	0,  // 6: penstock.v1.StreamPolicy.overflow:type_name -> penstock.v1.OverflowAction
-	28, // 7: penstock.v1.StreamTrackRequest.selector:type_name -> penstock.v1.TrackSelector
-	31, // 8: penstock.v1.StreamTrackRequest.format:type_name -> penstock.v1.StreamFormat
-	10, // 9: penstock.v1.StreamTrackRequest.policy:type_name -> penstock.v1.StreamPolicy
-	13, // 10: penstock.v1.StreamTrackResponse.header:type_name -> penstock.v1.StreamHeader
-	32, // 11: penstock.v1.StreamTrackResponse.audio:type_name -> penstock.v1.AudioFrame
-	33, // 12: penstock.v1.StreamTrackResponse.video:type_name -> penstock.v1.VideoFrame
-	14, // 13: penstock.v1.StreamTrackResponse.event:type_name -> penstock.v1.StreamEvent
-	29, // 14: penstock.v1.StreamHeader.track:type_name -> penstock.v1.Track
-	31, // 15: penstock.v1.StreamHeader.format:type_name -> penstock.v1.StreamFormat
-	34, // 16: penstock.v1.StreamHeader.codec:type_name -> penstock.v1.Codec
-	15, // 17: penstock.v1.StreamEvent.paused:type_name -> penstock.v1.TrackPaused
-	16, // 18: penstock.v1.StreamEvent.resumed:type_name -> penstock.v1.TrackResumed
-	17, // 19: penstock.v1.StreamEvent.format_changed:type_name -> penstock.v1.FormatChanged
-	18, // 20: penstock.v1.StreamEvent.gap:type_name -> penstock.v1.Gap
-	19, // 21: penstock.v1.StreamEvent.going_away:type_name -> penstock.v1.GoingAway
-	20, // 22: penstock.v1.StreamEvent.ended:type_name -> penstock.v1.TrackEnded
-	21, // 23: penstock.v1.StreamEvent.frame_too_large:type_name -> penstock.v1.FrameTooLarge
-	22, // 24: penstock.v1.StreamEvent.undecodable:type_name -> penstock.v1.Undecodable
-	23, // 25: penstock.v1.StreamEvent.quality_limited:type_name -> penstock.v1.QualityLimited
-	24, // 26: penstock.v1.StreamEvent.dtmf:type_name -> penstock.v1.Dtmf
-	25, // 27: penstock.v1.StreamEvent.credentials_expiring:type_name -> penstock.v1.CredentialsExpiring
-	34, // 28: penstock.v1.FormatChanged.codec:type_name -> penstock.v1.Codec
-	1,  // 29: penstock.v1.Gap.cause:type_name -> penstock.v1.GapCause
-	35, // 30: penstock.v1.GoingAway.grace:type_name -> google.protobuf.Duration
-	30, // 31: penstock.v1.TrackEnded.reason:type_name -> penstock.v1.TrackEndReason
-	34, // 32: penstock.v1.Undecodable.codec:type_name -> penstock.v1.Codec
-	2,  // 33: penstock.v1.QualityLimited.reason:type_name -> penstock.v1.QualityLimitReason
-	35, // 34: penstock.v1.CredentialsExpiring.in:type_name -> google.protobuf.Duration
-	28, // 35: penstock.v1.GetFrameRequest.selector:type_name -> penstock.v1.TrackSelector
-	36, // 36: penstock.v1.GetFrameRequest.format:type_name -> penstock.v1.VideoFormat
-	29, // 37: penstock.v1.GetFrameResponse.track:type_name -> penstock.v1.Track
-	36, // 38: penstock.v1.GetFrameResponse.format:type_name -> penstock.v1.VideoFormat
-	33, // 39: penstock.v1.GetFrameResponse.frame:type_name -> penstock.v1.VideoFrame
-	3,  // 40: penstock.v1.TrackService.ResolveTrack:input_type -> penstock.v1.ResolveTrackRequest
-	5,  // 41: penstock.v1.TrackService.ListTracks:input_type -> penstock.v1.ListTracksRequest
-	7,  // 42: penstock.v1.TrackService.WatchTracks:input_type -> penstock.v1.WatchTracksRequest
-	11, // 43: penstock.v1.TrackService.StreamTrack:input_type -> penstock.v1.StreamTrackRequest
-	26, // 44: penstock.v1.TrackService.GetFrame:input_type -> penstock.v1.GetFrameRequest
-	4,  // 45: penstock.v1.TrackService.ResolveTrack:output_type -> penstock.v1.ResolveTrackResponse
-	6,  // 46: penstock.v1.TrackService.ListTracks:output_type -> penstock.v1.ListTracksResponse
-	9,  // 47: penstock.v1.TrackService.WatchTracks:output_type -> penstock.v1.WatchTracksResponse
-	12, // 48: penstock.v1.TrackService.StreamTrack:output_type -> penstock.v1.StreamTrackResponse
-	27, // 49: penstock.v1.TrackService.GetFrame:output_type -> penstock.v1.GetFrameResponse
-	45, // [45:50] is the sub-list for method output_type
-	40, // [40:45] is the sub-list for method input_type
-	40, // [40:40] is the sub-list for extension type_name
-	40, // [40:40] is the sub-list for extension extendee
-	0,  // [0:40] is the sub-list for field type_name
+	25, // 6: penstock.v1.WatchTracksResponse.credentials_expiring:type_name -> penstock.v1.CredentialsExpiring
+	0,  // 7: penstock.v1.StreamPolicy.overflow:type_name -> penstock.v1.OverflowAction
+	28, // 8: penstock.v1.StreamTrackRequest.selector:type_name -> penstock.v1.TrackSelector
+	31, // 9: penstock.v1.StreamTrackRequest.format:type_name -> penstock.v1.StreamFormat
+	10, // 10: penstock.v1.StreamTrackRequest.policy:type_name -> penstock.v1.StreamPolicy
+	13, // 11: penstock.v1.StreamTrackResponse.header:type_name -> penstock.v1.StreamHeader
+	32, // 12: penstock.v1.StreamTrackResponse.audio:type_name -> penstock.v1.AudioFrame
+	33, // 13: penstock.v1.StreamTrackResponse.video:type_name -> penstock.v1.VideoFrame
+	14, // 14: penstock.v1.StreamTrackResponse.event:type_name -> penstock.v1.StreamEvent
+	29, // 15: penstock.v1.StreamHeader.track:type_name -> penstock.v1.Track
+	31, // 16: penstock.v1.StreamHeader.format:type_name -> penstock.v1.StreamFormat
+	34, // 17: penstock.v1.StreamHeader.codec:type_name -> penstock.v1.Codec
+	15, // 18: penstock.v1.StreamEvent.paused:type_name -> penstock.v1.TrackPaused
+	16, // 19: penstock.v1.StreamEvent.resumed:type_name -> penstock.v1.TrackResumed
+	17, // 20: penstock.v1.StreamEvent.format_changed:type_name -> penstock.v1.FormatChanged
+	18, // 21: penstock.v1.StreamEvent.gap:type_name -> penstock.v1.Gap
+	19, // 22: penstock.v1.StreamEvent.going_away:type_name -> penstock.v1.GoingAway
+	20, // 23: penstock.v1.StreamEvent.ended:type_name -> penstock.v1.TrackEnded
+	21, // 24: penstock.v1.StreamEvent.frame_too_large:type_name -> penstock.v1.FrameTooLarge
+	22, // 25: penstock.v1.StreamEvent.undecodable:type_name -> penstock.v1.Undecodable
+	23, // 26: penstock.v1.StreamEvent.quality_limited:type_name -> penstock.v1.QualityLimited
+	24, // 27: penstock.v1.StreamEvent.dtmf:type_name -> penstock.v1.Dtmf
+	25, // 28: penstock.v1.StreamEvent.credentials_expiring:type_name -> penstock.v1.CredentialsExpiring
+	34, // 29: penstock.v1.FormatChanged.codec:type_name -> penstock.v1.Codec
+	1,  // 30: penstock.v1.Gap.cause:type_name -> penstock.v1.GapCause
+	35, // 31: penstock.v1.GoingAway.grace:type_name -> google.protobuf.Duration
+	30, // 32: penstock.v1.TrackEnded.reason:type_name -> penstock.v1.TrackEndReason
+	34, // 33: penstock.v1.Undecodable.codec:type_name -> penstock.v1.Codec
+	2,  // 34: penstock.v1.QualityLimited.reason:type_name -> penstock.v1.QualityLimitReason
+	35, // 35: penstock.v1.CredentialsExpiring.in:type_name -> google.protobuf.Duration
+	28, // 36: penstock.v1.GetFrameRequest.selector:type_name -> penstock.v1.TrackSelector
+	36, // 37: penstock.v1.GetFrameRequest.format:type_name -> penstock.v1.VideoFormat
+	29, // 38: penstock.v1.GetFrameResponse.track:type_name -> penstock.v1.Track
+	36, // 39: penstock.v1.GetFrameResponse.format:type_name -> penstock.v1.VideoFormat
+	33, // 40: penstock.v1.GetFrameResponse.frame:type_name -> penstock.v1.VideoFrame
+	3,  // 41: penstock.v1.TrackService.ResolveTrack:input_type -> penstock.v1.ResolveTrackRequest
+	5,  // 42: penstock.v1.TrackService.ListTracks:input_type -> penstock.v1.ListTracksRequest
+	7,  // 43: penstock.v1.TrackService.WatchTracks:input_type -> penstock.v1.WatchTracksRequest
+	11, // 44: penstock.v1.TrackService.StreamTrack:input_type -> penstock.v1.StreamTrackRequest
+	26, // 45: penstock.v1.TrackService.GetFrame:input_type -> penstock.v1.GetFrameRequest
+	4,  // 46: penstock.v1.TrackService.ResolveTrack:output_type -> penstock.v1.ResolveTrackResponse
+	6,  // 47: penstock.v1.TrackService.ListTracks:output_type -> penstock.v1.ListTracksResponse
+	9,  // 48: penstock.v1.TrackService.WatchTracks:output_type -> penstock.v1.WatchTracksResponse
+	12, // 49: penstock.v1.TrackService.StreamTrack:output_type -> penstock.v1.StreamTrackResponse
+	27, // 50: penstock.v1.TrackService.GetFrame:output_type -> penstock.v1.GetFrameResponse
+	46, // [46:51] is the sub-list for method output_type
+	41, // [41:46] is the sub-list for method input_type
+	41, // [41:41] is the sub-list for extension type_name
+	41, // [41:41] is the sub-list for extension extendee
+	0,  // [0:41] is the sub-list for field type_name
 }
 
 func init() { file_penstock_v1_track_service_proto_init() }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -24,6 +25,7 @@ import (
 
 	podv1 "github.com/penstock-media/penstock/api/penstock/pod/v1"
 	penstockv1 "github.com/penstock-media/penstock/api/penstock/v1"
+	"github.com/penstock-media/penstock/service/internal/identity"
 )
 
 // both is the kind of a call that streams both ways.
@@ -114,7 +116,7 @@ func TestP1_CallsCarryDeadlineTraceAndCaller(t *testing.T) {
 	called := metadata.NewIncomingContext(ctx, out)
 	request := &penstockv1.GetSessionRequest{SessionId: "call"}
 	request.ProtoReflect().SetUnknown([]byte{0xf8, 0x3e, 0x07})
-	reply, err := c.pods.Invoke(called, c.owner, testMethod, Caller{Subject: "anna", Address: "192.0.2.1:5"}, request)
+	reply, err := c.pods.Invoke(called, c.owner, testMethod, Caller{Identity: identity.Identity{Subject: "anna"}, Address: "192.0.2.1:5"}, request)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -131,7 +133,7 @@ func TestP1_CallsCarryDeadlineTraceAndCaller(t *testing.T) {
 		t.Fatal(err)
 	}
 	for what, s := range map[string]seen{"unary": one, "stream": <-saw} {
-		if s.forward != (Forward{From: "relay", Caller: Caller{Subject: "anna", Address: "192.0.2.1:5"}}) {
+		if !reflect.DeepEqual(s.forward, Forward{From: "relay", Caller: Caller{Identity: identity.Identity{Subject: "anna"}, Address: "192.0.2.1:5"}}) {
 			t.Errorf("%s: forward %+v", what, s.forward)
 		}
 		if d := deadline.Sub(s.deadline).Abs(); d > hang/10 {

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/penstock-media/penstock/service/internal/identity"
 	"go.opentelemetry.io/otel/propagation"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
@@ -65,7 +66,7 @@ func (s withContext) Context() context.Context { return s.ctx }
 // relay passes a call on, both ways at once.
 func (c *chain) relay(_ any, stream grpc.ServerStream) error {
 	method, _ := grpc.MethodFromServerStream(stream)
-	s, err := c.pods.Open(stream.Context(), c.owner, method, Caller{Subject: "anna", Address: "192.0.2.1:5"}, &grpc.StreamDesc{ServerStreams: true, ClientStreams: true})
+	s, err := c.pods.Open(stream.Context(), c.owner, method, Caller{Identity: identity.Identity{Subject: "anna"}, Address: "192.0.2.1:5"}, &grpc.StreamDesc{ServerStreams: true, ClientStreams: true})
 	if err != nil {
 		return err
 	}

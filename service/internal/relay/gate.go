@@ -66,11 +66,15 @@ func (g *Gate) Enter(ctx context.Context, method string) (context.Context, error
 	case what == "" && !g.used.first(p.nonce, time.Now()):
 		what = "it was used before"
 	}
+	caller, err := p.caller()
+	if what == "" && err != nil {
+		what = "its caller cannot be read"
+	}
 	if what != "" {
 		g.refuse(ctx, method, p.from, what)
 		return nil, fmt.Errorf("%w: %s: %s", ErrRefused, method, what)
 	}
-	return context.WithValue(ctx, forwardKey{}, Forward{From: p.from, Caller: p.caller}), nil
+	return context.WithValue(ctx, forwardKey{}, Forward{From: p.from, Caller: caller}), nil
 }
 
 // certified tells whether the call's connection has a client certificate that was verified.

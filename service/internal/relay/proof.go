@@ -3,9 +3,13 @@ package relay
 import (
 	"crypto/rand"
 	"encoding/base64"
+	"encoding/json"
+	"fmt"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/penstock-media/penstock/service/internal/identity"
 )
 
 const (
@@ -13,18 +17,18 @@ const (
 	Metadata = "penstock-forward"
 	// window is how old a proof may be, and how far in the future: as far as the clocks of two pods may differ, beside the call's way.
 	window = 30 * time.Second
-	// maxProof bounds a proof, in bytes.
-	maxProof = 2048
+	// maxProof bounds a proof, in bytes: the largest identity that there is has below 4 KiB.
+	maxProof = 8 << 10
 	// version is that of the proof.
-	version = "1"
+	version = "2"
 	// onceForwarded is the only number of hops that there may be.
 	onceForwarded = "1"
 )
 
 // Caller is who made a call, as the pod that it came to knows.
 type Caller struct {
-	Subject string // who the pod has authenticated; empty where nobody is asked
-	Address string // where the call came from, host:port
+	Identity identity.Identity // whom the pod has authenticated, with all that it may do and its end
+	Address  string            // where the call came from, host:port
 }
 
 // Forward is a call that another pod forwarded.
@@ -37,7 +41,8 @@ type Forward struct {
 type proof struct {
 	from, to string // incarnations
 	method   string // not sent: the call has it
-	caller   Caller
+	address  string // the caller's
+	identity string // the caller's, in JSON
 	hops     string
 	at       int64  // Unix milliseconds
 	nonce    string // random, so that no two calls have one proof
@@ -45,13 +50,20 @@ type proof struct {
 
 // newProof returns the proof of a call that is about to be forwarded.
 func newProof(from, to, method string, caller Caller) proof {
-	return proof{from: from, to: to, method: method, caller: caller, hops: onceForwarded, at: time.Now().UnixMilli(), nonce: rand.Text()}
+	who, err := json.Marshal(caller.Identity)
+	if err != nil { // A struct of texts, numbers and a time; of a time that no text has, nobody is made of.
+		who = []byte("{}")
+	}
+	return proof{
+		from: from, to: to, method: method, address: caller.Address, identity: string(who),
+		hops: onceForwarded, at: time.Now().UnixMilli(), nonce: rand.Text(),
+	}
 }
 
 // parts is what is signed.
 func (p proof) parts() [][]byte {
 	return [][]byte{
-		[]byte(version), []byte(p.from), []byte(p.to), []byte(p.method), []byte(p.caller.Subject), []byte(p.caller.Address),
+		[]byte(version), []byte(p.from), []byte(p.to), []byte(p.method), []byte(p.identity), []byte(p.address),
 		[]byte(p.hops), []byte(strconv.FormatInt(p.at, 10)), []byte(p.nonce),
 	}
 }
@@ -61,7 +73,7 @@ func (p proof) encode(k *Keys) string {
 	e := base64.RawURLEncoding
 	fields := []string{
 		version, strconv.FormatInt(p.at, 10), p.hops, e.EncodeToString([]byte(p.from)), e.EncodeToString([]byte(p.to)),
-		e.EncodeToString([]byte(p.caller.Subject)), e.EncodeToString([]byte(p.caller.Address)), e.EncodeToString([]byte(p.nonce)),
+		e.EncodeToString([]byte(p.identity)), e.EncodeToString([]byte(p.address)), e.EncodeToString([]byte(p.nonce)),
 		e.EncodeToString(k.MAC(ForForward, p.parts()...)),
 	}
 	return strings.Join(fields, ".")
@@ -88,8 +100,17 @@ func decode(value, method string) (p proof, sum []byte, ok bool) {
 	}
 	return proof{
 		from: string(texts[0]), to: string(texts[1]), method: method, at: at, hops: fields[2],
-		caller: Caller{Subject: string(texts[2]), Address: string(texts[3])}, nonce: string(texts[4]),
+		identity: string(texts[2]), address: string(texts[3]), nonce: string(texts[4]),
 	}, texts[5], true
+}
+
+// caller returns who made the call that was forwarded. Only what is proved may be asked.
+func (p proof) caller() (Caller, error) {
+	c := Caller{Address: p.address}
+	if err := json.Unmarshal([]byte(p.identity), &c.Identity); err != nil {
+		return Caller{}, fmt.Errorf("relay: identity of a forward: %w", err)
+	}
+	return c, nil
 }
 
 // fault returns what is wrong with a call's proof, or nothing.

@@ -1,0 +1,26 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+
+	"github.com/penstock-media/penstock/connector/whip"
+	"github.com/penstock-media/penstock/service/internal/identity"
+)
+
+// AuthorizeWHIP implements whip.Config.Authorize: to publish into a session, and all that follows, is to signal for it. The context returned has
+// who it is, and ends when that is over.
+func (s *Service) AuthorizeWHIP(r *http.Request, session string) (context.Context, error) {
+	who, err := s.authenticateHTTP(r)
+	switch {
+	case errors.Is(err, errUnauthenticated), errors.Is(err, errExpired):
+		return nil, fmt.Errorf("%w: %w", whip.ErrUnauthorized, err)
+	case err != nil:
+		return nil, fmt.Errorf("%w: %w", whip.ErrUnavailable, err)
+	case !who.May(identity.Signal) || !who.MaySession(session):
+		return nil, whip.ErrForbidden
+	}
+	return identity.With(r.Context(), who), nil
+}
