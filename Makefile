@@ -24,7 +24,7 @@ deps-test: ## Install what tests need beside that: ffmpeg and Redis.
 	@.ci/deps build test
 deps-lint:
 	@.ci/deps build lint
-deps-e2e: ## Install what end-to-end tests need beside that: ffmpeg and Chromium.
+deps-e2e: ## Install what end-to-end tests need beside that: ffmpeg, Chromium, Redis and etcd.
 	@.ci/deps build e2e
 deps-bench: ## Install the references of the benchmark: ffmpeg and aiortc.
 	@.ci/deps build bench
@@ -43,9 +43,18 @@ test: deps-test ## Run all tests with the race detector, and the codecs' under t
 	go test -asan -timeout 9m $(ASAN)
 
 .PHONY: e2e
-e2e: deps-e2e build ## Run the tests with heavy real parts (Chromium, ffprobe, grpcurl), and kill workers under the address sanitizer.
+e2e: deps-e2e build ## Run the tests with heavy real parts (Chromium, ffprobe, grpcurl, Helm, a Kubernetes API server), and kill workers under the address sanitizer.
 	go test -asan -run F16 -timeout 9m ./service
-	GATEWAY=$(CURDIR)/bin/gateway GRPCURL=$$(e2e/tools/get grpcurl) go test -tags e2e -count=1 -timeout 15m -v ./e2e/...
+	GATEWAY=$(CURDIR)/bin/gateway $(call tools,grpcurl helm kube-apiserver kubeconform) \
+	  go test -tags e2e -count=1 -timeout 15m -v ./e2e/...
+
+# tools gives the paths of pinned tools as variables: KUBE_APISERVER=… for kube-apiserver.
+tools = $(foreach t,$(1),$(shell echo $(t) | tr a-z- A-Z_)=$$(e2e/tools/get $(t)))
+
+# The tools that are built from source and take minutes the first time.
+.PHONY: tools
+tools: ## Build the pinned tools that tests and lint use, if they are not in the cache.
+	@for tool in e2e/tools/*/; do e2e/tools/get "$$(basename "$$tool")"; done
 
 # How long `make soak` goes on.
 SOAK ?= 60s
