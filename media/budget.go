@@ -14,6 +14,8 @@ type queueBudget struct {
 
 	mu      sync.Mutex // before any consumer's
 	members map[*Consumer]struct{}
+	frames  [KindVideo + 1]uint64 // made for those that have left
+	lost    gaveUp                // of those
 }
 
 func (b *queueBudget) join(c *Consumer) {
@@ -22,10 +24,14 @@ func (b *queueBudget) join(c *Consumer) {
 	b.members[c] = struct{}{}
 }
 
+// leave takes a consumer out that is closed, so that it counts no more.
 func (b *queueBudget) leave(c *Consumer) {
+	_, _, made, gave := c.account()
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	delete(b.members, c)
+	b.frames[c.track.cfg.Kind] += made
+	b.lost.add(gave)
 }
 
 // relieve makes the longest queues shorter until the limit is kept. It must be called without the lock of any consumer.

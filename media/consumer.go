@@ -43,6 +43,7 @@ type Consumer struct {
 	lost    Loss          // on the network, before the next frame that is made
 	missed  Loss          // on the network, before frames that were dropped
 	dropped Loss
+	gave    gaveUp
 	events  int
 	err     error // told after the queue is empty
 	closed  bool

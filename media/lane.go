@@ -49,6 +49,7 @@ func (a *audioPath) decode(l *lane, u *unit) {
 		c.addLoss(u.lost)
 		c.accepts(u.codec.Codec, u.time)
 	}
+	defer a.t.cfg.Pool.decoded(u.codec.Codec, time.Now())
 	l.fill(u)
 	l.noise.off()
 	var err error

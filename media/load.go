@@ -53,7 +53,8 @@ type load struct {
 	closed  bool
 	timer   *time.Timer
 
-	used atomic.Uint64 // the share of the workers' time that was used of late, as the bits of a float64
+	used  atomic.Uint64 // the share of the workers' time that was used of late, as the bits of a float64
+	shown shownLoad
 
 	collecting sync.Mutex
 	garbage    collector // guarded by collecting
@@ -66,6 +67,12 @@ type load struct {
 	hold      time.Duration
 	gave      bool          // something was given back since the last step
 	eased     time.Duration // since then
+}
+
+// shownLoad is what Stats tells of the steps that were taken.
+type shownLoad struct {
+	stage, suspended atomic.Int32
+	steps            atomic.Uint64
 }
 
 // loadShare is what one track costs. It is guarded by its track's lock.
@@ -155,6 +162,10 @@ func (l *load) look() {
 func (l *load) judge() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	defer func() {
+		l.shown.stage.Store(int32(l.stage))
+		l.shown.suspended.Store(int32(len(l.suspended)))
+	}()
 	tracks := l.list()
 	l.suspended = slices.DeleteFunc(l.suspended, func(v *videoPath) bool { return !slices.Contains(tracks, v) })
 	if len(tracks) == 0 {
@@ -197,6 +208,7 @@ func (l *load) lighten(tracks []*videoPath, shares map[*videoPath]loadShare) {
 		l.hold = firstHold
 	}
 	l.gave = false
+	l.shown.steps.Add(1)
 	for l.stage < stageSuspend {
 		l.stage++
 		if !l.helps(tracks) {

@@ -28,6 +28,8 @@ type DecodePool struct {
 	rested       atomic.Int64 // bytes that decoders at rest hold
 	maxRested    int64
 	queues       queueBudget // of the consumers of all tracks
+	tracks       trackList
+	decodes      [len(codecNames)]decodes // by codec
 	load         load
 }
 
@@ -98,11 +100,24 @@ type PoolStats struct {
 	QueueDropped uint64 // frames dropped because all queues together were too long
 	// Busy is the share of the workers' time that decoding video takes, 0 to 1, as of the last half second.
 	Busy float64
+	// Workers decode video; one more serves audio. WaitingAudio and WaitingVideo are tracks that wait for one.
+	Workers, WaitingAudio, WaitingVideo int
+	// Lightened tells how far video is lightened since the workers do not keep up: 0 not at all, 1 fewer layers, 2 the lowest alone, 3 smaller sizes are asked
+	// for, 4 tracks are suspended. Suspended is how many.
+	Lightened, Suspended int
+	Lightenings          uint64 // steps by which it was
 }
 
 // Stats returns counters. It is safe for concurrent use.
 func (p *DecodePool) Stats() PoolStats {
-	return PoolStats{QueuedBytes: p.queues.used.Load(), QueueDropped: p.queues.drops.Load(), Busy: math.Float64frombits(p.load.used.Load())}
+	p.mu.Lock()
+	audio, video := p.audio.n, p.video.n
+	p.mu.Unlock()
+	return PoolStats{
+		QueuedBytes: p.queues.used.Load(), QueueDropped: p.queues.drops.Load(), Busy: math.Float64frombits(p.load.used.Load()),
+		Workers: p.videoWorkers, WaitingAudio: audio, WaitingVideo: video,
+		Lightened: int(p.load.shown.stage.Load()), Suspended: int(p.load.shown.suspended.Load()), Lightenings: p.load.shown.steps.Load(),
+	}
 }
 
 // schedule makes a worker call the task's step soon, and until it says that there is no more.

@@ -22,6 +22,7 @@ func (c *Consumer) bound(newest *Frame) (overflow bool) {
 
 // stall ends the consumer: nobody reads it, or not fast enough.
 func (c *Consumer) stall() {
+	c.gave.stalled += uint64(len(c.queue) - c.head - c.events)
 	c.clear()
 	c.err = ErrStalled
 }
@@ -44,7 +45,10 @@ func (c *Consumer) giveUp(n int64) (frames uint64) {
 	whole := c.req.Encoded && c.track.video != nil // what is left cannot be decoded without what was dropped
 	for c.held.Load() > 0 && (whole || c.held.Load() > goal) && c.dropOldestFrame() {
 	}
-	frames += uint64(c.dropped.Frames - before)
+	dropped := uint64(c.dropped.Frames - before)
+	c.gave.queueFull -= dropped
+	c.gave.allQueuesFull += dropped
+	frames += dropped
 	c.cut = c.cut || whole && frames > 0
 	c.mu.Unlock()
 	if stalled && c.req.Stalled != nil {
@@ -93,6 +97,7 @@ func (c *Consumer) dropOldestFrame() bool {
 			continue
 		}
 		c.dropped.Frames++
+		c.gave.queueFull++
 		c.dropped.Duration += f.span
 		c.missed.Add(f.Lost)
 		c.unquiet += f.Silence

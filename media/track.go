@@ -91,6 +91,7 @@ func NewTrack(cfg TrackConfig) *Track {
 	} else {
 		t.video = newVideoPath(t)
 	}
+	cfg.Pool.tracks.add(t)
 	return t
 }
 
@@ -410,6 +411,7 @@ func (t *Track) End(reason EndReason) {
 	for _, c := range consumers {
 		c.fail(t.ended)
 	}
+	t.cfg.Pool.tracks.remove(t)
 }
 
 // Stats returns counters.

@@ -206,6 +206,7 @@ func (v *videoPath) step(*wakes) bool {
 		if consumers != nil {
 			begun := time.Now()
 			v.decode(q, consumers)
+			v.t.cfg.Pool.decoded(q.codec.Codec, begun)
 			if !q.quiet {
 				v.busy.Add(int64(time.Since(begun)))
 			}

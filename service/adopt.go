@@ -14,5 +14,6 @@ func (s *podServer) Adopt(ctx context.Context, r *podv1.AdoptRequest) (*podv1.Ad
 	if err != nil {
 		return nil, err
 	}
+	s.meters.adopted.Add(1)
 	return &podv1.AdoptResponse{Epoch: v.fence.Epoch}, nil
 }

@@ -55,7 +55,11 @@ func (a *attacher) unfollow() {
 // resolve waits for the selected track. woken is called whenever the waker interrupts.
 func (a *attacher) resolve(ctx context.Context) (t resolverstore.Track, err error) {
 	spanCtx, span := a.svc.tracer.Start(ctx, "service.resolve", trace.WithAttributes(attribute.String("penstock.session", a.session.key.ID)))
-	defer func() { endSpan(span, err) }()
+	over := a.svc.resolution(spanCtx)
+	defer func() {
+		over(err)
+		endSpan(span, err)
+	}()
 	for {
 		wait := a.waker.context(spanCtx)
 		if a.woken != nil {

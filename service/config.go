@@ -11,6 +11,7 @@ import (
 
 	"github.com/penstock-media/penstock/resolverstore"
 	"github.com/penstock-media/penstock/rtcpool"
+	"github.com/penstock-media/penstock/service/metrics"
 )
 
 // Config is what a Service needs. The zero value of a field is its default where one is named.
@@ -24,6 +25,8 @@ type Config struct {
 
 	// TracerProvider makes the spans of calls, resolution and attachment; nil turns telemetry off.
 	TracerProvider trace.TracerProvider
+	// Metrics takes what is measured; nil measures nothing.
+	Metrics *metrics.Set
 	// Propagator reads the caller's trace from a call's metadata. Default W3C trace context and baggage.
 	Propagator propagation.TextMapPropagator
 

@@ -30,6 +30,12 @@ type followed struct {
 	accepted  bool  // an owner has served it; the worker may wait for its first message
 	goingTo   bool  // GoingAway was sent
 	legs      legs
+	called    time.Time
+}
+
+// exemplar returns a context for what is measured of the call: with its trace, and nothing else.
+func (f *followed) exemplar() context.Context {
+	return exemplar(context.Background(), f.open.span)
 }
 
 // key returns which session it is about: one of the caller's tenant.
@@ -80,6 +86,7 @@ func (f *followed) leg(ctx context.Context) error {
 	case f.forwarded:
 		return errMoved
 	case f.req.GetAcceptRedirect() && !f.accepted && p.pod.Address != "":
+		f.svc.meters.redirects.Add(1)
 		return elsewhere(p.pod)
 	}
 	return f.relay(ctx, p)
@@ -207,6 +214,9 @@ func (f *followed) tellDrain(at time.Duration) error {
 func (f *followed) began(start time.Time, epoch uint64) {
 	if f.at == nil {
 		f.at = &mark{}
+		if !f.forwarded {
+			f.svc.meters.open.Record(f.exemplar(), time.Since(f.called).Seconds())
+		}
 	}
 	f.at.start = start
 	if f.at.epoch != epoch {

@@ -55,6 +55,7 @@ func (v *session) depose(by resolverstore.Fence, log *slog.Logger) {
 		v.svc.counts.deposed.Add(1)
 		log.Warn("another pod has taken the session over; it is closed here", "epoch", v.fence.Epoch, "by", by.Owner, "by_epoch", by.Epoch)
 	}
+	v.svc.meters.sessionEnded(0, true)
 	v.move()
 	v.hub.leave()
 	v.rtc.Close()

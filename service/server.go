@@ -36,6 +36,7 @@ func (s *Service) NewServer(opts ...grpc.ServerOption) *grpc.Server {
 		grpc.WriteBufferSize(writeBuffer),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: minClientPing, PermitWithoutStream: true}),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: s.cfg.PingInterval, Timeout: s.cfg.PingTimeout}),
+		grpc.UnknownServiceHandler(unknownMethod),
 		grpc.ChainUnaryInterceptor(s.unaryChain()...),
 		grpc.ChainStreamInterceptor(s.streamChain()...),
 	}
@@ -72,6 +73,7 @@ func (s *Service) NewServer(opts ...grpc.ServerOption) *grpc.Server {
 func (s *Service) unaryChain() []grpc.UnaryServerInterceptor {
 	return []grpc.UnaryServerInterceptor{
 		recovery.UnaryServerInterceptor(recoveryOption(s.cfg.Logger)),
+		s.metricsUnary,
 		logging.UnaryServerInterceptor(callLogger(s.cfg.Logger), loggingOptions()...),
 		statusUnary(s.cfg.Logger),
 		s.drainUnary,
@@ -87,6 +89,7 @@ func (s *Service) unaryChain() []grpc.UnaryServerInterceptor {
 func (s *Service) streamChain() []grpc.StreamServerInterceptor {
 	return []grpc.StreamServerInterceptor{
 		recovery.StreamServerInterceptor(recoveryOption(s.cfg.Logger)),
+		s.metricsStream,
 		logging.StreamServerInterceptor(callLogger(s.cfg.Logger), loggingOptions()...),
 		statusStream(s.cfg.Logger),
 		s.drainStream,

@@ -37,10 +37,13 @@ type Service struct {
 	tokens      tokens        // of streams that may go on
 	waits       time.Duration // of streams for an owner
 	counts      counts
+	meters      meters
 	calls       atomic.Int64                 // under way, but those who watch health
 	taking      chan struct{}                // holds a token for each session that is being taken over
 	less        chan struct{}                // holds one token when a session or a call has come to its end
 	whip        atomic.Pointer[whip.Handler] // serves what came to other endpoints
+
+	resolving, unaries, streaming atomic.Int64 // waits for tracks, and calls, for metrics
 
 	draining sync.Mutex         // held by Drain
 	stop     context.CancelFunc // ends what runs beside calls
@@ -84,6 +87,9 @@ func New(cfg Config) (*Service, error) {
 		provider = cfg.TracerProvider
 	}
 	s.tracer = provider.Tracer(tracerName)
+	if s.meters, err = newMeters(s); err != nil {
+		return nil, err
+	}
 	ctx, stop := context.WithCancel(context.Background())
 	s.stop = stop
 	s.working.Go(func() { s.adoptOrphans(ctx) })

@@ -90,6 +90,7 @@ func (v *session) follow() {
 		v.depose(resolverstore.Fence{}, log) // The store may have known before the guard did.
 	} else {
 		v.hub.sessionEnded(v.mirror.endReason())
+		v.svc.meters.sessionEnded(v.mirror.endReason(), false)
 	}
 	if err != nil {
 		cancel() // The store would never tell an end that it does not know, or that is not this one's.

@@ -33,7 +33,7 @@ func (s *trackServer) StreamTrack(r *penstockv1.StreamTrackRequest, stream penst
 	ctx, abort := context.WithCancelCause(ctx)
 	defer abort(context.Canceled)
 	_, forwarded := relay.Forwarded(ctx)
-	f := &followed{svc: s.Service, req: r, out: stream, abort: abort, forwarded: forwarded, legs: s.newLegs()}
+	f := &followed{svc: s.Service, req: r, out: stream, abort: abort, forwarded: forwarded, legs: s.newLegs(), called: time.Now()}
 	ended := make(chan error, 1)
 	if !s.talk(func() {
 		defer s.streams.release()
@@ -80,6 +80,7 @@ type stream struct {
 	gap      penstockv1.GapCause      // to be told before the next frame, for a stream that goes on
 	received time.Time                // of the last frame
 	untold   untold
+	attached time.Time // when the first media were; zero when a frame of them was sent
 }
 
 // newStream checks what validation cannot, and makes a leg on an open session.
@@ -185,6 +186,9 @@ func (s *stream) run(ctx context.Context, open *openSpan) (err error) {
 // serve sends one attachment's frames and events. It returns errReplaced when the track has ended or carries that media no
 // longer.
 func (s *stream) serve(ctx context.Context, a *attachment, open *openSpan) error {
+	if s.headers == 0 {
+		s.attached = time.Now()
+	}
 	first, ok := s.first(ctx, a)
 	err := s.begin(a)
 	open.end(err)
@@ -307,5 +311,9 @@ func (s *stream) item(a *attachment, item media.Item) error {
 		return err
 	}
 	s.call.got(s.sender.epoch, sequence, end)
+	if !s.attached.IsZero() {
+		s.svc.meters.firstFrame.Record(s.call.exemplar(), time.Since(s.attached).Seconds(), f.Kind.String())
+		s.attached = time.Time{}
+	}
 	return nil
 }

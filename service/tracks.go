@@ -27,12 +27,14 @@ func (s *trackServer) ResolveTrack(ctx context.Context, r *penstockv1.ResolveTra
 		defer v.hub.want(sel, shape{any: true}).close()
 	}
 	spanCtx, span := s.tracer.Start(ctx, "service.resolve")
+	over := s.resolution(spanCtx)
 	t, err := s.cfg.Store.Resolve(spanCtx, k, sel)
 	endSpan(span, err)
+	if err != nil && ctx.Err() != nil {
+		err = resolveCause(ctx)
+	}
+	over(err)
 	if err != nil {
-		if ctx.Err() != nil {
-			err = resolveCause(ctx)
-		}
 		return nil, err
 	}
 	return &penstockv1.ResolveTrackResponse{Track: s.protoTrack(k, t)}, nil

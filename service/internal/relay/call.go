@@ -7,6 +7,8 @@ import (
 	"io"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.opentelemetry.io/otel/propagation"
@@ -22,7 +24,9 @@ import (
 
 // Invoke makes a unary call on a pod. The request is a proto.Message, which keeps its unknown fields, or a *Message; the reply the caller sends or frees. The deadline, the
 // end and the trace of ctx go along. Errors: the pod's status with its details, unchanged; ctx's; ErrUnreachable, ErrAddress, ErrLooped, ErrClosed.
-func (p *Pods) Invoke(ctx context.Context, to Pod, method string, caller Caller, request any) (*Message, error) {
+func (p *Pods) Invoke(ctx context.Context, to Pod, method string, caller Caller, request any) (reply *Message, err error) {
+	p.stats.open.Add(1)
+	defer func() { p.stats.invoked(&err, reply) }()
 	cc, release, err := p.acquire(to)
 	if err != nil {
 		return nil, err
@@ -32,19 +36,21 @@ func (p *Pods) Invoke(ctx context.Context, to Pod, method string, caller Caller,
 	if err != nil {
 		return nil, err
 	}
-	reply := &Message{}
+	answer := &Message{}
 	var header, trailer metadata.MD
-	err = cc.Invoke(out, method, request, reply, grpc.Header(&header), grpc.Trailer(&trailer))
+	err = cc.Invoke(out, method, request, answer, grpc.Header(&header), grpc.Trailer(&trailer))
 	passOn(ctx, header, trailer)
 	if err != nil {
-		reply.Free()
+		answer.Free()
 		return nil, told(ctx, to, err)
 	}
-	return reply, nil
+	return answer, nil
 }
 
 // Call makes a unary call on a pod's own service, and decodes the reply. Errors are those of Invoke.
-func (p *Pods) Call(ctx context.Context, to Pod, method string, caller Caller, request, reply any) error {
+func (p *Pods) Call(ctx context.Context, to Pod, method string, caller Caller, request, reply any) (err error) {
+	p.stats.open.Add(1)
+	defer func() { p.stats.invoked(&err, nil) }()
 	cc, release, err := p.acquire(to)
 	if err != nil {
 		return err
@@ -64,18 +70,23 @@ type Stream struct {
 	to      Pod
 	cancel  context.CancelFunc
 	release func()
+	stats   *stats
+	lost    atomic.Bool // with the pod
 }
 
 // Open makes a streaming call on a pod, which ends with ctx, or with Close. Errors are those of Invoke, of Send and Recv too; Recv returns io.EOF when the pod has ended it
 // with OK.
 func (p *Pods) Open(ctx context.Context, to Pod, method string, caller Caller, desc *grpc.StreamDesc) (*Stream, error) {
+	p.stats.open.Add(1)
 	cc, release, err := p.acquire(to)
 	if err != nil {
+		p.stats.streamed(failed(err))
 		return nil, err
 	}
 	out, err := p.outgoing(ctx, to, method, caller)
 	if err != nil {
 		release()
+		p.stats.streamed(failed(err))
 		return nil, err
 	}
 	out, cancel := context.WithCancel(out)
@@ -83,9 +94,16 @@ func (p *Pods) Open(ctx context.Context, to Pod, method string, caller Caller, d
 	if err != nil {
 		cancel()
 		release()
-		return nil, told(ctx, to, err)
+		err = told(ctx, to, err)
+		p.stats.streamed(failed(err))
+		return nil, err
 	}
-	return &Stream{ClientStream: s, ctx: ctx, to: to, cancel: cancel, release: release}, nil
+	open := &Stream{ClientStream: s, ctx: ctx, to: to, cancel: cancel, stats: &p.stats}
+	open.release = sync.OnceFunc(func() {
+		release()
+		p.stats.streamed(open.lost.Load())
+	})
+	return open, nil
 }
 
 // Send sends a proto.Message or a *Message, which is spent even on an error. After the pod has ended the call it returns io.EOF; Recv tells why.
@@ -105,13 +123,16 @@ func (s *Stream) Recv() (*Message, error) {
 	m := &Message{}
 	err := s.RecvMsg(m)
 	if err == nil {
+		s.stats.recved.Add(uint64(m.Len()))
 		return m, nil
 	}
 	m.Free()
 	if errors.Is(err, io.EOF) {
 		return nil, io.EOF
 	}
-	return nil, told(s.ctx, s.to, err)
+	err = told(s.ctx, s.to, err)
+	s.lost.Store(failed(err))
+	return nil, err
 }
 
 // Close ends the call. It is idempotent, and safe to call while Send and Recv run, which it ends.

@@ -67,6 +67,7 @@ type Pod struct{ Incarnation, Address string }
 type Pods struct {
 	cfg   Config
 	codec encoding.CodecV2
+	stats stats
 
 	mu     sync.Mutex
 	closed bool
