@@ -9,6 +9,8 @@ import (
 type Config struct {
 	// Logger gets what operators may want to know. Default: nothing is logged.
 	Logger *slog.Logger
+	// Observe is told how long each command and pipeline of Redis took. It must return soon. Default: nobody is told.
+	Observe func(time.Duration)
 	// Schemes read the words of an msid, in this order; the first that understands it decides. Default: DefaultSchemes.
 	Schemes []Scheme
 

@@ -61,6 +61,9 @@ func NewRedis(ctx context.Context, cfg Config, opts RedisOptions) (*Redis, error
 		return nil, err
 	}
 	cfg = cfg.withDefaults()
+	if cfg.Observe != nil {
+		client.AddHook(timing{cfg.Observe})
+	}
 	if cfg.Owner == "" {
 		cfg.Owner = rand.Text()
 	}

@@ -22,6 +22,7 @@ import (
 	"github.com/penstock-media/penstock/resolverstore"
 	"github.com/penstock-media/penstock/rtcpool"
 	"github.com/penstock-media/penstock/service"
+	"github.com/penstock-media/penstock/service/metrics"
 )
 
 // handshakeTimeout bounds the set-up of a gRPC connection, TLS included.
@@ -43,11 +44,16 @@ type gateway struct {
 	grpc    *grpc.Server
 	http    *http.Server
 
+	decoders *media.DecodePool
+	metrics  *telemetry.Metrics
+	measures *metrics.Set
+
 	incarnation string                     // by which this process owns sessions
 	degraded    func() bool                // the shared store cannot be reached
 	storeStats  func() resolverstore.Stats // of the store that pods share; nil where there is none
 
 	grpcListener, httpListener net.Listener
+	metricsAddr                string     // empty where that is the HTTP address
 	failed                     chan error // what ended serving, from either server
 	closers                    []closer
 }
@@ -77,8 +83,16 @@ func (g *gateway) build(ctx context.Context) error {
 		return fmt.Errorf("set up telemetry: %w", err)
 	}
 	g.onClose("telemetry", func(ctx context.Context) error { tell.Shutdown(ctx); return nil })
+	if g.metrics, err = tell.Metrics(ctx); err != nil {
+		return fmt.Errorf("set up metrics: %w", err)
+	}
+	g.onClose("metrics", func(ctx context.Context) error { g.metrics.Shutdown(ctx); return nil })
+	if g.measures, err = metrics.New(g.metrics.Meter("github.com/penstock-media/penstock")); err != nil {
+		return fmt.Errorf("set up metrics: %w", err)
+	}
 
 	decoders := media.NewDecodePool(g.cfg.DecodeWorkers, media.WithQueueBytes(int64(g.cfg.MaxQueuedBytes)))
+	g.decoders = decoders
 	g.onClose("decoders", func(context.Context) error { decoders.Close(); return nil })
 
 	address, err := g.listenGRPC(ctx)
@@ -113,7 +127,7 @@ func (g *gateway) build(ctx context.Context) error {
 	}
 	g.service, err = service.New(service.Config{
 		OwnerAddress: address, PodSecrets: g.cfg.PodSecrets(), PodCredentials: pods, PodMutual: g.cfg.PodMTLS, Busy: func() float64 { return decoders.Stats().Busy },
-		Pool: pool, Store: store, Logger: g.log, TracerProvider: tell.TracerProvider(), Propagator: tell.Propagator(), Owner: g.incarnation,
+		Pool: pool, Store: store, Logger: g.log, Metrics: g.measures, TracerProvider: tell.TracerProvider(), Propagator: tell.Propagator(), Owner: g.incarnation,
 		Token: string(g.cfg.AuthToken), WHIPCreate: g.cfg.WHIPCreate, Grace: g.cfg.SessionGrace, EndpointGrace: g.endpointGrace(), StallTimeout: g.cfg.StallTimeout,
 		Limits: service.Limits{Sessions: g.cfg.MaxSessions, Streams: g.cfg.MaxStreams, QueueBytes: g.cfg.MaxQueueBytes},
 	})
@@ -121,6 +135,9 @@ func (g *gateway) build(ctx context.Context) error {
 		return fmt.Errorf("set up the service: %w", err)
 	}
 	g.onClose("service", func(context.Context) error { g.service.Close(); return nil })
+	if err := g.measures.Register(g.measure); err != nil {
+		return err
+	}
 	return g.buildServers()
 }
 
@@ -146,6 +163,8 @@ func (g *gateway) openStore(ctx context.Context, address string) (resolverstore.
 	if err != nil {
 		return nil, err
 	}
+	latency := g.measures.Histogram("penstock_store_command_seconds")
+	cfg.Observe = func(d time.Duration) { latency.Record(context.Background(), d.Seconds()) }
 	store, err := resolverstore.NewRedis(ctx, cfg, opts)
 	if err != nil {
 		return nil, fmt.Errorf("--redis-url: %w; does it run, and may this gateway use it?", err)
@@ -180,7 +199,7 @@ func (g *gateway) buildServers() error {
 	g.grpc = g.service.NewServer(opts...)
 	g.onClose("gRPC server", g.stopGRPC)
 	var err error
-	if g.http, err = newHTTPServer(g.cfg, g.service, g.degraded, g.sharing, g.log); err != nil {
+	if g.http, err = newHTTPServer(g.cfg, g.service, g.degraded, g.metrics.Handler(), g.measures, g.log); err != nil {
 		return fmt.Errorf("set up HTTP: %w", err)
 	}
 	g.http.TLSConfig = tlsConfig.Clone()
@@ -218,7 +237,12 @@ func (g *gateway) Start() error {
 	g.closers = slices.Insert(g.closers, 0, closer{"listeners", func(ctx context.Context) error {
 		return errors.Join(await(ctx, grpcServed), await(ctx, httpServed))
 	}})
-	g.log.Info("serving", "grpc", g.GRPCAddr(), "http", g.HTTPAddr(), "version", buildVersion(), "incarnation", g.incarnation)
+	if g.cfg.MetricsAddr != "" {
+		if g.metricsAddr, err = g.serveAside("metrics-addr", g.cfg.MetricsAddr, newMetricsServer(g.metrics.Handler())); err != nil {
+			return err
+		}
+	}
+	g.log.Info("serving", "grpc", g.GRPCAddr(), "http", g.HTTPAddr(), "metrics", g.MetricsAddr(), "version", buildVersion(), "incarnation", g.incarnation)
 	return nil
 }
 
@@ -237,6 +261,14 @@ func (g *gateway) GRPCAddr() string { return g.grpcListener.Addr().String() }
 
 // HTTPAddr returns the address that HTTP listens on. It is known after Start.
 func (g *gateway) HTTPAddr() string { return g.httpListener.Addr().String() }
+
+// MetricsAddr returns the address that /metrics is served on. It is known after Start.
+func (g *gateway) MetricsAddr() string {
+	if g.metricsAddr == "" {
+		return g.HTTPAddr()
+	}
+	return g.metricsAddr
+}
 
 // Close drains for the configured graces, or until ctx ends, then closes everything in the reverse order of its
 // construction, by force where it takes longer than the configured time. It must be called once. errCut where pods share sessions, and some could not be handed over;

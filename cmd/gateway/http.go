@@ -9,6 +9,7 @@ import (
 	"github.com/penstock-media/penstock/cmd/gateway/internal/config"
 	"github.com/penstock-media/penstock/connector/whip"
 	"github.com/penstock-media/penstock/service"
+	"github.com/penstock-media/penstock/service/metrics"
 )
 
 // Bounds of HTTP connections, so that a client that sends or reads slowly holds nothing for long. An answer to an
@@ -22,8 +23,9 @@ const (
 )
 
 // newHTTPServer returns the server of WHIP and of health. degraded tells whether the shared store cannot be reached: that is told,
-// and takes nothing out of service, since one blip would else empty every endpoint at once. sharing gives figures for /metrics.
-func newHTTPServer(cfg config.Config, svc *service.Service, degraded func() bool, sharing func() []gauge, log *slog.Logger) (*http.Server, error) {
+// and takes nothing out of service, since one blip would else empty every endpoint at once. told serves
+// /metrics, unless that has an address of its own, and measures takes what is measured here.
+func newHTTPServer(cfg config.Config, svc *service.Service, degraded func() bool, told http.Handler, measures *metrics.Set, log *slog.Logger) (*http.Server, error) {
 	publish, err := whip.New(whip.Config{
 		Sessions: svc.WHIP(), Elsewhere: svc.WHIPElsewhere, Authorize: svc.AuthorizeWHIP, AllowedOrigins: cfg.WHIPOrigins,
 		MaxBodyBytes: int64(cfg.MaxSDPBytes), Logger: log,
@@ -48,9 +50,11 @@ func newHTTPServer(cfg config.Config, svc *service.Service, degraded func() bool
 		}
 		writeJSON(w, code, h)
 	})
-	mux.HandleFunc("GET /metrics", serveMetrics(sharing))
+	if cfg.MetricsAddr == "" {
+		mux.Handle("GET /metrics", told)
+	}
 	return &http.Server{
-		Handler:           mux,
+		Handler:           measured(mux, measures),
 		ReadHeaderTimeout: httpHeaderTimeout,
 		ReadTimeout:       httpReadTimeout,
 		WriteTimeout:      httpWriteTimeout + cfg.GatherTimeout,

@@ -15,6 +15,9 @@ type Config struct {
 	GRPCAddr string `name:"grpc-addr" env:"PENSTOCK_GRPC_ADDR" default:"127.0.0.1:50051" placeholder:"HOST:PORT" group:"Listening" help:"Where the gRPC API listens. Port 0 takes any free one."`
 	// HTTPAddr is where WHIP, /healthz and /readyz are served, as host:port, under the same rule as GRPCAddr.
 	HTTPAddr string `name:"http-addr" env:"PENSTOCK_HTTP_ADDR" default:"127.0.0.1:8080" placeholder:"HOST:PORT" group:"Listening" help:"Where WHIP, /healthz and /readyz are served."`
+	// MetricsAddr is where /metrics is served, as host:port, in plain HTTP and without a token: it tells no names and no secrets. Empty serves it on HTTPAddr; of its own
+	// it stays inside where WHIP is public.
+	MetricsAddr string `name:"metrics-addr" env:"PENSTOCK_METRICS_ADDR" placeholder:"HOST:PORT" group:"Listening" help:"Where /metrics is served, in plain HTTP; empty: at --http-addr."`
 	// TLSCert is a PEM file with the certificate chain that both listeners show. It goes with TLSKey.
 	TLSCert string `name:"tls-cert" env:"PENSTOCK_TLS_CERT" placeholder:"FILE" group:"Security" help:"PEM file with the certificate chain of both listeners; goes with --tls-key."`
 	// TLSKey is a PEM file with the private key of TLSCert. Only the path is configuration; the key is never shown.

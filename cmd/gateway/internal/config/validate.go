@@ -81,7 +81,11 @@ func (c *Config) listeners() []listener {
 }
 
 func (c *Config) validateAddresses() error {
-	for _, l := range c.listeners() {
+	all := c.listeners()
+	if c.MetricsAddr != "" {
+		all = append(all, listener{"metrics-addr", c.MetricsAddr})
+	}
+	for _, l := range all {
 		_, port, err := net.SplitHostPort(l.addr)
 		if err != nil {
 			return &Error{l.setting, fmt.Sprintf("%q is not host:port", l.addr), "write it like 127.0.0.1:50051, an IPv6 address in brackets"}
@@ -90,8 +94,11 @@ func (c *Config) validateAddresses() error {
 			return &Error{l.setting, fmt.Sprintf("%q is not a port", port), "use a number from 0 to 65535; 0 takes any free port"}
 		}
 	}
-	if _, port, _ := net.SplitHostPort(c.GRPCAddr); c.GRPCAddr == c.HTTPAddr && port != "0" {
-		return &Error{"http-addr", fmt.Sprintf("%q is taken by --grpc-addr", c.HTTPAddr), "give them different ports"}
+	for i, l := range all {
+		_, port, _ := net.SplitHostPort(l.addr)
+		if at := slices.IndexFunc(all, func(o listener) bool { return o.addr == l.addr }); at < i && port != "0" {
+			return &Error{l.setting, fmt.Sprintf("%q is taken by --%s", l.addr, all[at].setting), "give them different ports"}
+		}
 	}
 	return nil
 }

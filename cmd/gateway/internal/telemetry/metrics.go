@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"os"
 	"strings"
 	"time"
 
@@ -33,6 +34,11 @@ type Metrics struct {
 	log      *slog.Logger
 	provider *sdkmetric.MeterProvider
 	handler  http.Handler
+}
+
+// Metrics sets up the collection of metrics of this process, as NewMetrics does. Shutdown must be called of it too.
+func (t *Telemetry) Metrics(ctx context.Context) (*Metrics, error) {
+	return NewMetrics(ctx, t.resource, t.log, os.Getenv)
 }
 
 // NewMetrics sets up the collection of metrics, also of the Go runtime and the process. It pushes them too where OTEL_METRICS_EXPORTER is otlp. Shutdown must be called.

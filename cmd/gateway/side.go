@@ -1,0 +1,30 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+)
+
+// serveAside serves what is for operators on an address of its own, in plain HTTP, in the background until close. It returns where it listens. setting is what names the address.
+func (g *gateway) serveAside(setting, addr string, server *http.Server) (string, error) {
+	var lc net.ListenConfig
+	l, err := lc.Listen(context.Background(), "tcp", addr)
+	if err != nil {
+		return "", fmt.Errorf("--%s: %w; is another gateway running, or does the address belong to another machine?", setting, err)
+	}
+	served := make(chan struct{})
+	go func() {
+		defer close(served)
+		g.report(setting, server.Serve(l))
+	}()
+	g.onClose(setting, func(ctx context.Context) error {
+		if server.Shutdown(ctx) != nil {
+			_ = server.Close() // who still reads is cut off
+		}
+		return await(ctx, served)
+	})
+	g.pool.Protect(addrPortOf(l))
+	return l.Addr().String(), nil
+}
