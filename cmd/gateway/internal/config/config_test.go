@@ -85,7 +85,7 @@ func TestFlagWinsOverEnvironmentOverFile(t *testing.T) {
 
 func TestEverySettingCanComeFromEveryPlace(t *testing.T) {
 	values := map[string]string{
-		"grpc-addr": "127.0.0.1:1", "http-addr": "127.0.0.1:2", "tls-cert": "c", "tls-key": "k", "auth-token": "0123456789abcdef",
+		"grpc-addr": "127.0.0.1:1", "http-addr": "127.0.0.1:2", "metrics-addr": "127.0.0.1:3", "tls-cert": "c", "tls-key": "k", "auth-token": "0123456789abcdef",
 		"auth-token-file": "f", "insecure": "true", "redis-url": "r", "redis-username": "u", "redis-password": "p", "redis-password-file": "pf", "redis-sentinel-username": "su",
 		"redis-sentinel-password": "sp", "redis-tls-ca": "rca", "redis-tls-cert": "rc", "redis-tls-key": "rk",
 		"redis-tls-server-name": "rn", "redis-timeout": "2s", "heartbeat": "2s", "lease-ttl": "9s", "pod-secret": "ps", "pod-secret-file": "psf", "pod-addr": "h:1",
