@@ -62,6 +62,7 @@ func (s *Service) NewServer(opts ...grpc.ServerOption) *grpc.Server {
 // unaryChain is the order of interceptors, from the outside in:
 //
 //  1. recovery: nothing behind it can end the process
+//  2. metrics: counts and times what the caller gets, methods that are not served among it
 //  3. logging: sees the status that the caller gets
 //  4. status: the one place where errors become statuses
 //  5. drain: counts what is under way
@@ -69,6 +70,7 @@ func (s *Service) NewServer(opts ...grpc.ServerOption) *grpc.Server {
 //  7. auth: nothing else is looked at before it; what is forwarded was authenticated by the first pod, whose word the proof is
 //  8. validation: what comes behind sees only requests that are right by themselves
 //  9. forward: calls that belong to another pod go there
+//
 // 10. payload: replies whose payload rides beside the header
 func (s *Service) unaryChain() []grpc.UnaryServerInterceptor {
 	return []grpc.UnaryServerInterceptor{
