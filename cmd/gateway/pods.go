@@ -16,7 +16,7 @@ func podAddress(c *config.Config, l net.Listener) (string, error) {
 	case c.RedisURL == "":
 		return "", nil
 	case c.PodAddr != "":
-		return c.PodAddr, nil
+		return plainAddress(c.PodAddr), nil
 	}
 	at := addrPortOf(l)
 	if !at.Addr().IsUnspecified() {
@@ -31,6 +31,15 @@ func podAddress(c *config.Config, l net.Listener) (string, error) {
 		return "", &config.Error{Setting: "pod-addr", Problem: "this machine has no address but loopback", Mend: "set it to where other pods reach this one"}
 	}
 	return netip.AddrPortFrom(own, at.Port()).String(), nil
+}
+
+// plainAddress takes the brackets off an address that needs none: who fills in an address of either family, as a pod's environment does, writes them always.
+func plainAddress(hostPort string) string {
+	host, port, err := net.SplitHostPort(hostPort)
+	if err != nil {
+		return hostPort
+	}
+	return net.JoinHostPort(host, port)
 }
 
 // firstAddress returns the first address that another machine can call; of IPv4 if there is one.

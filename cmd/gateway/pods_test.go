@@ -27,6 +27,8 @@ func TestPodAddress(t *testing.T) {
 		{config.Config{}, ""},
 		{config.Config{RedisURL: "redis://a"}, l.Addr().String()},
 		{config.Config{RedisURL: "redis://a", PodAddr: "pod-1:7"}, "pod-1:7"},
+		{config.Config{RedisURL: "redis://a", PodAddr: "[10.1.2.3]:7"}, "10.1.2.3:7"},
+		{config.Config{RedisURL: "redis://a", PodAddr: "[2001:db8::1]:7"}, "[2001:db8::1]:7"},
 	} {
 		if got, err := podAddress(&c.cfg, l); err != nil || got != c.want {
 			t.Errorf("%+v: %q, %v; want %q", c.cfg, got, err, c.want)
