@@ -19,7 +19,7 @@ const (
 	// knowing is for how long pods have known each other before one is killed: longer than a lease, before which they take more time to believe that it is gone.
 	knowing = 5 * time.Second
 	// takeOvers is how often that is measured.
-	takeOvers = 5
+	takeOvers = 10
 )
 
 // takeOver measures how long after the end of a session's owner (by SIGKILL) a worker at another pod has frames again, where the caller has

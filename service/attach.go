@@ -120,10 +120,13 @@ func (a *attacher) subscribe(ctx context.Context, t resolverstore.Track) (out *a
 	_, span := a.svc.tracer.Start(ctx, "service.attach", trace.WithAttributes(attribute.String("penstock.track", t.ID)))
 	defer func() { endSpan(span, err) }()
 	m, ok := a.session.media(t)
-	if !ok && a.session.view.finished() { // The store does not know the end yet.
+	switch {
+	case ok:
+	case a.session.moved.Err() != nil:
+		return nil, errMoved
+	case a.session.view.finished(): // The store does not know the end yet.
 		return nil, resolverstore.ErrSessionEnded
-	}
-	if !ok {
+	default:
 		return nil, &media.EndedError{Reason: media.EndMediaGone}
 	}
 	req, err := a.request(t)

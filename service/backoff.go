@@ -3,7 +3,10 @@ package service
 import (
 	"context"
 	"math/rand/v2"
+	"sync"
 	"time"
+
+	"github.com/penstock-media/penstock/resolverstore"
 )
 
 // The bounds of a backoff.
@@ -41,6 +44,8 @@ type legs struct {
 	pause    backoff
 	served   time.Time // since when the owner of this one serves it; zero before
 	lost     time.Time // since when none has been of use; zero while one is
+
+	owner resolverstore.Fence // whose the session was at the last one; zero when there was none
 }
 
 // newLegs returns how the parts of a stream follow each other that has none yet.
@@ -65,4 +70,25 @@ func (l *legs) another() bool {
 		l.lost = time.Now()
 	}
 	return time.Since(l.lost) < l.patience
+}
+
+// rest waits before the next one: for a pause, which ends early when the session has another owner than at the last. Errors: ctx's.
+func (l *legs) rest(ctx context.Context, store resolverstore.Store, k resolverstore.SessionKey) error {
+	wait, cancel := context.WithCancel(ctx)
+	var looking sync.WaitGroup
+	if l.owner != (resolverstore.Fence{}) {
+		looking.Go(func() {
+			rest(wait, firstPause) // What is here may not know yet that it has another one.
+			if _, err := store.Owner(wait, k, l.owner); err == nil {
+				cancel()
+			}
+		})
+	}
+	_ = l.pause.wait(wait)
+	cancel()
+	looking.Wait()
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return nil
 }

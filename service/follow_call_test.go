@@ -2,6 +2,7 @@ package service
 
 import (
 	"context"
+	"errors"
 	"testing"
 
 	penstockv1 "github.com/penstock-media/penstock/api/penstock/v1"
@@ -164,5 +165,41 @@ func TestP7_CallsLeaveAnOwnerThatDoesNotAnswer(t *testing.T) {
 	must(t, err)
 	if s := (<-got).GetSession(); s.GetEpoch() != v.fence.Epoch || s.GetOwner() != v.fence.Owner {
 		t.Errorf("the answer is of %v", s)
+	}
+}
+
+// TestP7_WhatIsOverHereGoesOnThere: the end of what a pod has of a session comes to a stream before the news that another pod has the session. It is not told.
+func TestP7_WhatIsOverHereGoesOnThere(t *testing.T) {
+	g := startGateway(t)
+	g.call("call")
+	live := g.svc.session(key("call"))
+	track := g.untilState("call", "alice SOURCE_CAMERA", penstockv1.TrackState_TRACK_STATE_LIVE)
+	resolved, err := g.store.Resolve(g.ctx, live.key, resolverstore.Selector{TrackID: track.GetTrackId()})
+	must(t, err)
+	st := &stream{svc: g.svc, attach: attacher{svc: g.svc, session: live, follow: live.view.follow(resolved, func() {})}, headers: 1}
+	defer st.attach.unfollow()
+	live.move()
+	live.view.finish()
+	for _, why := range []error{resolverstore.ErrTrackNotFound, resolverstore.ErrSessionEnded} {
+		if err := st.finish(g.ctx, why); !errors.Is(err, errMoved) {
+			t.Errorf("after %v: %v", why, err)
+		}
+	}
+	gone := resolved
+	gone.Media = &resolverstore.Media{ID: "gone"}
+	if _, err := st.attach.subscribe(g.ctx, gone); !errors.Is(err, errMoved) {
+		t.Errorf("media that are not here: %v", err)
+	}
+}
+
+// TestP5_EndThatTheStoreDoesNotKnow: the store does not know yet that a session has ended here. Who asks for its media is told, and does not look for them for ever.
+func TestP5_EndThatTheStoreDoesNotKnow(t *testing.T) {
+	g := startGateway(t)
+	g.call("call")
+	live := g.svc.session(key("call"))
+	live.view.finish()
+	a := attacher{svc: g.svc, session: live}
+	if _, err := a.subscribe(g.ctx, resolverstore.Track{Media: &resolverstore.Media{ID: "gone"}}); !errors.Is(err, resolverstore.ErrSessionEnded) {
+		t.Errorf("media that are not here: %v", err)
 	}
 }

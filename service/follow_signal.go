@@ -137,7 +137,7 @@ func (c *calling) run(ctx context.Context) error {
 		if err := c.giveUp(); err != nil {
 			return err
 		}
-		if err := c.legs.pause.wait(ctx); err != nil {
+		if err := c.legs.rest(ctx, c.svc.cfg.Store, c.key()); err != nil {
 			return err
 		}
 	}
@@ -146,6 +146,7 @@ func (c *calling) run(ctx context.Context) error {
 // leg holds the conversation where the session is now, until that owner has it no longer.
 func (c *calling) leg(ctx context.Context) error {
 	p, err := c.svc.locate(ctx, c.key())
+	c.legs.owner = p.fence
 	switch {
 	case err != nil:
 		return err

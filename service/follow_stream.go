@@ -67,7 +67,7 @@ func (f *followed) run(ctx context.Context) error {
 		case !f.goesOn(ctx, err):
 			return f.finish(ctx, err)
 		}
-		if err := f.legs.pause.wait(ctx); err != nil {
+		if err := f.legs.rest(ctx, f.svc.cfg.Store, f.key()); err != nil {
 			return err
 		}
 	}
@@ -76,6 +76,7 @@ func (f *followed) run(ctx context.Context) error {
 // leg serves the stream where the session is now, until that owner has it no longer.
 func (f *followed) leg(ctx context.Context) error {
 	p, err := f.svc.locate(ctx, f.key())
+	f.legs.owner = p.fence
 	switch {
 	case err != nil:
 		return err

@@ -147,6 +147,9 @@ func (s *stream) finish(ctx context.Context, err error) error {
 		if err := s.attach.waker.await(ctx, ended); err != nil {
 			return err
 		}
+		if s.attach.session.moved.Err() != nil { // What is over here goes on there.
+			return errMoved
+		}
 		_, _, reason = s.attach.follow.state()
 		if errors.Is(err, resolverstore.ErrSessionEnded) {
 			reason = s.svc.sessionEnd(ctx, s.attach.session.key)

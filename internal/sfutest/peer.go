@@ -55,6 +55,8 @@ func newPeer(cfg *Config, generation uint64) (*peer, error) {
 	settings.SetICEUDPMux(mux)
 	settings.SetLite(cfg.ICELite)
 	settings.SetICEMaxBindingRequests(maxChecks)
+	// The gateway's first checks come before its answer, so that it is known by an address that no candidate has told yet. pion would wait a second for a better one.
+	settings.SetPrflxAcceptanceMinWait(0)
 	api := webrtc.NewAPI(webrtc.WithMediaEngine(engine), webrtc.WithInterceptorRegistry(registry), webrtc.WithSettingEngine(settings))
 	pc, err := api.NewPeerConnection(webrtc.Configuration{})
 	if err != nil {
