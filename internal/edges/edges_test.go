@@ -35,7 +35,7 @@ func edges() []edge {
 		{"connector", []string{"connector", "rtcpool", "resolverstore"}, nil},
 		{"service", []string{"service", "api", "media", "rtcpool", "resolverstore", "connector"}, nil},
 		{"internal/sfutest", []string{"internal/sfutest", "api"}, nil},
-		{"internal/docgen", []string{"internal/docgen", "api"}, nil},
+		{"internal/docgen", []string{"internal/docgen", "api", "service/metrics"}, nil},
 		{"internal/edges", nil, nil},
 		{"e2e", []string{"e2e"}, nil},
 		{"bench", []string{"bench", "api", "media", "internal/sfutest"}, nil},

@@ -26,6 +26,7 @@ type row struct {
 
 	mu      sync.Mutex
 	options map[values]metric.MeasurementOption
+	last    map[values]float64 // of a Count that is observed
 }
 
 // New makes the instruments of every metric of the table.
@@ -33,7 +34,7 @@ func New(meter metric.Meter) (*Set, error) {
 	s := &Set{meter: meter, rows: make(map[string]*row)}
 	for _, section := range Table() {
 		for _, m := range section.Metrics {
-			r := &row{Metric: m, options: make(map[values]metric.MeasurementOption)}
+			r := &row{Metric: m, options: make(map[values]metric.MeasurementOption), last: make(map[values]float64)}
 			if err := r.make(meter); err != nil {
 				return nil, fmt.Errorf("metric %s: %w", m.Name, err)
 			}
@@ -119,9 +120,24 @@ type Observer struct {
 
 // Observe tells a figure of a metric, with the values of its labels in the order of the table. What the table does not list is ignored.
 func (o *Observer) Observe(name string, figure float64, labels ...string) {
-	if r := o.set.rows[name]; r != nil && r.observed != nil {
-		o.to.ObserveFloat64(r.observed, figure, r.option(r.bounded(labels)))
+	r := o.set.rows[name]
+	if r == nil || r.observed == nil {
+		return
 	}
+	v := r.bounded(labels)
+	if r.Kind == Count {
+		figure = r.grown(v, figure)
+	}
+	o.to.ObserveFloat64(r.observed, figure, r.option(v))
+}
+
+// grown returns the figure of a Count, or the one before where that was more: what is summed up while it changes may come out a little less, which Prometheus would
+// take for a process that has begun anew.
+func (r *row) grown(v values, figure float64) float64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.last[v] = max(r.last[v], figure)
+	return r.last[v]
 }
 
 // Flag tells a gauge that is 1 or 0.
