@@ -35,8 +35,7 @@ func defineMonitoring(t *testing.T, c *cluster) {
 	c.define(t, "ServiceMonitor", object(map[string]any{
 		"selector": object(map[string]any{"matchLabels": texts}),
 		"endpoints": list(object(map[string]any{
-			"port": text, "path": text, "interval": text, "scheme": map[string]any{"type": "string", "enum": []any{"http", "https"}},
-			"tlsConfig": object(map[string]any{"serverName": text, "ca": object(map[string]any{"secret": object(map[string]any{"name": text, "key": text}, "key")})}),
+			"port": text, "path": text, "interval": text,
 		})),
 	}, "selector", "endpoints"))
 	c.define(t, "PrometheusRule", object(map[string]any{"groups": list(object(map[string]any{

@@ -46,6 +46,12 @@ func TestO5_RenderedPodsWork(t *testing.T) {
 		t.Errorf("a call without the token: %v", err)
 	}
 
+	// What the autoscaler goes by is among the metrics of a pod, for Prometheus to find where the ServiceMonitor says.
+	scaled := at[string](rendered(t, "--values="+example("all")).must("HorizontalPodAutoscaler", ""), "spec", "metrics", 1, "pods", "metric", "name")
+	if text := a.scrape(t); !strings.Contains(text, "\n"+scaled+"{") {
+		t.Errorf("there is no %s among\n%s", scaled, text)
+	}
+
 	// The pod that goes hands its session over.
 	if code := a.terminate(t); code != 0 || !strings.Contains(a.log.String(), `"handed_over":1`) {
 		t.Errorf("the pod that hands over ends with %d\n%s", code, a.log)
@@ -64,21 +70,21 @@ func TestO5_RenderedPodsWork(t *testing.T) {
 
 // podProcess is a gateway that runs as a rendered pod says.
 type podProcess struct {
-	objects    objects
-	mounted    mounted
-	grpc, http string // ports
-	token      string
-	cmd        *exec.Cmd
-	log        *logBuffer
-	ended      chan error
+	objects             objects
+	mounted             mounted
+	grpc, http, metrics string // ports
+	token               string
+	cmd                 *exec.Cmd
+	log                 *logBuffer
+	ended               chan error
 }
 
 // startPod renders a release with ports of its own and starts its container's command.
 func startPod(t *testing.T, redis string, secrets map[string]string) *podProcess {
 	t.Helper()
-	p := &podProcess{grpc: freePort(t), http: freePort(t), log: &logBuffer{}, ended: make(chan error, 1), token: secrets["token"]}
+	p := &podProcess{grpc: freePort(t), http: freePort(t), metrics: freePort(t), log: &logBuffer{}, ended: make(chan error, 1), token: secrets["token"]}
 	p.objects = rendered(t, append([]string{"--values=" + example("secure")}, set("redis.url=redis://127.0.0.1:"+redis, "redis.ca.existingSecret=",
-		"ports.grpc="+p.grpc, "ports.http="+p.http, "drain.endpointGraceSeconds=1", "drain.drainGraceSeconds=5", "drain.marginSeconds=40")...)...)
+		"ports.grpc="+p.grpc, "ports.http="+p.http, "ports.metrics="+p.metrics, "drain.endpointGraceSeconds=1", "drain.drainGraceSeconds=5", "drain.marginSeconds=40")...)...)
 	p.mounted = mount(t, p.objects, secrets)
 	file, err := os.ReadFile(p.mounted.config)
 	if err != nil {
@@ -122,6 +128,22 @@ func (p *podProcess) probe(t *testing.T, name string) int {
 	defer resp.Body.Close()
 	_, _ = io.Copy(io.Discard, resp.Body)
 	return resp.StatusCode
+}
+
+// scrape returns the metrics, as Prometheus reads them.
+func (p *podProcess) scrape(t *testing.T) string {
+	t.Helper()
+	endpoint := at[map[string]any](rendered(t, "--values="+example("all")).must("ServiceMonitor", ""), "spec", "endpoints", 0)
+	resp, err := http.Get("http://127.0.0.1:" + p.metrics + endpoint["path"].(string))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil || resp.StatusCode != http.StatusOK {
+		t.Fatalf("%s, %v", resp.Status, err)
+	}
+	return string(b)
 }
 
 // releaseTest runs what the pod of `helm test` runs.

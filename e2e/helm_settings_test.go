@@ -148,7 +148,7 @@ func TestO5_TheGatewayTakesWhatTheChartGives(t *testing.T) {
 	for _, name := range examples(t) {
 		o := rendered(t, "--values="+example(name))
 		settings := effective(t, o, secrets)
-		want := map[string]any{"grpc-addr": ":50051", "http-addr": ":8080", "log-format": "json"}
+		want := map[string]any{"grpc-addr": ":50051", "http-addr": ":8080", "metrics-addr": ":9090", "log-format": "json"}
 		switch name {
 		case "secure":
 			want = map[string]any{"insecure": false, "pod-server-name": "media-penstock.calls.svc", "redis-password": "(hidden)", "pod-secret": "(hidden)", "auth-token": "(hidden)",
@@ -271,7 +271,7 @@ func TestO5_ObservingIsRendered(t *testing.T) {
 	}
 	monitor := o.must("ServiceMonitor", "")
 	selected := at[string](monitor, "spec", "selector", "matchLabels", "app.kubernetes.io/component")
-	if selected != at[string](o.must("Service", "-pods"), "metadata", "labels", "app.kubernetes.io/component") || at[string](monitor, "spec", "endpoints", 0, "scheme") != "https" {
+	if selected != at[string](o.must("Service", "-pods"), "metadata", "labels", "app.kubernetes.io/component") || at[string](monitor, "spec", "endpoints", 0, "port") != "metrics" {
 		t.Errorf("scrapes %v", monitor["spec"])
 	}
 }

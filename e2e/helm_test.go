@@ -69,11 +69,12 @@ func TestO5_BadValuesAreRefused(t *testing.T) {
 		{"redis.trial.enabled=true,autoscaling.enabled=true,autoscaling.cpuPercent=0", "autoscaling has nothing to go by"},
 		{"redis.trial.enabled=true,autoscaling.enabled=true," + longest, "more than 1800 s"},
 		{"udp.port=65535,udp.ports=2", "beyond port 65535"},
-		{"ports.http=50051", "ports.grpc and ports.http are the same"},
+		{"ports.http=50051", "are not three: give them different ones"},
 		{"config.auth-token=s3cr3t-s3cr3t-s3cr3t", "use auth.token.existingSecret"},
 		{"config.redis-url=redis://a", "use redis.url or redis.urlSecret.existingSecret"},
 		{"config.drain-grace=5m", "use drain.drainGraceSeconds"},
 		{"config.grpc-addr=:1", "use ports.grpc"},
+		{"config.metrics-addr=:1", "use ports.metrics"},
 	} {
 		out, err := template(t, set(append(least(), c.values)...)...)
 		if err == nil {
@@ -263,10 +264,10 @@ func TestO5_OnePodMoreAndNoneLess(t *testing.T) {
 func TestO5_NetworkPolicy(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct{ example, in, out string }{
-		{"least", "grpc http", "UDP+53"},
-		{"trial", "grpc http grpc<gateway", "UDP+53 50051>gateway 6379>redis"},
-		{"secure", "grpc http grpc<gateway", "UDP+53 50051>gateway 6380"},
-		{"all", "grpc<ns http<ns grpc<gateway 50100 9999", "UDP+53 50051>gateway 6379+26379>ns 4317 443"},
+		{"least", "grpc http metrics", "UDP+53"},
+		{"trial", "grpc http metrics grpc<gateway", "UDP+53 50051>gateway 6379>redis"},
+		{"secure", "grpc http metrics grpc<gateway", "UDP+53 50051>gateway 6380"},
+		{"all", "grpc<ns http<ns metrics<ns grpc<gateway 50100 9999", "UDP+53 50051>gateway 6379+26379>ns 4317 443"},
 	} {
 		policy := rendered(t, "--values="+example(c.example)).must("NetworkPolicy", "")
 		if got := rules(policy, "ingress", "from", "<"); got != c.in {

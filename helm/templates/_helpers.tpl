@@ -64,6 +64,7 @@ The file of settings. Numbers come from values files as floats, and those are wr
 {{- define "penstock.config" -}}
 {{- $c := dict
   "grpc-addr" (printf ":%v" .Values.ports.grpc) "http-addr" (printf ":%v" .Values.ports.http)
+  "metrics-addr" (printf ":%v" .Values.ports.metrics)
   "endpoint-grace" (printf "%vs" .Values.drain.endpointGraceSeconds) "drain-grace" (printf "%vs" .Values.drain.drainGraceSeconds)
   "stop-timeout" (printf "%vs" .Values.drain.stopTimeoutSeconds)
 -}}
