@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"go.opentelemetry.io/otel/attribute"
-	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/trace"
 
 	penstockv1 "github.com/penstock-media/penstock/api/penstock/v1"
@@ -30,6 +28,7 @@ type attacher struct {
 	served   string     // the media attached to last, by id
 	want     *want      // what is wanted for it
 	woken    func() error
+	open     *opening // of the call that it has attached for
 }
 
 // attachment is a consumer and what it is attached to.
@@ -37,12 +36,15 @@ type attachment struct {
 	track    resolverstore.Track // as resolved
 	media    *media.Track
 	consumer *media.Consumer
+	ctx      context.Context // whoever serves it
+	begun    bool            // a frame was sent
 }
 
 // close stops to follow and to want.
 func (a *attacher) close() {
 	a.unfollow()
 	a.want.close()
+	a.session.unfeed(a.open)
 }
 
 // unfollow stops to follow.
@@ -54,11 +56,12 @@ func (a *attacher) unfollow() {
 
 // resolve waits for the selected track. woken is called whenever the waker interrupts.
 func (a *attacher) resolve(ctx context.Context) (t resolverstore.Track, err error) {
-	spanCtx, span := a.svc.tracer.Start(ctx, "service.resolve", trace.WithAttributes(attribute.String("penstock.session", a.session.key.ID)))
+	spanCtx, span := a.svc.short(ctx, spanResolve, trace.WithAttributes(attrSession.String(a.session.key.ID)))
 	over := a.svc.resolution(spanCtx)
 	defer func() {
 		over(err)
-		endSpan(span, err)
+		span.set(attrTrack.String(t.ID))
+		span.end(err)
 	}()
 	for {
 		wait := a.waker.context(spanCtx)
@@ -117,8 +120,8 @@ func (a *attacher) replaced(ctx context.Context, t resolverstore.Track) error {
 
 // subscribe attaches a consumer to a track's media. *media.EndedError when that is gone.
 func (a *attacher) subscribe(ctx context.Context, t resolverstore.Track) (out *attachment, err error) {
-	_, span := a.svc.tracer.Start(ctx, "service.attach", trace.WithAttributes(attribute.String("penstock.track", t.ID)))
-	defer func() { endSpan(span, err) }()
+	_, span := a.svc.short(ctx, spanAttach, trace.WithAttributes(attrTrack.String(t.ID)), trace.WithLinks(a.session.negotiations(t)...))
+	defer func() { span.end(err) }()
 	m, ok := a.session.media(t)
 	switch {
 	case ok:
@@ -145,6 +148,8 @@ func (a *attacher) subscribe(ctx context.Context, t resolverstore.Track) (out *a
 		return nil, a.explain(fmt.Errorf("subscribing to track %q: %w", t.ID, err))
 	}
 	a.served = t.Media.ID
+	a.open = openingOf(ctx)
+	a.session.feed(a.open)
 	return &attachment{track: t, media: m, consumer: c}, nil
 }
 
@@ -169,12 +174,4 @@ func (a *attachment) describe(session string) *penstockv1.Track {
 	t := protoTrack(session, a.track)
 	describe(t, a.media.Stats())
 	return t
-}
-
-// endSpan ends a span, with the error if there is one.
-func endSpan(span trace.Span, err error) {
-	if err != nil {
-		span.SetStatus(codes.Error, err.Error())
-	}
-	span.End()
 }

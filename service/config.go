@@ -27,7 +27,7 @@ type Config struct {
 	TracerProvider trace.TracerProvider
 	// Metrics takes what is measured; nil measures nothing.
 	Metrics *metrics.Set
-	// Propagator reads the caller's trace from a call's metadata. Default W3C trace context and baggage.
+	// Propagator reads the caller's trace from a call's metadata, and gives it to other pods. Default W3C trace context.
 	Propagator propagation.TextMapPropagator
 
 	// Owner is this process's incarnation, by which it owns sessions. Required, random for each process.
@@ -69,6 +69,8 @@ type Config struct {
 	PingInterval, PingTimeout time.Duration
 	// Limits bounds what callers may take.
 	Limits Limits
+
+	spanLimit time.Duration // tests make it shorter
 }
 
 // Limits bounds what callers may take of this process.
@@ -130,8 +132,9 @@ func (c *Config) complete() error {
 	setDefault(&c.Limits.Sessions, DefaultSessions)
 	setDefault(&c.Limits.Streams, DefaultStreams)
 	setDefault(&c.Limits.QueueBytes, DefaultQueueBytes)
+	setDefault(&c.spanLimit, defaultSpanLimit)
 	if c.Propagator == nil {
-		c.Propagator = propagation.NewCompositeTextMapPropagator(propagation.TraceContext{}, propagation.Baggage{})
+		c.Propagator = propagation.TraceContext{}
 	}
 	return nil
 }

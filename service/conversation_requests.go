@@ -4,6 +4,8 @@ import (
 	"context"
 	"sync"
 
+	"go.opentelemetry.io/otel/trace"
+
 	penstockv1 "github.com/penstock-media/penstock/api/penstock/v1"
 	"github.com/penstock-media/penstock/rtcpool"
 )
@@ -51,7 +53,9 @@ func (c *conversation) offer(r *penstockv1.SignalRequest, o *penstockv1.SignalOf
 	c.offering++
 	c.mu.Unlock()
 	defer c.offerDone()
-	result, err := c.live.negotiate(c.ctx, rtcpool.Offer{Generation: o.GetGeneration(), SDP: o.GetSdp(), Trickle: true})
+	ctx, span := c.traced("offer")
+	result, err := c.live.negotiate(ctx, rtcpool.Offer{Generation: o.GetGeneration(), SDP: o.GetSdp(), Trickle: true})
+	span.end(err)
 	if err != nil {
 		c.reply(r, protoError(err))
 		return
@@ -99,7 +103,9 @@ func (c *conversation) dropCandidates() {
 
 // iceServers replaces the session's STUN and TURN servers.
 func (c *conversation) iceServers(r *penstockv1.SignalRequest, in *penstockv1.SignalIceServers) {
-	if err := c.live.setServers(c.ctx, iceServers(in.GetIceServers())); err != nil {
+	ctx, span := c.traced("ice_servers")
+	err := c.live.setServers(ctx, iceServers(in.GetIceServers()))
+	if span.end(err); err != nil {
 		c.reply(r, protoError(err))
 		return
 	}
@@ -122,12 +128,20 @@ func (c *conversation) remoteCandidate(r *penstockv1.SignalRequest, generation u
 
 // report applies call events.
 func (c *conversation) report(r *penstockv1.SignalRequest, in *penstockv1.SignalEvents) {
-	result, err := c.svc.report(c.ctx, c.live.key, in.GetEvents())
+	ctx, span := c.traced("events")
+	result, err := c.svc.report(ctx, c.live.key, in.GetEvents())
+	span.end(err)
 	if err != nil {
 		c.reply(r, protoError(err))
 		return
 	}
 	c.reply(r, &penstockv1.SignalResponse{Message: &penstockv1.SignalResponse_EventsResult{EventsResult: result}})
+}
+
+// traced starts the span of a request. Each is a trace of its own, or that of a conversation would grow for as long as it is held; candidates, which are many, have none.
+func (c *conversation) traced(request string) (context.Context, *shortSpan) {
+	return c.svc.short(withoutOpening(c.ctx), spanSignalDo, trace.WithNewRoot(), trace.WithSpanKind(trace.SpanKindServer), trace.WithLinks(trace.LinkFromContext(c.ctx)),
+		trace.WithAttributes(attrSession.String(c.live.key.ID), attrRequest.String(request)))
 }
 
 // reply queues the reply to a request. A conversation that has ended gets none.

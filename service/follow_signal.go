@@ -47,6 +47,7 @@ type calling struct {
 	begun     bool          // the caller has got the reply to open
 	goingTo   bool          // it has been told that this process is about to stop
 	legs      legs
+	opening   *opening
 
 	unanswered unanswered
 }
@@ -54,7 +55,7 @@ type calling struct {
 // newCalling returns a call that has not begun.
 func newCalling(ctx context.Context, svc *Service, stream penstockv1.SessionService_SignalServer, abort context.CancelCauseFunc) *calling {
 	c := &calling{
-		svc: svc, stream: stream, abort: abort, since: time.Now(),
+		svc: svc, stream: stream, abort: abort, since: time.Now(), opening: openingOf(ctx),
 		in: make(chan *penstockv1.SignalRequest), slots: make(chan struct{}, maxUnanswered), legs: svc.newLegs(),
 	}
 	if _, c.forwarded = relay.Forwarded(ctx); c.forwarded {
@@ -118,6 +119,7 @@ func (c *calling) first(ctx context.Context) error {
 		f.add("open", "must be the first message")
 	} else {
 		f.session(o.GetSessionId())
+		c.opening.describe(attrSession.String(o.GetSessionId()))
 	}
 	return f.err()
 }
@@ -134,6 +136,7 @@ func (c *calling) run(ctx context.Context) error {
 		case !c.goesOn(ctx, err):
 			return c.finish(ctx, err)
 		}
+		c.opening.event("owner lost", attrReason.String(err.Error()))
 		if err := c.giveUp(); err != nil {
 			return err
 		}
@@ -244,6 +247,7 @@ func (c *calling) deliver(m *penstockv1.SignalResponse) error {
 			return nil
 		}
 		c.begun = true
+		c.opening.opened()
 	case *penstockv1.SignalResponse_GoingAway:
 		if c.goingTo {
 			return nil

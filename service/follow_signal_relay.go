@@ -14,13 +14,15 @@ import (
 
 // relay holds a conversation with a session of another pod. One goroutine takes requests there, one takes what comes back, and one waits for the
 // session to have another owner; the calling's own goroutine sends.
-func (c *calling) relay(ctx context.Context, p place) error {
+func (c *calling) relay(ctx context.Context, p place) (err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	var work sync.WaitGroup
 	defer work.Wait()
 	defer cancel(nil)
 	to := relay.Pod{Incarnation: p.pod.Incarnation, Address: p.pod.Address}
-	there, err := c.svc.pods.Open(relay.WithSince(ctx, c.since, c.begun), to, penstockv1.SessionService_Signal_FullMethodName, c.svc.callerOf(ctx),
+	hop, span := c.svc.hop(ctx, to, penstockv1.SessionService_Signal_FullMethodName)
+	defer func() { span.end(err) }()
+	there, err := c.svc.pods.Open(relay.WithSince(hop, c.since, c.begun), to, penstockv1.SessionService_Signal_FullMethodName, c.svc.callerOf(ctx),
 		&grpc.StreamDesc{ServerStreams: true, ClientStreams: true})
 	if err != nil {
 		return err
@@ -31,7 +33,7 @@ func (c *calling) relay(ctx context.Context, p place) error {
 	work.Go(func() { sendOn(&legLine{call: c, ctx: ctx}, there, cancel) })
 	work.Go(func() {
 		defer close(came)
-		ended = takeBack(ctx, there, came)
+		ended = takeBack(ctx, there, came, span)
 	})
 	work.Go(func() { c.svc.untilMoved(ctx, p.fence, c.key(), cancel) })
 	if err := c.pass(ctx, came); !errors.Is(err, errLegEnded) {
@@ -58,10 +60,11 @@ func sendOn(l *legLine, there *relay.Stream, end context.CancelCauseFunc) {
 	}
 }
 
-// takeBack hands over what comes from the owner, until that ends it. It returns nil for an end with OK.
-func takeBack(ctx context.Context, there *relay.Stream, came chan<- *penstockv1.SignalResponse) error {
+// takeBack hands over what comes from the owner, until that ends it; the hop's span ends with the first. It returns nil for an end with OK.
+func takeBack(ctx context.Context, there *relay.Stream, came chan<- *penstockv1.SignalResponse, hop *shortSpan) error {
 	for {
 		m, err := there.Recv()
+		hop.end(err)
 		switch {
 		case errors.Is(err, io.EOF):
 			return nil

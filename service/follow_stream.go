@@ -22,7 +22,7 @@ type followed struct {
 	svc   *Service
 	req   *penstockv1.StreamTrackRequest
 	out   grpc.ServerStream
-	open  *openSpan
+	open  *opening
 	abort context.CancelCauseFunc // ends it at once; safe for concurrent use
 
 	forwarded bool  // by another pod, which follows; so there is but one leg, here
@@ -33,9 +33,9 @@ type followed struct {
 	called    time.Time
 }
 
-// exemplar returns a context for what is measured of the call: with its trace, and nothing else.
+// exemplar returns a context for what is measured of the call, which has its trace.
 func (f *followed) exemplar() context.Context {
-	return exemplar(context.Background(), f.open.span)
+	return f.out.Context()
 }
 
 // key returns which session it is about: one of the caller's tenant.
@@ -51,7 +51,6 @@ func (f *followed) guarded(ctx context.Context) (err error) {
 			err = fail(penstockv1.ErrorReason_ERROR_REASON_INTERNAL, nil)
 		}
 	}()
-	defer func() { f.open.end(err) }()
 	return f.run(ctx)
 }
 
@@ -67,6 +66,7 @@ func (f *followed) run(ctx context.Context) error {
 		case !f.goesOn(ctx, err):
 			return f.finish(ctx, err)
 		}
+		f.open.event("owner lost", attrReason.String(err.Error()))
 		if err := f.legs.rest(ctx, f.svc.cfg.Store, f.key()); err != nil {
 			return err
 		}
@@ -106,7 +106,7 @@ func (f *followed) serve(ctx context.Context, live *session) error {
 	ctx, cancel := live.here(ctx)
 	defer cancel()
 	defer context.AfterFunc(f.svc.drain.begin, st.attach.waker.wake)()
-	return st.run(ctx, f.open)
+	return st.run(ctx)
 }
 
 // accept takes note that an owner serves the stream, and tells the worker by the call's header metadata: it may be long until there is a first message.

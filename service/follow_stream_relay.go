@@ -25,6 +25,8 @@ type relayLeg struct {
 	epoch  uint64              // the owner's
 	came   chan *relay.Message // unbuffered: what the worker does not take stays at the owner
 	rate   uint32              // of samples, by the last header
+	span   *shortSpan          // of the hop, until the owner has accepted the stream
+	begun  bool                // a frame was passed on
 	head   [peekSize]byte
 	expiry *time.Timer // ends a send that takes too long
 
@@ -32,13 +34,15 @@ type relayLeg struct {
 }
 
 // relay serves a leg from the pod that has the session.
-func (f *followed) relay(ctx context.Context, p place) error {
+func (f *followed) relay(ctx context.Context, p place) (err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	var work sync.WaitGroup
 	defer work.Wait()
 	defer cancel(nil)
 	to := relay.Pod{Incarnation: p.pod.Incarnation, Address: p.pod.Address}
-	from, err := f.svc.pods.Open(ctx, to, penstockv1.TrackService_StreamTrack_FullMethodName, f.svc.callerOf(ctx), &grpc.StreamDesc{ServerStreams: true})
+	hop, span := f.svc.hop(ctx, to, penstockv1.TrackService_StreamTrack_FullMethodName)
+	defer func() { span.end(err) }()
+	from, err := f.svc.pods.Open(hop, to, penstockv1.TrackService_StreamTrack_FullMethodName, f.svc.callerOf(ctx), &grpc.StreamDesc{ServerStreams: true})
 	if err != nil {
 		return err
 	}
@@ -49,7 +53,7 @@ func (f *followed) relay(ctx context.Context, p place) error {
 	if err := from.CloseSend(); err != nil {
 		return err
 	}
-	l := &relayLeg{call: f, from: from, epoch: p.fence.Epoch, came: make(chan *relay.Message), accepted: make(chan struct{})}
+	l := &relayLeg{call: f, from: from, span: span, epoch: p.fence.Epoch, came: make(chan *relay.Message), accepted: make(chan struct{})}
 	// The owner's rule comes first: nothing that the worker does not take is taken from the owner, whose queue overflows. This is for a worker
 	// that never learns of that, since it never reads again.
 	l.expiry = time.AfterFunc(time.Hour, func() { f.abort(media.ErrStalled) })
@@ -111,6 +115,7 @@ func (l *relayLeg) pass(ctx context.Context) error {
 		select {
 		case <-accepted:
 			accepted = nil
+			l.span.end(nil)
 			if err := l.call.accept(); err != nil {
 				return err
 			}
@@ -140,6 +145,7 @@ func (l *relayLeg) message(ctx context.Context, m *relay.Message) error {
 	p := peek(l.head[:m.Head(l.head[:])])
 	f := l.call
 	f.served()
+	l.span.end(nil)
 	if p.frame() && (f.at == nil || p.epoch < f.at.epoch) || ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
@@ -152,6 +158,7 @@ func (l *relayLeg) message(ctx context.Context, m *relay.Message) error {
 		header = response.GetHeader()
 	}
 	l.expiry.Reset(2 * f.svc.cfg.StallTimeout)
+	since := l.since(p)
 	err := f.out.SendMsg(m)
 	l.expiry.Stop()
 	switch {
@@ -159,12 +166,24 @@ func (l *relayLeg) message(ctx context.Context, m *relay.Message) error {
 		return err
 	case header != nil:
 		l.rate = samplesPerSecond(header)
-		f.open.end(nil)
 		f.began(time.Unix(0, header.GetStartTimeUnixNs()), l.epoch)
 	case p.frame():
 		f.got(p.epoch, p.sequence, p.presented+l.length(p))
+		if !since.IsZero() {
+			stages{svc: f.svc, ctx: ctx}.add(spanFirstMessage, since, time.Now())
+			f.open.opened()
+		}
 	}
 	return nil
+}
+
+// since returns when the sending of the leg's first frame begins; zero for what is no such.
+func (l *relayLeg) since(p peeked) time.Time {
+	if l.begun || !p.frame() {
+		return time.Time{}
+	}
+	l.begun = true
+	return time.Now()
 }
 
 // length returns how long a frame lasts; 0 for a picture.

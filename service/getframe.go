@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -116,6 +117,7 @@ func (g *grab) first(ctx context.Context, a *attachment) (*frameMessage, error) 
 		case err != nil:
 			return nil, g.attach.explain(err)
 		case item.Frame != nil:
+			g.attach.svc.began(ctx, a.consumer, time.Time{})
 			return g.message(a, item.Frame), nil
 		case item.Event.Kind == media.EventTooLarge:
 			return nil, g.attach.explain(&media.SizeError{

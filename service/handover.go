@@ -6,6 +6,9 @@ import (
 	"sync"
 	"time"
 
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/trace"
+
 	podv1 "github.com/penstock-media/penstock/api/penstock/pod/v1"
 	penstockv1 "github.com/penstock-media/penstock/api/penstock/v1"
 	"github.com/penstock-media/penstock/resolverstore"
@@ -50,6 +53,7 @@ func (s *Service) Drain(ctx context.Context, grace time.Duration) Drained {
 	s.drain.tell()
 	ctx, late := context.WithTimeout(ctx, s.drain.left())
 	defer late()
+	ctx, span := s.short(ctx, spanDrain)
 	before := s.counts.handedOver.Load()
 	s.leave(ctx)
 	s.hurry(ctx)
@@ -57,6 +61,8 @@ func (s *Service) Drain(ctx context.Context, grace time.Duration) Drained {
 		HandedOver: int(s.counts.handedOver.Load() - before), Cut: len(s.owned()), Calls: int(s.calls.Load()), //nolint:gosec // what a process can have
 	}
 	s.counts.drained.Add(uint64(out.Cut)) //nolint:gosec // not negative
+	span.set(attribute.Int("penstock.handed_over", out.HandedOver), attribute.Int("penstock.cut", out.Cut), attribute.Int("penstock.calls", out.Calls))
+	span.end(nil)
 	s.drain.finish()
 	return out
 }
@@ -155,11 +161,14 @@ func sessionOver(err error) bool {
 }
 
 // handOne hands one session over, and lets it go here.
-func (s *Service) handOne(ctx context.Context, v *session, to resolverstore.Pod) error {
+func (s *Service) handOne(ctx context.Context, v *session, to resolverstore.Pod) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, handoverTimeout)
 	defer cancel()
+	ctx, span := s.short(ctx, spanHandOver, trace.WithSpanKind(trace.SpanKindClient), trace.WithAttributes(
+		attrSession.String(v.key.ID), attrPod.String(to.Incarnation), attrEpoch.Int64(int64(v.fence.Epoch)))) //nolint:gosec // milliseconds
+	defer func() { span.end(err) }()
 	reply := &podv1.AdoptResponse{}
-	err := s.pods.Call(ctx, relay.Pod{Incarnation: to.Incarnation, Address: to.Address}, podv1.PodService_Adopt_FullMethodName, relay.Caller{},
+	err = s.pods.Call(ctx, relay.Pod{Incarnation: to.Incarnation, Address: to.Address}, podv1.PodService_Adopt_FullMethodName, relay.Caller{},
 		&podv1.AdoptRequest{Tenant: v.key.Tenant, SessionId: v.key.ID, Owner: v.fence.Owner, Epoch: v.fence.Epoch}, reply)
 	if err != nil {
 		return err

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
 	"google.golang.org/grpc"
 
 	penstockv1 "github.com/penstock-media/penstock/api/penstock/v1"
@@ -110,7 +112,10 @@ func (s *Service) invoke(ctx context.Context, at place, k resolverstore.SessionK
 		defer watching.Done()
 		s.untilMoved(ctx, at.fence, k, cancel)
 	})
-	reply, err := s.pods.Invoke(ctx, relay.Pod{Incarnation: at.pod.Incarnation, Address: at.pod.Address}, method, s.callerOf(ctx), req)
+	to := relay.Pod{Incarnation: at.pod.Incarnation, Address: at.pod.Address}
+	hop, span := s.hop(ctx, to, method)
+	reply, err := s.pods.Invoke(hop, to, method, s.callerOf(ctx), req)
+	span.end(err)
 	if err != nil && errors.Is(context.Cause(ctx), errMoved) {
 		err = fmt.Errorf("%w: session %q has left %s, which does not answer", relay.ErrUnreachable, k.ID, at.pod.Incarnation)
 	}
@@ -120,6 +125,11 @@ func (s *Service) invoke(ctx context.Context, at place, k resolverstore.SessionK
 	}
 	watching.Wait()
 	return reply, err
+}
+
+// hop starts the span of a call on another pod, whose spans are its children.
+func (s *Service) hop(ctx context.Context, to relay.Pod, method string) (context.Context, *shortSpan) {
+	return s.short(ctx, spanForward, trace.WithSpanKind(trace.SpanKindClient), trace.WithAttributes(attrMethod.String(strings.TrimPrefix(method, "/")), attrPod.String(to.Incarnation)))
 }
 
 // outOfReach tells that a call did not get to the session's owner, or was lost with it.

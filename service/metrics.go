@@ -6,8 +6,6 @@ import (
 	"strings"
 	"time"
 
-	"go.opentelemetry.io/otel/trace"
-
 	penstockv1 "github.com/penstock-media/penstock/api/penstock/v1"
 	"github.com/penstock-media/penstock/media"
 	"github.com/penstock-media/penstock/resolverstore"
@@ -210,12 +208,4 @@ func resolveResult(err error) string {
 		return "gone"
 	}
 	return "failed"
-}
-
-// exemplar returns a context from which what is recorded has the trace of a span.
-func exemplar(ctx context.Context, span trace.Span) context.Context {
-	if span == nil {
-		return ctx
-	}
-	return trace.ContextWithSpanContext(ctx, span.SpanContext())
 }

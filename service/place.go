@@ -8,6 +8,8 @@ import (
 	"sync"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/penstock-media/penstock/resolverstore"
 )
 
@@ -24,9 +26,12 @@ type place struct {
 // locate returns where a session is. While its owner is gone it waits for the next one, which may be this process: as soon as the store allows it,
 // a caller's wish is reason enough to take the session over. It waits no longer than Config.MoveTimeout: errMoving. Without the store it knows only of what
 // is here: ErrUnavailable.
-func (s *Service) locate(ctx context.Context, k resolverstore.SessionKey) (place, error) {
+func (s *Service) locate(ctx context.Context, k resolverstore.SessionKey) (p place, err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, s.cfg.MoveTimeout, errMoving)
 	defer cancel()
+	looking := false // for what is not here
+	var span *shortSpan
+	defer func() { span.located(p, err) }()
 	for {
 		if !s.cfg.Store.Sure() { // This process was paused: what is here may be another's by now.
 			if err := s.cfg.Store.Recheck(ctx); err != nil {
@@ -35,6 +40,10 @@ func (s *Service) locate(ctx context.Context, k resolverstore.SessionKey) (place
 		}
 		if v := s.session(k); v != nil {
 			return place{live: v, fence: v.fence}, nil
+		}
+		if !looking {
+			looking = true
+			ctx, span = s.short(ctx, spanLocate, trace.WithAttributes(attrSession.String(k.ID)))
 		}
 		owner, err := s.cfg.Store.Owner(ctx, k, resolverstore.Fence{})
 		switch {
@@ -49,6 +58,14 @@ func (s *Service) locate(ctx context.Context, k resolverstore.SessionKey) (place
 			return place{}, fmt.Errorf("session %q without its owner: %w", k.ID, waitCause(ctx, err))
 		}
 	}
+}
+
+// located ends the span of a search.
+func (s *shortSpan) located(p place, err error) {
+	if err == nil {
+		s.set(attrPod.String(p.fence.Owner), attrEpoch.Int64(int64(p.fence.Epoch))) //nolint:gosec // milliseconds
+	}
+	s.end(err)
 }
 
 // waitCause returns why a wait ended: its context's own reason, if that was it.

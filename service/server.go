@@ -1,6 +1,7 @@
 package service
 
 import (
+	"strings"
 	"time"
 
 	"github.com/grpc-ecosystem/go-grpc-middleware/v2/interceptors/logging"
@@ -91,6 +92,7 @@ func (s *Service) unaryChain() []grpc.UnaryServerInterceptor {
 func (s *Service) streamChain() []grpc.StreamServerInterceptor {
 	return []grpc.StreamServerInterceptor{
 		recovery.StreamServerInterceptor(recoveryOption(s.cfg.Logger)),
+		s.traceStream,
 		s.metricsStream,
 		logging.StreamServerInterceptor(callLogger(s.cfg.Logger), loggingOptions()...),
 		statusStream(s.cfg.Logger),
@@ -102,12 +104,12 @@ func (s *Service) streamChain() []grpc.StreamServerInterceptor {
 }
 
 // shortCall tells the calls that get a span of their own. A span as long as a stream would be seen only when the
-// stream has ended; StreamTrack and WatchTracks make a short one when they open.
+// stream has ended; those that last have the one of their opening instead (traceStream). Probes of health and who asks what there is tell nothing.
 func shortCall(info *stats.RPCTagInfo) bool {
 	switch info.FullMethodName {
 	case penstockv1.TrackService_StreamTrack_FullMethodName, penstockv1.TrackService_WatchTracks_FullMethodName,
 		penstockv1.SessionService_Signal_FullMethodName, healthpb.Health_Watch_FullMethodName, healthpb.Health_Check_FullMethodName:
 		return false
 	}
-	return true
+	return !strings.HasPrefix(info.FullMethodName, "/grpc.reflection.")
 }

@@ -34,8 +34,9 @@ type Service struct {
 	pods        *relay.Pods // to forward calls to
 	routes      map[string]route
 	permissions map[string]permission
-	tokens      tokens        // of streams that may go on
-	waits       time.Duration // of streams for an owner
+	openings    map[string]string // names of spans, by method
+	tokens      tokens            // of streams that may go on
+	waits       time.Duration     // of streams for an owner
 	counts      counts
 	meters      meters
 	calls       atomic.Int64                 // under way, but those who watch health
@@ -71,6 +72,7 @@ func New(cfg Config) (*Service, error) {
 		keys:        keys,
 		routes:      routes(),
 		permissions: permissions(),
+		openings:    openings(),
 		proofs:      relay.NewGate(cfg.Owner, keys, cfg.PodMutual, cfg.Logger),
 		pods:        relay.New(relay.Config{Self: cfg.Owner, Keys: keys, Credentials: cfg.PodCredentials, Propagator: cfg.Propagator}),
 		health:      health.NewServer(),

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/penstock-media/penstock/media"
 	"github.com/penstock-media/penstock/resolverstore"
 	"github.com/penstock-media/penstock/rtcpool"
@@ -37,6 +39,7 @@ type session struct {
 	publisher string // resource id of the WHIP publication, "" while there is none
 	published uint64 // how many publications were tried
 	offered   bool   // an offer was forwarded by signalling
+	feeds     feeds  // streams
 }
 
 // newSession returns a session that is not in the pool yet.
@@ -142,6 +145,14 @@ func (v *session) media(t resolverstore.Track) (*media.Track, bool) {
 	return m.Track, ok && m.Track != nil
 }
 
+// negotiations returns links to the negotiations of a track's media.
+func (v *session) negotiations(t resolverstore.Track) []trace.Link {
+	if t.Media == nil {
+		return nil
+	}
+	return v.rtc.Negotiations(t.Media.ID)
+}
+
 // negotiate applies an offer of signalling.
 func (v *session) negotiate(ctx context.Context, o rtcpool.Offer) (rtcpool.Result, error) {
 	v.mu.Lock()
@@ -150,6 +161,7 @@ func (v *session) negotiate(ctx context.Context, o rtcpool.Offer) (rtcpool.Resul
 		return rtcpool.Result{}, errNotOffers
 	}
 	v.offered = true
+	o.Feeds = v.fed()
 	v.mu.Unlock()
 	r, err := v.rtc.Negotiate(ctx, o)
 	if err == nil && r.Drop != nil && v.moved.Err() != nil { // It is not closed, but elsewhere.

@@ -2,65 +2,154 @@ package service
 
 import (
 	"context"
+	"sync"
+	"time"
 
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/trace"
-	"google.golang.org/grpc/metadata"
 )
 
-// openSpan is the short span of a stream's opening: from the call to its first message. A span as long as the stream
-// would be seen only after its end.
-type openSpan struct {
-	span  trace.Span
-	ended bool
+// The names of the package's spans; docs/tracing.md tells of each. Those of unary calls are gRPC's names of methods.
+const (
+	spanStreamTrack  = "StreamTrack.open"
+	spanWatchTracks  = "WatchTracks.open"
+	spanSignal       = "Signal.open"
+	spanSignalDo     = "Signal.request"
+	spanStreamEvent  = "StreamTrack.event"
+	spanLocate       = "service.locate"
+	spanForward      = "service.forward"
+	spanResolve      = "service.resolve"
+	spanAttach       = "service.attach"
+	spanKeyFrame     = "media.key_frame_request"
+	spanFirstPacket  = "media.first_packet"
+	spanFirstFrame   = "media.first_decoded_frame"
+	spanFirstMessage = "service.first_message"
+	spanTakeOver     = "service.take_over"
+	spanHandOver     = "service.hand_over"
+	spanDrain        = "service.drain"
+)
+
+// The names of attributes of spans and their events.
+const (
+	attrSession    = attribute.Key("penstock.session")
+	attrTrack      = attribute.Key("penstock.track")
+	attrPod        = attribute.Key("penstock.pod")
+	attrEpoch      = attribute.Key("penstock.epoch")
+	attrReason     = attribute.Key("penstock.reason")
+	attrMethod     = attribute.Key("rpc.method")
+	attrCode       = attribute.Key("rpc.grpc.status_code")
+	attrOverdue    = attribute.Key("penstock.overdue")
+	attrWaited     = attribute.Key("penstock.waited_ms")
+	attrKept       = attribute.Key("penstock.kept_ms")
+	attrEncoded    = attribute.Key("penstock.encoded")
+	attrLeftOut    = attribute.Key("penstock.left_out")
+	attrRequest    = attribute.Key("penstock.request")
+	attrFrames     = attribute.Key("penstock.frames")
+	attrMS         = attribute.Key("penstock.ms")
+	attrGeneration = attribute.Key("penstock.generation")
+)
+
+// defaultSpanLimit is how long a span may last. What takes longer is to be seen while it lasts: its span ends, and says so.
+const defaultSpanLimit = 10 * time.Second
+
+// shortSpan is a span that ends by itself at the limit, with an event that says so. What it tells of then has a second span, of no length, when
+// it is over. A nil one tells nothing. It is safe for concurrent use.
+type shortSpan struct {
+	tracer trace.Tracer
+	parent context.Context
+	name   string
+	began  time.Time
+
+	mu      sync.Mutex
+	span    trace.Span
+	ended   bool // for whoever ends it
+	overdue bool // it has ended by itself
+	timer   *time.Timer
 }
 
-// openSpan starts the span of a call, as a child of the caller's.
-func (s *Service) openSpan(ctx context.Context, call string) *openSpan {
-	if s.cfg.TracerProvider == nil {
-		return &openSpan{ended: true}
+// short starts a span as a child of ctx's, unless the call that ctx is of has as many as it may have.
+func (s *Service) short(ctx context.Context, name string, opts ...trace.SpanStartOption) (context.Context, *shortSpan) {
+	if !openingOf(ctx).another() {
+		return ctx, nil
 	}
-	md, _ := metadata.FromIncomingContext(ctx)
-	parent := s.cfg.Propagator.Extract(ctx, metadataCarrier(md))
-	_, span := s.tracer.Start(parent, call+".open", trace.WithSpanKind(trace.SpanKindServer))
-	return &openSpan{span: span}
+	return newShortSpan(ctx, s.tracer, s.cfg.spanLimit, name, opts...)
 }
 
-// context returns ctx with the span in it while that lasts.
-func (o *openSpan) context(ctx context.Context) context.Context {
-	if o.ended {
-		return ctx
+func newShortSpan(ctx context.Context, tracer trace.Tracer, limit time.Duration, name string, opts ...trace.SpanStartOption) (context.Context, *shortSpan) {
+	out, span := tracer.Start(ctx, name, opts...)
+	if !span.IsRecording() {
+		return out, nil // its children are not recorded either
 	}
-	return trace.ContextWithSpan(ctx, o.span)
+	s := &shortSpan{tracer: tracer, parent: ctx, name: name, began: time.Now(), span: span}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.timer = time.AfterFunc(limit, s.expire)
+	return out, s
 }
 
-// end ends the span. It is idempotent.
-func (o *openSpan) end(err error) {
-	if o.ended {
+// expire ends it in the midst of what it tells of.
+func (s *shortSpan) expire() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ended {
 		return
 	}
-	o.ended = true
-	endSpan(o.span, err)
+	s.overdue = true
+	s.span.AddEvent("still under way")
+	s.span.SetAttributes(attrOverdue.Bool(true))
+	s.span.End()
 }
 
-// metadataCarrier reads a call's metadata for a propagator.
-type metadataCarrier metadata.MD
-
-// Get implements propagation.TextMapCarrier.
-func (c metadataCarrier) Get(key string) string {
-	if v := metadata.MD(c).Get(key); len(v) > 0 {
-		return v[0]
+// set adds attributes.
+func (s *shortSpan) set(attributes ...attribute.KeyValue) {
+	if s != nil {
+		s.span.SetAttributes(attributes...) // of one that has ended: nothing
 	}
-	return ""
 }
 
-// Set implements propagation.TextMapCarrier.
-func (c metadataCarrier) Set(key, value string) { metadata.MD(c).Set(key, value) }
-
-// Keys implements propagation.TextMapCarrier.
-func (c metadataCarrier) Keys() []string {
-	keys := make([]string, 0, len(c))
-	for k := range c {
-		keys = append(keys, k)
+// event adds an event, and reports false where it is too late for that.
+func (s *shortSpan) event(name string, attributes ...attribute.KeyValue) bool {
+	if s == nil {
+		return false
 	}
-	return keys
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ended || s.overdue {
+		return false
+	}
+	s.span.AddEvent(name, trace.WithAttributes(attributes...))
+	return true
+}
+
+// end ends it, with the error if there is one. It is idempotent: the first time counts.
+func (s *shortSpan) end(err error) {
+	if s == nil {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ended {
+		return
+	}
+	s.ended = true
+	s.timer.Stop()
+	if !s.overdue {
+		endSpan(s.span, err)
+		return
+	}
+	_, late := s.tracer.Start(s.parent, s.name, trace.WithLinks(trace.Link{SpanContext: s.span.SpanContext()}),
+		trace.WithAttributes(attrWaited.Int64(time.Since(s.began).Milliseconds())))
+	endSpan(late, err)
+}
+
+// endSpan ends a span, with the error if there is one.
+func endSpan(span trace.Span, err error) {
+	if err != nil {
+		span.SetStatus(codes.Error, err.Error())
+		if reason := reasonOf(err); reason != 0 {
+			span.SetAttributes(attrReason.String(reason.String()))
+		}
+	}
+	span.End()
 }

@@ -149,7 +149,7 @@ func TestF6_PolicyDisconnect(t *testing.T) {
 
 // TestPanicInAStreamIsInternal lets the goroutine that sends fail: the process goes on.
 func TestPanicInAStreamIsInternal(t *testing.T) {
-	broken := &followed{svc: &Service{cfg: Config{Logger: slog.New(slog.DiscardHandler)}}, open: &openSpan{ended: true}} // without a store
+	broken := &followed{svc: &Service{cfg: Config{Logger: slog.New(slog.DiscardHandler)}}} // without a store
 	if f := classify(broken.guarded(t.Context())); f.reason != penstockv1.ErrorReason_ERROR_REASON_INTERNAL {
 		t.Errorf("got %v", f)
 	}

@@ -33,11 +33,11 @@ func (s *trackServer) StreamTrack(r *penstockv1.StreamTrackRequest, stream penst
 	ctx, abort := context.WithCancelCause(ctx)
 	defer abort(context.Canceled)
 	_, forwarded := relay.Forwarded(ctx)
-	f := &followed{svc: s.Service, req: r, out: stream, abort: abort, forwarded: forwarded, legs: s.newLegs(), called: time.Now()}
+	f := &followed{svc: s.Service, req: r, out: stream, open: openingOf(ctx), abort: abort, forwarded: forwarded, legs: s.newLegs(), called: time.Now()}
+	f.open.describe(attrSession.String(r.GetSessionId()))
 	ended := make(chan error, 1)
 	if !s.talk(func() {
 		defer s.streams.release()
-		f.open = s.openSpan(ctx, "StreamTrack")
 		ended <- f.guarded(ctx)
 	}) {
 		s.streams.release()
@@ -156,19 +156,18 @@ func mediaKind(k resolverstore.Kind) media.Kind {
 	}
 }
 
-// run serves the selector until its track has ended for good. open is the span of the opening.
-func (s *stream) run(ctx context.Context, open *openSpan) (err error) {
+// run serves the selector until its track has ended for good.
+func (s *stream) run(ctx context.Context) error {
 	defer s.attach.close()
 	defer func() {
-		open.end(err)
 		if s.renewal != nil {
 			s.renewal.Stop()
 		}
 	}()
 	for {
-		a, err := s.attach.attach(open.context(ctx))
+		a, err := s.attach.attach(ctx)
 		if err == nil {
-			err = s.serve(ctx, a, open)
+			err = s.serve(ctx, a)
 			a.consumer.Close()
 		}
 		if !errors.Is(err, errReplaced) {
@@ -185,13 +184,13 @@ func (s *stream) run(ctx context.Context, open *openSpan) (err error) {
 
 // serve sends one attachment's frames and events. It returns errReplaced when the track has ended or carries that media no
 // longer.
-func (s *stream) serve(ctx context.Context, a *attachment, open *openSpan) error {
+func (s *stream) serve(ctx context.Context, a *attachment) error {
+	a.ctx = ctx
 	if s.headers == 0 {
 		s.attached = time.Now()
 	}
 	first, ok := s.first(ctx, a)
 	err := s.begin(a)
-	open.end(err)
 	if ok {
 		err = s.firstItem(a, first, err)
 	}
@@ -300,6 +299,9 @@ func (s *stream) item(a *attachment, item media.Item) error {
 		return nil
 	}
 	s.untold.tell(f)
+	if f.Dropped.Frames > 0 {
+		s.call.open.event("frames dropped", attrFrames.Int64(int64(f.Dropped.Frames)), attrMS.Int64(f.Dropped.Duration.Milliseconds()))
+	}
 	at, sequence := s.time.frame(f.Time, f.Sequence, f.Received)
 	s.received = f.Received
 	if err := s.tellGap(at); err != nil {
@@ -315,5 +317,15 @@ func (s *stream) item(a *attachment, item media.Item) error {
 		s.svc.meters.firstFrame.Record(s.call.exemplar(), time.Since(s.attached).Seconds(), f.Kind.String())
 		s.attached = time.Time{}
 	}
+	if !a.begun {
+		s.begun(a)
+	}
 	return nil
+}
+
+// begun tells what the attachment waited for until its first frame, which has been sent.
+func (s *stream) begun(a *attachment) {
+	a.begun = true
+	s.svc.began(a.ctx, a.consumer, time.Now())
+	s.call.open.opened()
 }

@@ -20,6 +20,7 @@ func (s *stream) begin(a *attachment) error {
 	if !s.received.IsZero() {
 		gap = now.Sub(s.received)
 	}
+	s.call.open.event("media replaced", attrTrack.String(a.track.ID), attrMS.Int64(gap.Milliseconds()))
 	err := s.sender.event(&penstockv1.StreamEvent{
 		PresentationTimeNs: int64(s.time.wall(now)),
 		Event: &penstockv1.StreamEvent_Gap{Gap: &penstockv1.Gap{
@@ -64,6 +65,7 @@ func (s *stream) tellGap(at time.Duration) error {
 	}
 	cause := s.gap
 	s.gap = penstockv1.GapCause_GAP_CAUSE_UNSPECIFIED
+	s.call.open.event("gap", attrReason.String(cause.String()), attrMS.Int64((at - s.resumed.at).Milliseconds()))
 	return s.sender.event(&penstockv1.StreamEvent{
 		PresentationTimeNs: int64(at),
 		Event: &penstockv1.StreamEvent_Gap{Gap: &penstockv1.Gap{

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"time"
 
+	"go.opentelemetry.io/otel/attribute"
+
 	penstockv1 "github.com/penstock-media/penstock/api/penstock/v1"
 	"github.com/penstock-media/penstock/media"
 	"github.com/penstock-media/penstock/resolverstore"
@@ -78,6 +80,7 @@ func (s *stream) mediaEvent(a *attachment, e *media.Event) error {
 		return s.key(e)
 	}
 	at := s.time.event(e.Time, time.Now())
+	s.traceEvent(e)
 	out := &penstockv1.StreamEvent{PresentationTimeNs: int64(at)}
 	switch e.Kind {
 	case media.EventPaused:
@@ -109,6 +112,26 @@ func (s *stream) mediaEvent(a *attachment, e *media.Event) error {
 		return err
 	}
 	return s.correctHeader(a)
+}
+
+// traceEvent tells in the stream's trace what is wrong with the media.
+func (s *stream) traceEvent(e *media.Event) {
+	o := s.call.open
+	switch e.Kind {
+	case media.EventGap:
+		o.event("gap", attrReason.String("NETWORK_LOSS"), attrMS.Int64(e.Gap.Milliseconds()))
+	case media.EventTooLarge:
+		o.event("frame too large", attribute.Int("penstock.payload_bytes", e.PayloadBytes), attribute.Int("penstock.limit", s.attach.limit))
+	case media.EventUndecodable:
+		o.event("undecodable", attribute.Stringer("penstock.codec", e.Codec), attrReason.String(e.Reason))
+	case media.EventQualityLimited:
+		if e.Limit == (media.QualityLimit{}) {
+			o.event("quality limit over")
+			return
+		}
+		o.event("quality limited", attribute.Bool("penstock.suspended", e.Limit.Suspended), attribute.Float64("penstock.max_fps", e.Limit.MaxFPS),
+			attribute.Int("penstock.max_width", e.Limit.Width), attribute.Int("penstock.max_height", e.Limit.Height))
+	}
 }
 
 // protoLimit returns a limit, or that there is none any longer.

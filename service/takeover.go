@@ -7,6 +7,8 @@ import (
 	"sync"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/penstock-media/penstock/resolverstore"
 )
 
@@ -70,7 +72,7 @@ func rest(ctx context.Context, d time.Duration) {
 // takeOver makes this process the owner of a session in the place of another, which is gone or, with consent, has agreed, and opens it without a peer
 // connection: whoever feeds it has to begin again. A session that is open here already is returned. Errors: errDraining, errLimit, and those of the store's
 // TakeOver.
-func (s *Service) takeOver(ctx context.Context, k resolverstore.SessionKey, from resolverstore.Fence, consent bool) (*session, error) {
+func (s *Service) takeOver(ctx context.Context, k resolverstore.SessionKey, from resolverstore.Fence, consent bool) (v *session, err error) {
 	leave, err := s.gate.enter(ctx, k)
 	if err != nil {
 		return nil, err
@@ -93,6 +95,8 @@ func (s *Service) takeOver(ctx context.Context, k resolverstore.SessionKey, from
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	}
+	began := time.Now()
+	defer func() { s.traceTakeOver(ctx, began, k, from, v, err) }()
 	rec, err := s.cfg.Store.TakeOver(ctx, k, from, consent)
 	if err != nil {
 		return nil, fmt.Errorf("taking session %q over: %w", k.ID, err)
@@ -101,7 +105,7 @@ func (s *Service) takeOver(ctx context.Context, k resolverstore.SessionKey, from
 	if err != nil {
 		s.cfg.Logger.Warn("session taken over without its ICE servers; do all pods have the same secret?", "session", logName(k), "error", err)
 	}
-	v, err := s.open(rec, servers, true)
+	v, err = s.open(rec, servers, true)
 	switch {
 	case errors.Is(err, errDraining): // This process stops, and with it its lease: another one takes the session over.
 		return nil, err
@@ -111,6 +115,18 @@ func (s *Service) takeOver(ctx context.Context, k resolverstore.SessionKey, from
 	}
 	s.counts.takenOver.Add(1)
 	return v, nil
+}
+
+// traceTakeOver makes the span of a take-over. One that the store does not allow, yet or any more, is none: it is tried again and again.
+func (s *Service) traceTakeOver(ctx context.Context, began time.Time, k resolverstore.SessionKey, from resolverstore.Fence, v *session, err error) {
+	if errors.Is(err, resolverstore.ErrOwned) || errors.Is(err, resolverstore.ErrFenced) {
+		return
+	}
+	_, span := s.short(ctx, spanTakeOver, trace.WithTimestamp(began), trace.WithAttributes(attrSession.String(k.ID), attrPod.String(from.Owner)))
+	if err == nil {
+		span.set(attrEpoch.Int64(int64(v.fence.Epoch))) //nolint:gosec // milliseconds
+	}
+	span.end(err)
 }
 
 // abandon ends a session in the store that this process owns and could not open: nobody would ever serve it.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 
+	"go.opentelemetry.io/otel/trace"
+
 	penstockv1 "github.com/penstock-media/penstock/api/penstock/v1"
 	"github.com/penstock-media/penstock/resolverstore"
 )
@@ -26,10 +28,10 @@ func (s *trackServer) ResolveTrack(ctx context.Context, r *penstockv1.ResolveTra
 		// A track that is not sent while nobody wants it would never be live.
 		defer v.hub.want(sel, shape{any: true}).close()
 	}
-	spanCtx, span := s.tracer.Start(ctx, "service.resolve")
+	spanCtx, span := s.short(ctx, spanResolve, trace.WithAttributes(attrSession.String(r.GetSessionId())))
 	over := s.resolution(spanCtx)
 	t, err := s.cfg.Store.Resolve(spanCtx, k, sel)
-	endSpan(span, err)
+	span.end(err)
 	if err != nil && ctx.Err() != nil {
 		err = resolveCause(ctx)
 	}
@@ -66,11 +68,11 @@ func (s *trackServer) ListTracks(ctx context.Context, r *penstockv1.ListTracksRe
 
 // WatchTracks implements penstockv1.TrackServiceServer. It ends with OK when the session has ended and that was told; a watch
 // that begins after the end is FAILED_PRECONDITION.
-func (s *trackServer) WatchTracks(r *penstockv1.WatchTracksRequest, stream penstockv1.TrackService_WatchTracksServer) (err error) {
+func (s *trackServer) WatchTracks(r *penstockv1.WatchTracksRequest, stream penstockv1.TrackService_WatchTracksServer) error {
 	ctx, cancel := s.drain.bound(stream.Context())
 	defer cancel()
-	open := s.openSpan(ctx, "WatchTracks")
-	defer func() { open.end(err) }()
+	open := openingOf(ctx)
+	open.describe(attrSession.String(r.GetSessionId()))
 	rec, err := s.cfg.Store.GetSession(ctx, keyIn(ctx, r.GetSessionId()))
 	if err != nil {
 		return err
@@ -96,7 +98,7 @@ func (s *trackServer) WatchTracks(r *penstockv1.WatchTracksRequest, stream penst
 		if err := stream.Send(s.protoChange(rec.Key, change)); err != nil {
 			return err
 		}
-		open.end(nil)
+		open.opened()
 	}
 }
 

@@ -87,7 +87,10 @@ func (s whipSessions) publish(ctx context.Context, v *session, of publicationOf,
 		return whip.Publication{}, err
 	}
 	v.rtc.SetEndOnRemoteClose(ctx, true) // Nobody else could offer again.
-	r, err := v.rtc.Negotiate(ctx, rtcpool.Offer{Generation: of.generation, SDP: offer})
+	v.mu.Lock()
+	feeds := v.fed()
+	v.mu.Unlock()
+	r, err := v.rtc.Negotiate(ctx, rtcpool.Offer{Generation: of.generation, SDP: offer, Feeds: feeds})
 	switch {
 	case err != nil:
 		return whip.Publication{}, fmt.Errorf("publishing into session %q: %w", v.key.ID, err)

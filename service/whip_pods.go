@@ -68,9 +68,12 @@ func (s *Service) takesNone() bool { return s.Draining() || s.Sessions() >= s.cf
 // whipAt hands a request to a pod. Errors are those that the endpoint knows.
 func (s *Service) whipAt(ctx context.Context, p resolverstore.Pod, r whip.Request) (whip.Response, error) {
 	reply := &podv1.ServeWhipResponse{}
-	err := s.pods.Call(ctx, relay.Pod{Incarnation: p.Incarnation, Address: p.Address}, podv1.PodService_ServeWhip_FullMethodName, s.callerOf(ctx), &podv1.ServeWhipRequest{
+	to := relay.Pod{Incarnation: p.Incarnation, Address: p.Address}
+	hop, span := s.hop(ctx, to, podv1.PodService_ServeWhip_FullMethodName)
+	err := s.pods.Call(hop, to, podv1.PodService_ServeWhip_FullMethodName, s.callerOf(ctx), &podv1.ServeWhipRequest{
 		Method: r.Method, SessionId: r.SessionID, ResourceId: r.ResourceID, Query: r.Query, ContentType: r.ContentType, IfMatch: r.IfMatch, Body: r.Body,
 	}, reply)
+	span.end(err)
 	if err != nil {
 		return whip.Response{}, whipError(err)
 	}

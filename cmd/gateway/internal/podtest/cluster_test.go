@@ -61,6 +61,7 @@ type pod struct {
 	grpc, http string
 	redis      *proxy // between it and Redis
 	args       []string
+	env        []string // beside it
 }
 
 // startCluster starts a Redis and so many pods, all with the same further arguments.
@@ -110,7 +111,7 @@ func (c *cluster) serve(p *pod) {
 	c.t.Helper()
 	path, err := binary()
 	must(c.t, err)
-	p.process = startProcess(c.t, p.name, path, []string{"PENSTOCK_POD_SECRET=" + podSecret}, append([]string{
+	p.process = startProcess(c.t, p.name, path, append([]string{"PENSTOCK_POD_SECRET=" + podSecret}, p.env...), append([]string{
 		"serve", "--grpc-addr=" + p.grpc, "--http-addr=" + p.http, "--redis-url=redis://" + p.redis.addr(),
 		"--heartbeat=" + heartbeat.String(), "--lease-ttl=" + leaseTTL.String(),
 		"--decode-workers=8", // no picture waits for a worker, however busy the machine

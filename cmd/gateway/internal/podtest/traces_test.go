@@ -1,0 +1,144 @@
+package podtest
+
+import (
+	"context"
+	"encoding/hex"
+	"strings"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
+
+	penstockv1 "github.com/penstock-media/penstock/api/penstock/v1"
+	"github.com/penstock-media/penstock/internal/sfutest"
+)
+
+// The caller's own span, in which workers call.
+const (
+	callersTrace = "4bf92f3577b34da6a3ce929d0e0e4736"
+	callersSpan  = "00f067aa0ba902b7"
+)
+
+// storyOfAStream is the trace of a worker's call at a pod that does not own the session, as far as the first picture.
+const storyOfAStream = `entry StreamTrack.open
+  entry service.locate
+  entry service.forward
+    owner StreamTrack.open
+      owner service.resolve
+      owner service.attach
+      owner media.key_frame_request
+      owner media.first_packet
+      owner media.first_decoded_frame
+      owner service.first_message
+  entry service.first_message
+`
+
+// tracedCluster starts two pods that send their traces to a collector, and returns the names of their incarnations.
+func tracedCluster(t *testing.T, args ...string) (*cluster, *collector, map[string]string) {
+	t.Helper()
+	traces := startCollector(t)
+	c := startClusterOf(t, 2, func(p *pod) []string {
+		p.env = []string{"OTEL_BSP_SCHEDULE_DELAY=50"}
+		return append([]string{"--otlp-endpoint=http://" + traces.addr}, args...)
+	})
+	return c, traces, map[string]string{c.pods[0].incarnation(c.ctx): "owner", c.pods[1].incarnation(c.ctx): "entry"}
+}
+
+// traced is a call in the caller's own trace.
+func traced(ctx context.Context, trace string) context.Context {
+	return metadata.AppendToOutgoingContext(ctx, "traceparent", "00-"+trace+"-"+callersSpan+"-01")
+}
+
+// TestO1_OneTraceFromCallToFirstPicture reads, while the stream runs, the whole story of its beginning from what two pods have told a collector: one trace, whose only
+// missing parent is the caller's own span, without any span that is as long as the stream. What feeds the stream is linked to it, and it to that.
+func TestO1_OneTraceFromCallToFirstPicture(t *testing.T) {
+	c, traces, pods := tracedCluster(t)
+	id := c.createAt(c.pods[0], "call")
+	k := c.call(c.pods[0].clients, id)
+	at := c.pods[1].clients
+	at.tracks = tracedTracks{at.tracks, callersTrace}
+	began := time.Now()
+	track := k.quiet("dave-1")
+	w := c.work("there", at, id, "dave-1", penstockv1.Source_SOURCE_CAMERA)
+	awaitSo(c.ctx, t, "a key frame is asked for", func() bool { return track.KeyFrameRequests() > 0 })
+	track.Hold(false)
+	w.awaitFrames(1)
+	story := traces.await(c.ctx, t, "the story of the stream", ofTrace(callersTrace), func(s []span) bool {
+		return len(s) >= strings.Count(storyOfAStream, "\n")
+	})
+	if !w.open() {
+		t.Fatal("the stream has ended")
+	}
+	if got := tree(story, pods); got != storyOfAStream {
+		t.Errorf("the trace is\n%s\nwant\n%s", got, storyOfAStream)
+	}
+	ran := time.Since(began)
+	for _, s := range story {
+		if s.length() > ran {
+			t.Errorf("%s took %v, the whole test %v", s.GetName(), s.length(), ran)
+		}
+		if parent := hex.EncodeToString(s.GetParentSpanId()); s.GetName() == "StreamTrack.open" && pods[s.instance] == "entry" && parent != callersSpan {
+			t.Errorf("the parent of the call is %s, not the caller's span", parent)
+		}
+	}
+	linked(t, traces, c, story, k)
+	w.awaitFrames(30)
+	later, _ := traces.all(ofTrace(callersTrace))
+	if len(later) != len(story) {
+		t.Errorf("of frames there are spans:\n%s", tree(later, pods))
+	}
+}
+
+// quiet publishes a camera that sends nothing yet, so that whoever comes first has to ask for a key frame.
+func (k *call) quiet(participant string) *sfutest.Track {
+	k.c.t.Helper()
+	track, err := k.sfu.NewTrack(sfutest.Participant{ParticipantID: participant, UserID: participant}, penstockv1.Source_SOURCE_CAMERA, camera())
+	must(k.c.t, err)
+	track.Hold(true)
+	must(k.c.t, k.sfu.Publish(k.c.ctx, track))
+	return track
+}
+
+// linked checks the links between a stream and the negotiations of its session.
+func linked(t *testing.T, traces *collector, c *cluster, story []span, k *call) {
+	t.Helper()
+	attach, open := named(story, "service.attach")[0], named(story, "StreamTrack.open")
+	if len(attach.GetLinks()) == 0 {
+		t.Fatal("the attachment names no negotiation")
+	}
+	fed := attach.GetLinks()[0]
+	negotiation := func(s span) bool { return s.GetName() == "rtcpool.negotiate" }
+	traces.await(c.ctx, t, "the negotiation that feeds the stream", negotiation, func(s []span) bool {
+		for _, one := range s {
+			if string(one.GetSpanId()) == string(fed.GetSpanId()) && one.text("penstock.session") == k.id {
+				return true
+			}
+		}
+		return false
+	})
+	must(t, k.sfu.Renegotiate(c.ctx, false))
+	traces.await(c.ctx, t, "a negotiation that names the stream", negotiation, func(s []span) bool {
+		for _, one := range s {
+			for _, l := range one.GetLinks() {
+				for _, o := range open {
+					if string(l.GetSpanId()) == string(o.GetSpanId()) {
+						return true
+					}
+				}
+			}
+		}
+		return false
+	})
+}
+
+// tracedTracks calls in a trace.
+type tracedTracks struct {
+	penstockv1.TrackServiceClient
+	trace string
+}
+
+// StreamTrack implements penstockv1.TrackServiceClient.
+func (c tracedTracks) StreamTrack(ctx context.Context, r *penstockv1.StreamTrackRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[penstockv1.StreamTrackResponse], error) {
+	return c.TrackServiceClient.StreamTrack(traced(ctx, c.trace), r, opts...)
+}
