@@ -93,6 +93,19 @@ lint-proto: deps-lint ## Lint the protos, and compare them with AGAINST.
 generate: deps-lint ## Make the code of the protos, and the pages that are made of code, anew.
 	$$(e2e/tools/get buf) generate
 	go run ./internal/docgen
+	go run ./internal/supply licences
+
+.PHONY: sbom
+sbom: build ## Write bin/sbom.cdx.json, a CycloneDX bill of what the binary was built of. The image holds one of all that is in it.
+	go run ./internal/supply sbom -binary bin/gateway -version $(VERSION) >bin/sbom.cdx.json
+
+# What builds images: docker, podman and buildah take the same words.
+BUILDER ?= docker
+
+.PHONY: image
+image: ## Build the image penstock:VERSION. Another builder: make image BUILDER=podman
+	$(BUILDER) build $(if $(filter %buildah %podman,$(BUILDER)),--format docker )--build-arg VERSION=$(VERSION) \
+		--build-arg REVISION=$$(git rev-parse HEAD 2>/dev/null || echo unknown) -t penstock:$(VERSION) .
 
 .PHONY: clean
 clean: ## Remove what was built.

@@ -34,7 +34,7 @@ type commands struct {
 	Snapshot      snapshotCmd      `cmd:"" help:"Write one picture of a track."`
 	Config        configCmd        `cmd:"" help:"Print the effective configuration of serve, secrets hidden."`
 	Healthcheck   healthcheckCmd   `cmd:"" help:"Ask a running service whether it is ready; the exit code tells."`
-	Version       versionCmd       `cmd:"" help:"Print the version."`
+	Version       versionCmd       `cmd:"" help:"Print the version, and that of the decoders with their licence."`
 }
 
 // stdio is where a command reads and writes. Commands use it in place of os.Stdout, so that tests can look.

@@ -4,17 +4,19 @@ import (
 	"fmt"
 	"runtime"
 	"runtime/debug"
+
+	"github.com/penstock-media/penstock/media"
 )
 
 // version is set by the linker (-X main.version=…) in a release; otherwise the build information decides.
 var version string
 
-// versionCmd prints the version.
+// versionCmd prints the version, and that of the decoders, which are linked dynamically, with their licence.
 type versionCmd struct{}
 
 // Run implements the command.
 func (versionCmd) Run(std *stdio) error {
-	_, err := fmt.Fprintf(std.Out, "gateway %s %s %s/%s\n", buildVersion(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	_, err := fmt.Fprintf(std.Out, "gateway %s %s %s/%s\n%s\n", buildVersion(), runtime.Version(), runtime.GOOS, runtime.GOARCH, media.Decoders())
 	return err
 }
 
