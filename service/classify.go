@@ -50,6 +50,7 @@ var sentinels = []struct {
 	{errLimit, penstockv1.ErrorReason_ERROR_REASON_LIMIT_REACHED},
 	{errUnauthenticated, penstockv1.ErrorReason_ERROR_REASON_UNAUTHENTICATED},
 	{errExpired, penstockv1.ErrorReason_ERROR_REASON_CREDENTIALS_EXPIRED},
+	{errNoKeys, penstockv1.ErrorReason_ERROR_REASON_AUTH_UNAVAILABLE},
 	{errForbidden, penstockv1.ErrorReason_ERROR_REASON_PERMISSION_DENIED},
 	{relay.ErrRefused, penstockv1.ErrorReason_ERROR_REASON_FORWARD_REFUSED},
 	{relay.ErrUnreachable, penstockv1.ErrorReason_ERROR_REASON_SESSION_MOVING},

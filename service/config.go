@@ -1,6 +1,8 @@
 package service
 
 import (
+	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"log/slog"
 	"time"
@@ -11,6 +13,7 @@ import (
 
 	"github.com/penstock-media/penstock/resolverstore"
 	"github.com/penstock-media/penstock/rtcpool"
+	"github.com/penstock-media/penstock/service/internal/identity"
 	"github.com/penstock-media/penstock/service/metrics"
 )
 
@@ -45,8 +48,20 @@ type Config struct {
 	// PodMutual asks for a verified client certificate of a pod that forwards a call, beside its proof.
 	PodMutual bool
 
-	// Token is the bearer token that every call but health must carry; empty asks for none. Secret.
+	// Token is a bearer token that lets a caller do everything with the sessions of the tenant "". Secret. Where there is neither a token, nor JWT, nor
+	// ClientCertificate, nobody is asked who it is.
 	Token string
+	// JWT says which JSON Web Tokens are good, beside Token; nil is none.
+	JWT *JWTConfig
+	// ClientCertificate returns the client certificate of a connection that a caller may be known by, if it has one that was verified for that; nil where
+	// certificates are nobody's identity. One is good where there is no token.
+	ClientCertificate func(*tls.ConnectionState) *x509.Certificate
+	// ClientCertificateRequired asks every caller for one, beside its token.
+	ClientCertificateRequired bool
+	// ClientCertificateActions are what a certificate allows that names no actions: "signal", "stream", "admin".
+	ClientCertificateActions []string
+	// ExpiryWarning is how long before a caller's credentials expire its streams are told. Default 10 s; less where they are good for less than twice of that.
+	ExpiryWarning time.Duration
 	// ResumeLife is how long a resume token is good for. Streams that are longer get new ones. Default 1 h.
 	ResumeLife time.Duration
 	// MoveTimeout bounds how long a call waits for the next owner of a session whose owner is gone. Default 10 s.
@@ -73,6 +88,9 @@ type Config struct {
 	spanLimit time.Duration // tests make it shorter
 }
 
+// JWTConfig says which JSON Web Tokens are good.
+type JWTConfig = identity.JWTConfig
+
 // Limits bounds what callers may take of this process.
 type Limits struct {
 	// Sessions open at one time. Default 1000.
@@ -96,9 +114,11 @@ const (
 	DefaultPingTimeout  = 10 * time.Second
 	// DefaultMoveTimeout is longer than two leases of the default length: the owner's must be gone for as long as it lasts.
 	DefaultMoveTimeout = 10 * time.Second
-	DefaultSessions    = 1000
-	DefaultStreams     = 10000
-	DefaultQueueBytes  = 256 << 20
+	// DefaultExpiryWarning is long enough to fetch a new token and open a stream again.
+	DefaultExpiryWarning = 10 * time.Second
+	DefaultSessions      = 1000
+	DefaultStreams       = 10000
+	DefaultQueueBytes    = 256 << 20
 )
 
 // complete fills in defaults and names the first fault.
@@ -116,6 +136,8 @@ func (c *Config) complete() error {
 		return fmt.Errorf("%w: Grace, FrameTimeout, SignalPatience, StallTimeout, PingInterval and PingTimeout must not be negative", ErrConfig)
 	case c.ResumeLife < 0:
 		return fmt.Errorf("%w: ResumeLife must not be negative", ErrConfig)
+	case c.ExpiryWarning < 0:
+		return fmt.Errorf("%w: ExpiryWarning must not be negative", ErrConfig)
 	case c.MoveTimeout < 0 || c.EndpointGrace < 0:
 		return fmt.Errorf("%w: MoveTimeout and EndpointGrace must not be negative", ErrConfig)
 	case c.Limits.Sessions < 0 || c.Limits.Streams < 0 || c.Limits.QueueBytes < 0:
@@ -129,6 +151,7 @@ func (c *Config) complete() error {
 	setDefault(&c.PingInterval, DefaultPingInterval)
 	setDefault(&c.PingTimeout, DefaultPingTimeout)
 	setDefault(&c.MoveTimeout, DefaultMoveTimeout)
+	setDefault(&c.ExpiryWarning, DefaultExpiryWarning)
 	setDefault(&c.Limits.Sessions, DefaultSessions)
 	setDefault(&c.Limits.Streams, DefaultStreams)
 	setDefault(&c.Limits.QueueBytes, DefaultQueueBytes)

@@ -144,6 +144,11 @@ func (c *conversation) requests(working *sync.WaitGroup) (err error) {
 			c.out.put(subject{kind: aboutDrain}, protoGoingAway(c.svc.drain.left()))
 		})()
 	}
+	defer whenExpiring(c.ctx, func() {
+		if left, soon := expiresIn(c.ctx); soon {
+			c.out.put(subject{kind: aboutExpiry}, protoExpiring(left))
+		}
+	})()
 	for {
 		r, err := c.line.Recv()
 		if err != nil {

@@ -5,6 +5,7 @@ import "sync/atomic"
 // counts is what happened to this process's sessions since it began. It is safe for concurrent use.
 type counts struct {
 	takenOver, deposed, handedOver, drained, storeLost atomic.Uint64
+	forbidden, expired                                 atomic.Uint64
 }
 
 // Stats tells of the ownership of sessions and of calls between pods, since the process began.

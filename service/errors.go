@@ -13,6 +13,8 @@ var (
 	errUnauthenticated = errors.New("service: not authenticated")
 	// errExpired means that the caller's credentials were good, and are no longer.
 	errExpired = errors.New("service: credentials have expired")
+	// errNoKeys means that the keys that tokens are checked by could not be fetched yet.
+	errNoKeys = errors.New("service: no keys to check tokens by")
 	// errForbidden means that it is known who calls, and that it may not.
 	errForbidden = errors.New("service: not allowed")
 	// errNotOffers means that a session is not fed by offers.

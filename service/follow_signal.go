@@ -46,6 +46,7 @@ type calling struct {
 	reopened  bool          // the pod that follows the session with it had another leg before
 	begun     bool          // the caller has got the reply to open
 	goingTo   bool          // it has been told that this process is about to stop
+	warned    bool          // it has been told that its credentials are about to expire
 	legs      legs
 	opening   *opening
 
@@ -253,6 +254,11 @@ func (c *calling) deliver(m *penstockv1.SignalResponse) error {
 			return nil
 		}
 		c.goingTo = true
+	case *penstockv1.SignalResponse_CredentialsExpiring:
+		if c.warned {
+			return nil
+		}
+		c.warned = true
 	case *penstockv1.SignalResponse_Answer:
 		c.at.Store(max(c.at.Load(), v.Answer.GetGeneration()))
 	}

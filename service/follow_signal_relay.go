@@ -95,6 +95,10 @@ func (c *calling) pass(ctx context.Context, came <-chan *penstockv1.SignalRespon
 		if c.begun && !c.goingTo {
 			draining = c.svc.drain.begin.Done()
 		}
+		var ending <-chan struct{}
+		if c.begun && !c.warned {
+			ending = expiring(ctx)
+		}
 		select {
 		case next, ok := <-came:
 			if !ok {
@@ -103,6 +107,9 @@ func (c *calling) pass(ctx context.Context, came <-chan *penstockv1.SignalRespon
 			m = next
 		case <-draining:
 			m = protoGoingAway(c.svc.drain.left())
+		case <-ending:
+			left, _ := expiresIn(ctx)
+			m = protoExpiring(left)
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}

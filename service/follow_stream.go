@@ -29,6 +29,7 @@ type followed struct {
 	at        *mark // nil until the worker got a header
 	accepted  bool  // an owner has served it; the worker may wait for its first message
 	goingTo   bool  // GoingAway was sent
+	warned    bool  // CredentialsExpiring was sent
 	legs      legs
 	called    time.Time
 }
@@ -106,6 +107,7 @@ func (f *followed) serve(ctx context.Context, live *session) error {
 	ctx, cancel := live.here(ctx)
 	defer cancel()
 	defer context.AfterFunc(f.svc.drain.begin, st.attach.waker.wake)()
+	defer whenExpiring(ctx, st.attach.waker.wake)()
 	return st.run(ctx)
 }
 
@@ -208,6 +210,22 @@ func (f *followed) tellDrain(at time.Duration) error {
 		Event: &penstockv1.StreamEvent_GoingAway{GoingAway: &penstockv1.GoingAway{
 			Grace: durationpb.New(f.svc.drain.left()),
 		}},
+	})
+}
+
+// tellExpiry tells once that the worker's credentials are about to expire, when it has had a header.
+func (f *followed) tellExpiry(at time.Duration) error {
+	if f.warned || f.at == nil {
+		return nil
+	}
+	left, soon := expiresIn(f.out.Context())
+	if !soon {
+		return nil
+	}
+	f.warned = true
+	return f.event(&penstockv1.StreamEvent{
+		PresentationTimeNs: int64(at),
+		Event:              &penstockv1.StreamEvent_CredentialsExpiring{CredentialsExpiring: &penstockv1.CredentialsExpiring{In: left}},
 	})
 }
 

@@ -110,7 +110,7 @@ func (l *relayLeg) receive(ctx context.Context) error {
 
 // pass sends what comes to the worker, and what this pod has to say. It returns errLegEnded when nothing comes any more.
 func (l *relayLeg) pass(ctx context.Context) error {
-	draining, accepted := l.call.svc.drain.begin.Done(), l.accepted
+	draining, expiring, accepted := l.call.svc.drain.begin.Done(), expiring(ctx), l.accepted
 	for {
 		select {
 		case <-accepted:
@@ -128,11 +128,16 @@ func (l *relayLeg) pass(ctx context.Context) error {
 			}
 		case <-draining:
 			draining = nil
+		case <-expiring:
+			expiring = nil
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
 		if at := l.call.at; at != nil {
 			if err := l.call.tellDrain(at.at); err != nil {
+				return err
+			}
+			if err := l.call.tellExpiry(at.at); err != nil {
 				return err
 			}
 		}

@@ -2,16 +2,18 @@ package service
 
 import (
 	"context"
-	"crypto/sha256"
-	"crypto/subtle"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
 	"fmt"
 	"net/http"
-	"strings"
 	"time"
 
 	middleware "github.com/grpc-ecosystem/go-grpc-middleware/v2"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/peer"
 
 	"github.com/penstock-media/penstock/service/internal/identity"
 	"github.com/penstock-media/penstock/service/internal/relay"
@@ -27,10 +29,12 @@ func (s *Service) authUnary(ctx context.Context, req any, info *grpc.UnaryServer
 	if err != nil {
 		return nil, err
 	}
-	if err := p.allows(ok, who, info.FullMethod, req); err != nil {
+	if err := s.allowed(p.allows(ok, who, info.FullMethod, req)); err != nil {
 		return nil, err
 	}
-	return next(identity.With(ctx, who), req)
+	ctx, stop := s.untilExpiry(identity.With(ctx, who), who)
+	defer stop()
+	return next(ctx, req)
 }
 
 // authStream does the same for streams: which session it is about is known with the first message.
@@ -43,18 +47,29 @@ func (s *Service) authStream(srv any, stream grpc.ServerStream, info *grpc.Strea
 	if err != nil {
 		return err
 	}
-	if err := p.allows(ok, who, info.FullMethod, nil); err != nil {
+	if err := s.allowed(p.allows(ok, who, info.FullMethod, nil)); err != nil {
 		return err
 	}
+	ctx, stop := s.untilExpiry(identity.With(stream.Context(), who), who)
+	defer stop()
 	return next(srv, &authorizedStream{
-		ServerStream: &middleware.WrappedServerStream{ServerStream: stream, WrappedContext: identity.With(stream.Context(), who)},
-		who:          who, permission: p, method: info.FullMethod,
+		ServerStream: &middleware.WrappedServerStream{ServerStream: stream, WrappedContext: ctx},
+		svc:          s, who: who, permission: p, method: info.FullMethod,
 	})
+}
+
+// allowed counts what is not.
+func (s *Service) allowed(err error) error {
+	if errors.Is(err, errForbidden) {
+		s.counts.forbidden.Add(1)
+	}
+	return err
 }
 
 // authorizedStream checks each message received.
 type authorizedStream struct {
 	grpc.ServerStream
+	svc        *Service
 	who        identity.Identity
 	permission permission
 	method     string
@@ -68,7 +83,7 @@ func (s *authorizedStream) RecvMsg(m any) error {
 	if s.who.Expired(time.Now()) {
 		return errExpired
 	}
-	return s.permission.allows(true, s.who, s.method, m)
+	return s.svc.allowed(s.permission.allows(true, s.who, s.method, m))
 }
 
 // allows tells whether somebody may make a call, and about the session of a message, if it names one. It is decided before anybody looks whether there
@@ -94,29 +109,39 @@ func (s *Service) authenticate(ctx context.Context) (identity.Identity, error) {
 		}
 		return f.Caller.Identity, nil
 	}
-	return s.authenticateBy(metadata.ValueFromIncomingContext(ctx, "authorization"))
+	shown := identity.Credentials{Authorization: metadata.ValueFromIncomingContext(ctx, "authorization")}
+	if p, ok := peer.FromContext(ctx); ok {
+		if t, ok := p.AuthInfo.(credentials.TLSInfo); ok {
+			shown.Certificate = s.clientCertificate(&t.State)
+		}
+	}
+	return s.authenticateBy(ctx, shown)
 }
 
 // authenticateHTTP returns who made an HTTP request. Errors are those of authenticate.
 func (s *Service) authenticateHTTP(r *http.Request) (identity.Identity, error) {
-	return s.authenticateBy(r.Header.Values("Authorization"))
+	return s.authenticateBy(r.Context(), identity.Credentials{Authorization: r.Header.Values("Authorization"), Certificate: s.clientCertificate(r.TLS)})
 }
 
-// authenticateBy returns who shows credentials (RFC 6750).
-func (s *Service) authenticateBy(authorization []string) (identity.Identity, error) {
-	if s.cfg.Token == "" {
-		return identity.Anybody(), nil
+// clientCertificate returns the verified certificate of a caller, or nil.
+func (s *Service) clientCertificate(state *tls.ConnectionState) *x509.Certificate {
+	if state == nil || s.cfg.ClientCertificate == nil {
+		return nil
 	}
-	want := sha256.Sum256([]byte(s.cfg.Token))
-	for _, v := range authorization {
-		scheme, given, _ := strings.Cut(v, " ")
-		got := sha256.Sum256([]byte(given))
-		if strings.EqualFold(scheme, "bearer") && subtle.ConstantTimeCompare(want[:], got[:]) == 1 {
-			return identity.Identity{Subject: tokenSubject, Actions: identity.All}, nil
-		}
-	}
-	return identity.Identity{}, errUnauthenticated
+	return s.cfg.ClientCertificate(state)
 }
 
-// tokenSubject is the identity of everybody who has the only token that there is.
-const tokenSubject = "token"
+// authenticateBy returns who shows credentials. Why they are refused is for the log: who guesses is told nothing.
+func (s *Service) authenticateBy(ctx context.Context, shown identity.Credentials) (identity.Identity, error) {
+	who, err := s.auth.Authenticate(ctx, shown)
+	switch {
+	case err == nil:
+		return who, nil
+	case errors.Is(err, identity.ErrExpired):
+		return who, fmt.Errorf("%w: %w", errExpired, err)
+	case errors.Is(err, identity.ErrUnavailable):
+		return who, fmt.Errorf("%w: %w", errNoKeys, err)
+	}
+	s.cfg.Logger.DebugContext(ctx, "credentials refused", "fault", identity.Fault(err), "error", err)
+	return who, fmt.Errorf("%w: %w", errUnauthenticated, err)
+}

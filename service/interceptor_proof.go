@@ -51,7 +51,7 @@ func (s *Service) callerOf(ctx context.Context) relay.Caller {
 // whoIs returns who made a call, if that is known; where nobody is asked, it is anybody.
 func (s *Service) whoIs(ctx context.Context) (identity.Identity, bool) {
 	who, ok := identity.From(ctx)
-	if !ok && s.cfg.Token == "" {
+	if !ok && !s.auth.Asks() {
 		return identity.Anybody(), true
 	}
 	return who, ok

@@ -28,6 +28,7 @@ const (
 	aboutTrack
 	aboutRestart
 	aboutDrain
+	aboutExpiry
 	aboutEnd
 )
 

@@ -30,8 +30,9 @@ type Service struct {
 	streams     *limiter
 	gate        gate // creating, taking over and deleting a session
 	keys        *relay.Keys
-	proofs      *relay.Gate // of calls that other pods forward
-	pods        *relay.Pods // to forward calls to
+	auth        *identity.Authenticator // who calls
+	proofs      *relay.Gate             // of calls that other pods forward
+	pods        *relay.Pods             // to forward calls to
 	routes      map[string]route
 	permissions map[string]permission
 	openings    map[string]string // names of spans, by method
@@ -67,8 +68,13 @@ func New(cfg Config) (*Service, error) {
 	if err != nil {
 		return nil, err
 	}
+	auth, err := newAuthenticator(&cfg)
+	if err != nil {
+		return nil, err
+	}
 	s := &Service{
 		cfg:         cfg,
+		auth:        auth,
 		keys:        keys,
 		routes:      routes(),
 		permissions: permissions(),
@@ -129,6 +135,7 @@ func (s *Service) Close() {
 	s.drain.finish()
 	s.stop()
 	s.working.Wait()
+	s.auth.Close()
 	s.mu.Lock()
 	s.closed = true
 	open := make([]*session, 0, len(s.sessions))

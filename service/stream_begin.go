@@ -111,6 +111,9 @@ func (s *stream) interject() error {
 	if err := s.call.tellDrain(s.time.wall(time.Now())); err != nil {
 		return err
 	}
+	if err := s.call.tellExpiry(s.time.wall(time.Now())); err != nil {
+		return err
+	}
 	if time.Since(s.signed) < s.svc.cfg.ResumeLife/2 {
 		return nil
 	}

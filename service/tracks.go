@@ -3,6 +3,7 @@ package service
 import (
 	"context"
 	"errors"
+	"runtime/debug"
 
 	"go.opentelemetry.io/otel/trace"
 
@@ -67,10 +68,35 @@ func (s *trackServer) ListTracks(ctx context.Context, r *penstockv1.ListTracksRe
 }
 
 // WatchTracks implements penstockv1.TrackServiceServer. It ends with OK when the session has ended and that was told; a watch
-// that begins after the end is FAILED_PRECONDITION.
+// that begins after the end is FAILED_PRECONDITION. The handler only waits, since nothing but its return ends a send to a caller that does not read.
 func (s *trackServer) WatchTracks(r *penstockv1.WatchTracksRequest, stream penstockv1.TrackService_WatchTracksServer) error {
 	ctx, cancel := s.drain.bound(stream.Context())
 	defer cancel()
+	ended := make(chan error, 1)
+	if !s.talk(func() { ended <- s.guardedWatch(ctx, r, stream) }) {
+		return errDraining
+	}
+	select {
+	case err := <-ended:
+		return err
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// guardedWatch turns a panic into an internal error: the interceptor sees the handler's goroutine only.
+func (s *trackServer) guardedWatch(ctx context.Context, r *penstockv1.WatchTracksRequest, stream penstockv1.TrackService_WatchTracksServer) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			s.cfg.Logger.ErrorContext(ctx, "watch panicked", "panic", p, "stack", string(debug.Stack()))
+			err = fail(penstockv1.ErrorReason_ERROR_REASON_INTERNAL, nil)
+		}
+	}()
+	return s.watch(ctx, r, stream)
+}
+
+// watch sends what changes until the session has ended.
+func (s *trackServer) watch(ctx context.Context, r *penstockv1.WatchTracksRequest, stream penstockv1.TrackService_WatchTracksServer) error {
 	open := openingOf(ctx)
 	open.describe(attrSession.String(r.GetSessionId()))
 	rec, err := s.cfg.Store.GetSession(ctx, keyIn(ctx, r.GetSessionId()))
@@ -85,9 +111,20 @@ func (s *trackServer) WatchTracks(r *penstockv1.WatchTracksRequest, stream penst
 		return err
 	}
 	defer w.Close()
+	revision := r.GetAfterRevision()
+	wait, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer whenExpiring(ctx, cancel)()
 	for {
-		change, err := w.Next(ctx)
+		change, err := w.Next(wait)
 		switch {
+		case err != nil && wait.Err() != nil && ctx.Err() == nil:
+			left, _ := expiresIn(ctx)
+			if err := stream.Send(&penstockv1.WatchTracksResponse{Revision: revision, CredentialsExpiring: &penstockv1.CredentialsExpiring{In: left}}); err != nil {
+				return err
+			}
+			wait = ctx
+			continue
 		case errors.Is(err, resolverstore.ErrSessionEnded):
 			return nil
 		case ctx.Err() != nil:
@@ -98,6 +135,7 @@ func (s *trackServer) WatchTracks(r *penstockv1.WatchTracksRequest, stream penst
 		if err := stream.Send(s.protoChange(rec.Key, change)); err != nil {
 			return err
 		}
+		revision = change.Revision
 		open.opened()
 	}
 }

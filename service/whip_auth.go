@@ -20,7 +20,7 @@ func (s *Service) AuthorizeWHIP(r *http.Request, session string) (context.Contex
 	case err != nil:
 		return nil, fmt.Errorf("%w: %w", whip.ErrUnavailable, err)
 	case !who.May(identity.Signal) || !who.MaySession(session):
-		return nil, whip.ErrForbidden
+		return nil, s.allowed(fmt.Errorf("%w: %w", whip.ErrForbidden, errForbidden))
 	}
 	return identity.With(r.Context(), who), nil
 }
