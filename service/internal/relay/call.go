@@ -5,11 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
@@ -175,53 +173,8 @@ func withMetadata(ctx context.Context, propagator propagation.TextMapPropagator,
 		}
 	}
 	out := metadata.Pairs(Metadata, proof)
-	if s, ok := ctx.Value(sinceKey{}).(sinceValue); ok {
-		out.Set(sinceMetadata, s.encode())
-	}
 	propagator.Inject(ctx, carrier(out))
 	return metadata.NewOutgoingContext(ctx, out)
-}
-
-// sinceMetadata is the name of the metadata that WithSince sends: nanoseconds since the Unix epoch, and againSuffix.
-const (
-	sinceMetadata = "penstock-since"
-	againSuffix   = " again"
-)
-
-// sinceKey is the context key of a sinceValue.
-type sinceKey struct{}
-
-// sinceValue is what WithSince tells.
-type sinceValue struct {
-	since time.Time
-	again bool
-}
-
-func (s sinceValue) encode() string {
-	out := strconv.FormatInt(s.since.UnixNano(), 10)
-	if s.again {
-		out += againSuffix
-	}
-	return out
-}
-
-// WithSince returns a context whose calls tell pods since when the caller's stream goes on that they are part of, and whether it has had an owner before.
-func WithSince(ctx context.Context, since time.Time, again bool) context.Context {
-	return context.WithValue(ctx, sinceKey{}, sinceValue{since, again})
-}
-
-// Since returns what the other pod has told by WithSince, and whether it has. It means something in calls that a pod has forwarded.
-func Since(ctx context.Context) (since time.Time, again, ok bool) {
-	values := metadata.ValueFromIncomingContext(ctx, sinceMetadata)
-	if len(values) != 1 {
-		return time.Time{}, false, false
-	}
-	value, again := strings.CutSuffix(values[0], againSuffix)
-	ns, err := strconv.ParseInt(value, 10, 64)
-	if err != nil {
-		return time.Time{}, false, false
-	}
-	return time.Unix(0, ns), again, true
 }
 
 // passOn sends what the pod's service said beside its reply to the caller, where ctx is that of a call.

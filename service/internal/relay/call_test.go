@@ -213,7 +213,7 @@ func TestP1_StatusesComeBackAsTheyAre(t *testing.T) {
 func TestP9_WhatIsForwardedIsNotForwardedAgain(t *testing.T) {
 	c := newChain(t, nil, echo)
 	ctx, err := NewGate("owner", c.pods.cfg.Keys, false, nil).Enter(incoming(
-		newProof("x", "owner", testMethod, Caller{}).encode(c.pods.cfg.Keys)), testMethod)
+		newProof(t.Context(), "x", "owner", testMethod, Caller{}).encode(c.pods.cfg.Keys)), testMethod)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -74,7 +74,7 @@ func (g *Gate) Enter(ctx context.Context, method string) (context.Context, error
 		g.refuse(ctx, method, p.from, what)
 		return nil, fmt.Errorf("%w: %s: %s", ErrRefused, method, what)
 	}
-	return context.WithValue(ctx, forwardKey{}, Forward{From: p.from, Caller: caller}), nil
+	return context.WithValue(ctx, forwardKey{}, Forward{From: p.from, Caller: caller, since: p.since}), nil
 }
 
 // certified tells whether the call's connection has a client certificate that was verified.

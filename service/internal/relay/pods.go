@@ -230,6 +230,6 @@ func (p *Pods) outgoing(ctx context.Context, to Pod, method string, caller Calle
 	if f, ok := Forwarded(ctx); ok {
 		return nil, fmt.Errorf("%w: %s came from pod %s", ErrLooped, method, f.From)
 	}
-	sign := newProof(p.cfg.Self, to.Incarnation, method, caller)
+	sign := newProof(ctx, p.cfg.Self, to.Incarnation, method, caller)
 	return withMetadata(ctx, p.cfg.Propagator, sign.encode(p.cfg.Keys)), nil
 }

@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"context"
 	"crypto/rand"
 	"encoding/base64"
 	"encoding/json"
@@ -20,7 +21,7 @@ const (
 	// maxProof bounds a proof, in bytes: the largest identity that there is has below 4 KiB.
 	maxProof = 8 << 10
 	// version is that of the proof.
-	version = "2"
+	version = "3"
 	// onceForwarded is the only number of hops that there may be.
 	onceForwarded = "1"
 )
@@ -35,6 +36,7 @@ type Caller struct {
 type Forward struct {
 	From   string // the pod's incarnation
 	Caller Caller
+	since  string // what WithSince has told
 }
 
 // proof is what a forwarded call says of itself.
@@ -43,19 +45,21 @@ type proof struct {
 	method   string // not sent: the call has it
 	address  string // the caller's
 	identity string // the caller's, in JSON
+	since    string // of the stream that the call is a part of: see WithSince
 	hops     string
 	at       int64  // Unix milliseconds
 	nonce    string // random, so that no two calls have one proof
 }
 
 // newProof returns the proof of a call that is about to be forwarded.
-func newProof(from, to, method string, caller Caller) proof {
+func newProof(ctx context.Context, from, to, method string, caller Caller) proof {
 	who, err := json.Marshal(caller.Identity)
 	if err != nil { // A struct of texts, numbers and a time; of a time that no text has, nobody is made of.
 		who = []byte("{}")
 	}
+	since, _ := ctx.Value(sinceKey{}).(sinceValue)
 	return proof{
-		from: from, to: to, method: method, address: caller.Address, identity: string(who),
+		from: from, to: to, method: method, address: caller.Address, identity: string(who), since: since.encode(),
 		hops: onceForwarded, at: time.Now().UnixMilli(), nonce: rand.Text(),
 	}
 }
@@ -64,7 +68,7 @@ func newProof(from, to, method string, caller Caller) proof {
 func (p proof) parts() [][]byte {
 	return [][]byte{
 		[]byte(version), []byte(p.from), []byte(p.to), []byte(p.method), []byte(p.identity), []byte(p.address),
-		[]byte(p.hops), []byte(strconv.FormatInt(p.at, 10)), []byte(p.nonce),
+		[]byte(p.hops), []byte(strconv.FormatInt(p.at, 10)), []byte(p.nonce), []byte(p.since),
 	}
 }
 
@@ -74,7 +78,7 @@ func (p proof) encode(k *Keys) string {
 	fields := []string{
 		version, strconv.FormatInt(p.at, 10), p.hops, e.EncodeToString([]byte(p.from)), e.EncodeToString([]byte(p.to)),
 		e.EncodeToString([]byte(p.identity)), e.EncodeToString([]byte(p.address)), e.EncodeToString([]byte(p.nonce)),
-		e.EncodeToString(k.MAC(ForForward, p.parts()...)),
+		e.EncodeToString([]byte(p.since)), e.EncodeToString(k.MAC(ForForward, p.parts()...)),
 	}
 	return strings.Join(fields, ".")
 }
@@ -85,14 +89,14 @@ func decode(value, method string) (p proof, sum []byte, ok bool) {
 		return proof{}, nil, false
 	}
 	fields := strings.Split(value, ".")
-	if len(fields) != 9 || fields[0] != version {
+	if len(fields) != 10 || fields[0] != version {
 		return proof{}, nil, false
 	}
 	at, err := strconv.ParseInt(fields[1], 10, 64)
 	if err != nil {
 		return proof{}, nil, false
 	}
-	var texts [6][]byte
+	var texts [7][]byte
 	for i, f := range fields[3:] {
 		if texts[i], err = base64.RawURLEncoding.Strict().DecodeString(f); err != nil {
 			return proof{}, nil, false
@@ -100,8 +104,8 @@ func decode(value, method string) (p proof, sum []byte, ok bool) {
 	}
 	return proof{
 		from: string(texts[0]), to: string(texts[1]), method: method, at: at, hops: fields[2],
-		identity: string(texts[2]), address: string(texts[3]), nonce: string(texts[4]),
-	}, texts[5], true
+		identity: string(texts[2]), address: string(texts[3]), nonce: string(texts[4]), since: string(texts[5]),
+	}, texts[6], true
 }
 
 // caller returns who made the call that was forwarded. Only what is proved may be asked.

@@ -26,7 +26,7 @@ const (
 
 // proofNow is a proof that is right for the pod "b", changed.
 func proofNow(change func(*proof)) proof {
-	p := newProof("a", "b", testMethod, Caller{Identity: identity.Identity{Subject: "anna@example"}, Address: "192.0.2.1:5"})
+	p := newProof(WithSince(context.Background(), time.Unix(1, 2), true), "a", "b", testMethod, Caller{Identity: identity.Identity{Subject: "anna@example"}, Address: "192.0.2.1:5"})
 	if change != nil {
 		change(&p)
 	}
@@ -49,7 +49,7 @@ func TestP9_ForgedForwardsAreRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if f, ok := Forwarded(ctx); !ok || !reflect.DeepEqual(f, Forward{From: "a", Caller: Caller{Identity: identity.Identity{Subject: "anna@example"}, Address: "192.0.2.1:5"}}) {
+	if f, ok := Forwarded(ctx); !ok || !reflect.DeepEqual(f, Forward{From: "a", since: "1000000002 again", Caller: Caller{Identity: identity.Identity{Subject: "anna@example"}, Address: "192.0.2.1:5"}}) {
 		t.Errorf("known of the call: %+v, %v", f, ok)
 	}
 	if _, err := g.Enter(incoming(proofNow(nil).encode(keysOf(t, 'o'))), testMethod); err != nil {
@@ -73,7 +73,7 @@ func TestP9_ForgedForwardsAreRefused(t *testing.T) {
 		"twice there":     {[]string{unused, proofNow(nil).encode(keys)}, testMethod},
 		"empty":           {[]string{""}, testMethod},
 		"long":            {[]string{unused + strings.Repeat("A", maxProof)}, testMethod},
-		"another version": {[]string{"1" + unused[1:]}, testMethod},
+		"another version": {[]string{"2" + unused[1:]}, testMethod},
 		"for pods only":   {nil, podv1.PodService_Adopt_FullMethodName},
 	}
 	var want uint64
@@ -128,8 +128,8 @@ func TestP9_MutualTLSAsksForACertificateToo(t *testing.T) {
 func FuzzProof(f *testing.F) {
 	keys := keysOf(f, 's')
 	f.Add(proofNow(nil).encode(keys))
-	f.Add("2.0.1.YQ.Yg.e30.ZA.ZQ.AAAA")
-	f.Add("2........")
+	f.Add("3.0.1.YQ.Yg.e30.ZA.ZQ.MQ.AAAA")
+	f.Add("3.........")
 	f.Add("")
 	stranger := keysOf(f, 'x')
 	f.Fuzz(func(t *testing.T, value string) {
