@@ -11,6 +11,7 @@ import (
 
 	"github.com/penstock-media/penstock/media"
 	"github.com/penstock-media/penstock/rtcpool/internal/repair"
+	"github.com/penstock-media/penstock/rtcpool/internal/sparing"
 	"github.com/pion/interceptor/pkg/twcc"
 	"github.com/pion/rtcp"
 )
@@ -31,6 +32,7 @@ type feedback struct {
 	next      atomic.Int64 // when the goroutine will look again, in nanoseconds since start
 	reporting atomic.Bool  // a report is due at some time
 	roundTrip repair.RoundTrip
+	faults    sparing.Log
 
 	mu      sync.Mutex
 	readers []*reader
@@ -299,6 +301,8 @@ func (f *feedback) send(packets ...rtcp.Packet) {
 		return
 	}
 	if err := f.peer.pc.WriteRTCP(packets); err != nil {
-		f.peer.session.log.Debug("sending RTCP", "error", err)
+		if leftOut, ok := f.faults.Admit("sending RTCP", time.Now()); ok {
+			f.peer.session.log.Debug("sending RTCP", "error", err, "left_out", leftOut)
+		}
 	}
 }

@@ -46,6 +46,7 @@ type gateway struct {
 
 	decoders *media.DecodePool
 	metrics  *telemetry.Metrics
+	tell     *telemetry.Telemetry
 	measures *metrics.Set
 
 	incarnation string                     // by which this process owns sessions
@@ -82,6 +83,7 @@ func (g *gateway) build(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("set up telemetry: %w", err)
 	}
+	g.tell = tell
 	g.onClose("telemetry", func(ctx context.Context) error { tell.Shutdown(ctx); return nil })
 	if g.metrics, err = tell.Metrics(ctx); err != nil {
 		return fmt.Errorf("set up metrics: %w", err)
@@ -202,6 +204,7 @@ func (g *gateway) buildServers() error {
 	if g.http, err = newHTTPServer(g.cfg, g.service, g.degraded, g.metrics.Handler(), g.measures, g.log); err != nil {
 		return fmt.Errorf("set up HTTP: %w", err)
 	}
+	g.http.Handler = g.tell.HTTP("WHIP", "/whip/", g.http.Handler)
 	g.http.TLSConfig = tlsConfig.Clone()
 	g.onClose("HTTP server", g.stopHTTP)
 	return nil

@@ -82,7 +82,7 @@ func (h *Handler) fail(w http.ResponseWriter, r *http.Request, err error) {
 	header := w.Header()
 	switch p.status {
 	case http.StatusInternalServerError:
-		h.cfg.Logger.Error("serving WHIP", "method", r.Method, "session", r.PathValue("session"), "error", err)
+		h.cfg.Logger.ErrorContext(r.Context(), "serving WHIP", "method", r.Method, "session", r.PathValue("session"), "error", err)
 	case http.StatusUnauthorized:
 		header.Set("WWW-Authenticate", `Bearer realm="whip"`)
 	case http.StatusServiceUnavailable:

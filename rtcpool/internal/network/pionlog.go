@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"time"
 
+	"github.com/penstock-media/penstock/rtcpool/internal/sparing"
 	"github.com/pion/logging"
 )
 
@@ -17,14 +19,22 @@ func (f *pionLogs) NewLogger(scope string) logging.LeveledLogger {
 	return &pionLog{log: f.log.With("pion", scope)}
 }
 
-type pionLog struct{ log *slog.Logger }
+// pionLog is one of pion's loggers. Much of what they say they would say with every packet.
+type pionLog struct {
+	log    *slog.Logger
+	faults sparing.Log
+}
 
 func (l *pionLog) write(level, format string, args ...any) {
 	ctx := context.Background()
 	if !l.log.Enabled(ctx, slog.LevelDebug) {
 		return // formatting would read pion's state while it changes
 	}
-	l.log.LogAttrs(ctx, slog.LevelDebug, fmt.Sprintf(format, args...), slog.String("pion_level", level))
+	leftOut, ok := l.faults.Admit(format, time.Now())
+	if !ok {
+		return
+	}
+	l.log.LogAttrs(ctx, slog.LevelDebug, fmt.Sprintf(format, args...), slog.String("pion_level", level), slog.Int("left_out", leftOut))
 }
 
 func (l *pionLog) Trace(string)              {}
