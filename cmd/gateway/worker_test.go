@@ -36,7 +36,14 @@ type call struct {
 func newCall(t *testing.T) *call {
 	t.Helper()
 	g := inProcess(t, nil)
-	conn, err := grpc.NewClient(g.GRPCAddr(), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	sfu, camera := publishAlice(t, g.GRPCAddr())
+	return &call{g, sfu, camera}
+}
+
+// publishAlice makes a session "call" at an address, into which an SFU sends Alice's camera and microphone until the test ends.
+func publishAlice(t *testing.T, addr string) (sfu *sfutest.SFU, camera *sfutest.Track) {
+	t.Helper()
+	conn, err := grpc.NewClient(addr, grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -47,13 +54,13 @@ func newCall(t *testing.T) *call {
 	if _, err := sessions.CreateSession(ctx, &penstockv1.CreateSessionRequest{SessionId: "call"}); err != nil {
 		t.Fatal(err)
 	}
-	sfu, err := sfutest.New(sfutest.Config{Signaller: sfutest.GRPCSignaller{Client: sessions, SessionID: "call"}})
+	sfu, err = sfutest.New(sfutest.Config{Signaller: sfutest.GRPCSignaller{Client: sessions, SessionID: "call"}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = sfu.Close() })
 	alice := sfutest.Participant{ParticipantID: "alice-1", UserID: "alice", Name: "Alice"}
-	camera, err := sfu.NewTrack(alice, penstockv1.Source_SOURCE_CAMERA, clips.AliceCamera())
+	camera, err = sfu.NewTrack(alice, penstockv1.Source_SOURCE_CAMERA, clips.AliceCamera())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,7 +71,7 @@ func newCall(t *testing.T) *call {
 	if err := sfu.Publish(ctx, camera, microphone); err != nil {
 		t.Fatal(err)
 	}
-	return &call{g, sfu, camera}
+	return sfu, camera
 }
 
 // gateway runs a command line in this process.

@@ -24,7 +24,7 @@ import (
 const (
 	// maxScrapes is how many may ask for metrics at one time. One is served, the others wait.
 	maxScrapes = 4
-	// scrapeTimeout bounds a wait and an answer.
+	// scrapeTimeout bounds a wait.
 	scrapeTimeout = 10 * time.Second
 )
 
@@ -67,20 +67,31 @@ func NewMetrics(ctx context.Context, res *resource.Resource, log *slog.Logger, e
 	m := &Metrics{log: log, provider: sdkmetric.NewMeterProvider(options...)}
 	m.handler = one(promhttp.HandlerFor(registry, promhttp.HandlerOpts{
 		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn), ErrorHandling: promhttp.ContinueOnError,
-		EnableOpenMetrics: true, MaxRequestsInFlight: maxScrapes, Timeout: scrapeTimeout,
+		EnableOpenMetrics: true,
 	}))
 	return m, nil
 }
 
-// one serves one request at a time; the others wait for their turn, as long as their callers do.
+// one serves one request at a time; some more wait for their turn, as long as their callers do, and what is beyond is refused.
 func one(next http.Handler) http.Handler {
-	turn := make(chan struct{}, 1)
+	places, turn := make(chan struct{}, maxScrapes), make(chan struct{}, 1)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		select {
+		case places <- struct{}{}:
+			defer func() { <-places }()
+		default:
+			w.Header().Set("Retry-After", "1")
+			http.Error(w, "too many ask for metrics at a time", http.StatusServiceUnavailable)
+			return
+		}
+		ctx, cancel := context.WithTimeout(r.Context(), scrapeTimeout)
+		defer cancel()
 		select {
 		case turn <- struct{}{}:
 			defer func() { <-turn }()
 			next.ServeHTTP(w, r)
-		case <-r.Context().Done():
+		case <-ctx.Done():
+			http.Error(w, "others are still being told metrics", http.StatusServiceUnavailable)
 		}
 	})
 }
