@@ -34,6 +34,10 @@ func TestO5_RenderedPodsWork(t *testing.T) {
 		t.Errorf("helm test would say %s, %v", out, err)
 	}
 
+	if _, err := a.test(t, a.testArgs()); err == nil || !strings.Contains(err.Error(), "exit status 1") { // 2 would be a refusal of the arguments
+		t.Errorf("with the Service's own name helm test says %v", err)
+	}
+
 	// A session of one pod is told of events at the other, which calls its owner by address, over TLS, by the secret that both share.
 	if out, err := a.call(t, "CreateSession", `{"session_id":"call"}`); err != nil {
 		t.Fatalf("%s: %v", out, err)
@@ -146,14 +150,26 @@ func (p *podProcess) scrape(t *testing.T) string {
 	return string(b)
 }
 
-// releaseTest runs what the pod of `helm test` runs.
+// releaseTest runs what the pod of `helm test` runs. What stands for the Service is the pod itself: its name means nothing here.
 func (p *podProcess) releaseTest(t *testing.T) (string, error) {
 	t.Helper()
-	var args []string
-	for _, arg := range at[[]any](p.objects.must("Pod", "-test"), "spec", "containers", 0, "args") {
-		arg := strings.ReplaceAll(arg.(string), "/etc/penstock", p.mounted.dir)
-		args = append(args, strings.ReplaceAll(arg, "media-penstock:", "127.0.0.1:")) // the Service's name
+	args := p.testArgs()
+	for i := range args {
+		args[i] = strings.ReplaceAll(args[i], "media-penstock:", "127.0.0.1:")
 	}
+	return p.test(t, args)
+}
+
+// testArgs returns the arguments of the pod of `helm test`.
+func (p *podProcess) testArgs() (args []string) {
+	for _, arg := range at[[]any](p.objects.must("Pod", "-test"), "spec", "containers", 0, "args") {
+		args = append(args, strings.ReplaceAll(arg.(string), "/etc/penstock", p.mounted.dir))
+	}
+	return args
+}
+
+func (p *podProcess) test(t *testing.T, args []string) (string, error) {
+	t.Helper()
 	cmd := exec.CommandContext(t.Context(), program(t, "GATEWAY", "gateway"), args...)
 	cmd.Env = []string{} // the pod has none
 	out, err := cmd.CombinedOutput()

@@ -234,6 +234,31 @@ func TestO5_SecretsAreReferences(t *testing.T) {
 	}
 }
 
+// TestO5_PodsHaveNoRights shows what the standard `restricted` does not ask for itself: every pod of the chart has a file system that it cannot write, and no
+// account of Kubernetes.
+func TestO5_PodsHaveNoRights(t *testing.T) {
+	t.Parallel()
+	o := rendered(t, "--values="+example("trial"))
+	if at[any](o.must("ServiceAccount", ""), "automountServiceAccountToken") != false {
+		t.Error("the account is mounted")
+	}
+	for name, pod := range map[string]map[string]any{
+		"gateway": o.pod(), "redis": at[map[string]any](o.must("Deployment", "-redis"), "spec", "template", "spec"), "test": at[map[string]any](o.must("Pod", "-test"), "spec"),
+	} {
+		if pod["automountServiceAccountToken"] != false || pod["enableServiceLinks"] != false || at[int](pod, "securityContext", "runAsUser") == 0 {
+			t.Errorf("%s: the pod has %v", name, pod)
+		}
+		for _, c := range at[[]any](pod, "containers") {
+			if !at[bool](c, "securityContext", "readOnlyRootFilesystem") || at[any](c, "securityContext", "allowPrivilegeEscalation") != false {
+				t.Errorf("%s: the container has %v", name, at[any](c, "securityContext"))
+			}
+			if at[any](c, "resources", "requests", "memory") == nil || at[any](c, "resources", "limits", "memory") == nil || at[any](c, "resources", "limits", "cpu") != nil {
+				t.Errorf("%s: the container has resources %v", name, at[any](c, "resources"))
+			}
+		}
+	}
+}
+
 // TestO5_ObservingIsRendered shows that the chart's dashboards and rules are those files, unchanged, with the labels that find them.
 func TestO5_ObservingIsRendered(t *testing.T) {
 	t.Parallel()

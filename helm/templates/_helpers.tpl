@@ -59,7 +59,7 @@ app.kubernetes.io/component: redis
 {{- define "penstock.scheme" -}}{{- ternary "HTTPS" "HTTP" (ne .Values.tls.existingSecret "") -}}{{- end -}}
 
 {{/*
-The file of settings. Numbers come from values files as floats, and those are written as such from a million on: whole ones are turned back.
+The file of settings. As JSON, since YAML would write numbers from a million on as 1e+06: they come from values files as floats.
 */}}
 {{- define "penstock.config" -}}
 {{- $c := dict
@@ -95,7 +95,7 @@ The file of settings. Numbers come from values files as floats, and those are wr
 {{- end -}}
 {{- with .Values.udp.announcedIPs -}}{{- $_ := set $c "ice-announced-ips" . -}}{{- end -}}
 {{- range $name, $value := merge $c .Values.config }}
-{{ $name }}: {{ if and (kindIs "float64" $value) (eq (floor $value) $value) }}{{ int64 $value }}{{ else }}{{ toJson $value }}{{ end }}
+{{ $name }}: {{ toJson $value }}
 {{- end }}
 {{- end -}}
 
