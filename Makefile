@@ -24,7 +24,7 @@ deps-test: ## Install what tests need beside that: ffmpeg and Redis.
 	@.ci/deps build test
 deps-lint:
 	@.ci/deps build lint
-deps-e2e: ## Install what end-to-end tests need beside that: ffmpeg, Chromium, Redis and etcd.
+deps-e2e: ## Install what end-to-end tests need beside that: ffmpeg, Chromium, Redis, etcd and Prometheus.
 	@.ci/deps build e2e
 deps-bench: ## Install the references of the benchmark: ffmpeg and aiortc.
 	@.ci/deps build bench
@@ -43,7 +43,7 @@ test: deps-test ## Run all tests with the race detector, and the codecs' under t
 	go test -asan -timeout 9m $(ASAN)
 
 .PHONY: e2e
-e2e: deps-e2e build ## Run the tests with heavy real parts (Chromium, ffprobe, grpcurl, Helm, a Kubernetes API server), and kill workers under the address sanitizer.
+e2e: deps-e2e build ## Run the tests with heavy real parts (Chromium, ffprobe, grpcurl, Prometheus, Helm, a Kubernetes API server), and kill workers under the address sanitizer.
 	go test -asan -run F16 -timeout 9m ./service
 	GATEWAY=$(CURDIR)/bin/gateway $(call tools,grpcurl helm kube-apiserver kubeconform) \
 	  go test -tags e2e -count=1 -timeout 15m -v ./e2e/...
