@@ -1,4 +1,4 @@
-module penstock.invalid/tools/compose
+module github.com/penstock-media/penstock/e2e/tools/compose
 
 go 1.26.0
 
