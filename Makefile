@@ -43,10 +43,10 @@ test: deps-test ## Run all tests with the race detector, and the codecs' under t
 	go test -asan -timeout 9m $(ASAN)
 
 .PHONY: e2e
-e2e: deps-e2e build ## Run the tests with heavy real parts (Chromium, ffprobe, grpcurl, Prometheus, Helm, a Kubernetes API server), and kill workers under the address sanitizer.
+e2e: deps-e2e build ## Run the tests with heavy real parts (Chromium, ffprobe, grpcurl, buildah, Prometheus, Helm, a Kubernetes API server), and kill workers under the address sanitizer.
 	go test -asan -run F16 -timeout 9m ./service
-	GATEWAY=$(CURDIR)/bin/gateway $(call tools,grpcurl helm kube-apiserver kubeconform) \
-	  go test -tags e2e -count=1 -timeout 15m -v ./e2e/...
+	GATEWAY=$(CURDIR)/bin/gateway $(call tools,compose cyclonedx grpcurl helm kube-apiserver kubeconform) \
+	  go test -tags e2e -count=1 -timeout 17m -v ./e2e/...
 
 # tools gives the paths of pinned tools as variables: KUBE_APISERVER=… for kube-apiserver.
 tools = $(foreach t,$(1),$(shell echo $(t) | tr a-z- A-Z_)=$$(e2e/tools/get $(t)))
