@@ -18,7 +18,7 @@ const (
 )
 
 func main() {
-	if err := errors.Join(generate("."), generateChart("."), generateMetrics("."), generateDashboard(".")); err != nil {
+	if err := errors.Join(generate("."), generateChart("."), generateMetrics("."), generateTrace("."), generateDashboard(".")); err != nil {
 		fmt.Fprintln(os.Stderr, "docgen:", err)
 		os.Exit(1)
 	}
