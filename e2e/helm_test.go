@@ -267,7 +267,7 @@ func TestO5_NetworkPolicy(t *testing.T) {
 		{"least", "grpc http metrics", "UDP+53"},
 		{"trial", "grpc http metrics grpc<gateway", "UDP+53 50051>gateway 6379>redis"},
 		{"secure", "grpc http metrics grpc<gateway", "UDP+53 50051>gateway 6380"},
-		{"all", "grpc<ns http<ns metrics<ns grpc<gateway 50100 9999", "UDP+53 50051>gateway 6379+26379>ns 4317 443"},
+		{"all", "grpc<ns http<test metrics<ns grpc<gateway 50100 9999", "UDP+53 50051>gateway 6379+26379>ns 4317 443"},
 	} {
 		policy := rendered(t, "--values="+example(c.example)).must("NetworkPolicy", "")
 		if got := rules(policy, "ingress", "from", "<"); got != c.in {

@@ -45,6 +45,13 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 app.kubernetes.io/component: redis
 {{- end -}}
 
+{{/* The same for the pod of `helm test`. */}}
+{{- define "penstock.testSelectorLabels" -}}
+app.kubernetes.io/name: {{ include "penstock.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/component: test
+{{- end -}}
+
 {{/* "true" where pods share a Redis, else nothing. */}}
 {{- define "penstock.shared" -}}
 {{- with .Values.redis -}}{{- if or .url .urlSecret.existingSecret .trial.enabled -}}true{{- end -}}{{- end -}}

@@ -1,12 +1,14 @@
 package config
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -58,6 +60,23 @@ func TestO5_ChartUsesRealSettings(t *testing.T) {
 		if name := strings.ToLower(strings.ReplaceAll(strings.TrimPrefix(variable, "PENSTOCK_"), "_", "-")); known[name] != variable {
 			t.Errorf("the chart sets %s, which there is not", variable)
 		}
+	}
+}
+
+// TestO5_ChartKnowsDefaults shows that the chart reckons with the defaults that there are.
+func TestO5_ChartKnowsDefaults(t *testing.T) {
+	var values struct{ Drain map[string]int }
+	if err := yaml.Unmarshal([]byte(chart(t, "values.yaml")), &values); err != nil {
+		t.Fatal(err)
+	}
+	d := Default()
+	for name, want := range map[string]time.Duration{"endpointGraceSeconds": d.EndpointGrace, "drainGraceSeconds": d.DrainGrace, "stopTimeoutSeconds": d.StopTimeout} {
+		if got := time.Duration(values.Drain[name]) * time.Second; got != want {
+			t.Errorf("drain.%s is %v, and the gateway's own %v", name, got, want)
+		}
+	}
+	if want := fmt.Sprintf(`"max-sessions" | default %d |`, d.MaxSessions); !strings.Contains(chart(t, "templates/hpa.yaml"), want) {
+		t.Errorf("templates/hpa.yaml has no %q", want)
 	}
 }
 
