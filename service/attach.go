@@ -143,7 +143,7 @@ func (a *attacher) subscribe(ctx context.Context, t resolverstore.Track) (out *a
 		req.NotBefore = time.Now()
 	}
 	a.want.limit(0, 0) // That was of the media before.
-	c, err := m.Subscribe(req)
+	c, err := a.consume(m, req)
 	if err != nil {
 		return nil, a.explain(fmt.Errorf("subscribing to track %q: %w", t.ID, err))
 	}
@@ -151,6 +151,16 @@ func (a *attacher) subscribe(ctx context.Context, t resolverstore.Track) (out *a
 	a.open = openingOf(ctx)
 	a.session.feed(a.open)
 	return &attachment{track: t, media: m, consumer: c}, nil
+}
+
+// consume subscribes, unless the media have as many consumers as they may have.
+func (a *attacher) consume(m *media.Track, req media.Request) (*media.Consumer, error) {
+	a.session.consuming.Lock() // so that no two count the same
+	defer a.session.consuming.Unlock()
+	if most := a.svc.cfg.Limits.Consumers; m.Stats().Consumers >= most {
+		return nil, a.svc.limits.refusals.refuse(limitConsumers, most)
+	}
+	return m.Subscribe(req)
 }
 
 // explain adds what only the request knows to an error of media.

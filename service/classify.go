@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 
 	penstockv1 "github.com/penstock-media/penstock/api/penstock/v1"
 	"github.com/penstock-media/penstock/media"
@@ -32,12 +33,36 @@ func classify(err error) *failure {
 	if errors.As(err, &negotiation) {
 		return fail(penstockv1.ErrorReason_ERROR_REASON_NEGOTIATION_FAILED, err)
 	}
+	var limit *limitError
+	if errors.As(err, &limit) {
+		return overLimit(limit, err)
+	}
 	for _, s := range sentinels {
 		if errors.Is(err, s.err) {
 			return fail(s.reason, err)
 		}
 	}
 	return fail(penstockv1.ErrorReason_ERROR_REASON_INTERNAL, err)
+}
+
+// overLimit tells which limit was reached, what it allows and by which setting it is changed.
+func overLimit(l *limitError, cause error) *failure {
+	info := limitTable[l.kind]
+	f := &failure{
+		reason: penstockv1.ErrorReason_ERROR_REASON_LIMIT_REACHED, cause: cause, text: info.text, retry: l.RetryAfter(),
+		metadata: map[string]string{"limit": info.name},
+	}
+	if strings.Contains(info.text, "%d") {
+		f.text = fmt.Sprintf(info.text, l.value)
+		f.metadata["value"] = strconv.FormatInt(l.value, 10)
+	}
+	if info.setting != "" {
+		f.metadata["setting"] = info.setting
+	}
+	if f.retry == 0 {
+		f.retry = -1 // what is too large will be so again
+	}
+	return f
 }
 
 // sentinels are tried in order. It is written nowhere but here.
@@ -48,6 +73,7 @@ var sentinels = []struct {
 	{errTrackNotLive, penstockv1.ErrorReason_ERROR_REASON_TRACK_NOT_LIVE},
 	{errDraining, penstockv1.ErrorReason_ERROR_REASON_DRAINING},
 	{errLimit, penstockv1.ErrorReason_ERROR_REASON_LIMIT_REACHED},
+	{errUnknownMethod, penstockv1.ErrorReason_ERROR_REASON_UNKNOWN_METHOD},
 	{errUnauthenticated, penstockv1.ErrorReason_ERROR_REASON_UNAUTHENTICATED},
 	{errExpired, penstockv1.ErrorReason_ERROR_REASON_CREDENTIALS_EXPIRED},
 	{errNoKeys, penstockv1.ErrorReason_ERROR_REASON_AUTH_UNAVAILABLE},

@@ -91,16 +91,6 @@ type Config struct {
 // JWTConfig says which JSON Web Tokens are good.
 type JWTConfig = identity.JWTConfig
 
-// Limits bounds what callers may take of this process.
-type Limits struct {
-	// Sessions open at one time. Default 1000.
-	Sessions int
-	// Streams of StreamTrack and GetFrame at one time. Default 10000.
-	Streams int
-	// QueueBytes caps StreamPolicy.max_queue_bytes. Default 256 MiB.
-	QueueBytes int
-}
-
 // Defaults of Config.
 const (
 	DefaultGrace        = 30 * time.Second
@@ -116,9 +106,6 @@ const (
 	DefaultMoveTimeout = 10 * time.Second
 	// DefaultExpiryWarning is long enough to fetch a new token and open a stream again.
 	DefaultExpiryWarning = 10 * time.Second
-	DefaultSessions      = 1000
-	DefaultStreams       = 10000
-	DefaultQueueBytes    = 256 << 20
 )
 
 // complete fills in defaults and names the first fault.
@@ -140,8 +127,9 @@ func (c *Config) complete() error {
 		return fmt.Errorf("%w: ExpiryWarning must not be negative", ErrConfig)
 	case c.MoveTimeout < 0 || c.EndpointGrace < 0:
 		return fmt.Errorf("%w: MoveTimeout and EndpointGrace must not be negative", ErrConfig)
-	case c.Limits.Sessions < 0 || c.Limits.Streams < 0 || c.Limits.QueueBytes < 0:
-		return fmt.Errorf("%w: Limits must not be negative", ErrConfig)
+	}
+	if err := c.Limits.complete(); err != nil {
+		return err
 	}
 	setDefault(&c.Grace, DefaultGrace)
 	setDefault(&c.FrameTimeout, DefaultFrameTimeout)
@@ -152,9 +140,6 @@ func (c *Config) complete() error {
 	setDefault(&c.PingTimeout, DefaultPingTimeout)
 	setDefault(&c.MoveTimeout, DefaultMoveTimeout)
 	setDefault(&c.ExpiryWarning, DefaultExpiryWarning)
-	setDefault(&c.Limits.Sessions, DefaultSessions)
-	setDefault(&c.Limits.Streams, DefaultStreams)
-	setDefault(&c.Limits.QueueBytes, DefaultQueueBytes)
 	setDefault(&c.spanLimit, defaultSpanLimit)
 	if c.Propagator == nil {
 		c.Propagator = propagation.TraceContext{}

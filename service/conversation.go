@@ -4,9 +4,10 @@ import (
 	"context"
 	"errors"
 	"io"
-	"runtime/debug"
 	"sync"
 	"time"
+
+	"golang.org/x/time/rate"
 
 	penstockv1 "github.com/penstock-media/penstock/api/penstock/v1"
 )
@@ -30,8 +31,9 @@ type conversation struct {
 	again     bool      // it was opened with an owner before
 	forwarded bool      // another pod holds the caller's stream
 
-	generation uint64 // of the caller's last offer; the receiver's
-	offers     lane   // and ICE servers, which are for the offers after them
+	rate       *rate.Limiter // of its requests
+	generation uint64        // of the caller's last offer; the receiver's
+	offers     lane          // and ICE servers, which are for the offers after them
 	candidates lane
 	events     lane
 
@@ -49,6 +51,7 @@ func newConversation(parent context.Context, svc *Service, live *session) *conve
 	ctx, cancel := context.WithCancelCause(parent)
 	c := &conversation{
 		svc: svc, live: live, ctx: ctx, cancel: cancel, out: newOutbox(), sent: make(chan struct{}), since: time.Now(),
+		rate: signalRate(svc.cfg.Limits),
 	}
 	for _, l := range []*lane{&c.offers, &c.candidates, &c.events} {
 		l.work = make(chan func(), laneDepth)
@@ -173,8 +176,7 @@ func (c *conversation) requests(working *sync.WaitGroup) (err error) {
 // goroutine only, and a fault of one conversation must never end the process.
 func (c *conversation) recovered(failed func(error)) {
 	if p := recover(); p != nil {
-		c.svc.cfg.Logger.ErrorContext(c.ctx, "conversation panicked", "panic", p, "stack", string(debug.Stack()))
-		failed(fail(penstockv1.ErrorReason_ERROR_REASON_INTERNAL, nil))
+		failed(c.svc.panicked(c.ctx, "conversation", p))
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"sync"
 
 	"go.opentelemetry.io/otel/trace"
+	"golang.org/x/time/rate"
 
 	penstockv1 "github.com/penstock-media/penstock/api/penstock/v1"
 	"github.com/penstock-media/penstock/rtcpool"
@@ -12,7 +13,11 @@ import (
 
 // request returns the lane of a request, and what is to be done in it.
 func (c *conversation) request(r *penstockv1.SignalRequest) (*lane, func()) {
-	if err := validateSignal(r); err != nil {
+	err := validateSignal(r)
+	if err == nil && !c.rate.Allow() {
+		err = c.svc.limits.refusals.refuse(limitSignalRate, c.svc.cfg.Limits.SignalRate)
+	}
+	if err != nil {
 		wrong := &penstockv1.SignalRequest{RequestId: r.GetRequestId()} // It may be large, and has to wait.
 		return c.laneOf(r), func() { c.reply(wrong, protoError(err)) }
 	}
@@ -34,6 +39,14 @@ func (c *conversation) request(r *penstockv1.SignalRequest) (*lane, func()) {
 	return &c.events, func() {
 		c.reply(r, protoError(invalid("message", "is empty, or of a kind that this gateway does not know")))
 	}
+}
+
+// signalRate returns the bucket of a conversation's requests. One that is empty has them refused one by one, in their turn, and the conversation goes on.
+func signalRate(cfg Limits) *rate.Limiter {
+	if cfg.SignalRate == 0 {
+		return rate.NewLimiter(rate.Inf, 0)
+	}
+	return rate.NewLimiter(rate.Limit(cfg.SignalRate), max(cfg.SignalBurst, cfg.SignalRate))
 }
 
 // laneOf returns the lane of a request's kind.

@@ -5,7 +5,7 @@ import "sync/atomic"
 // counts is what happened to this process's sessions since it began. It is safe for concurrent use.
 type counts struct {
 	takenOver, deposed, handedOver, drained, storeLost atomic.Uint64
-	forbidden, expired                                 atomic.Uint64
+	forbidden, expired, unauthenticated, panics        atomic.Uint64
 }
 
 // Stats tells of the ownership of sessions and of calls between pods, since the process began.
@@ -24,6 +24,10 @@ type Stats struct {
 	StoreLost uint64
 	// Degraded tells that it cannot be reached now.
 	Degraded bool
+	// Refused counts what was refused because a limit was reached, by the limit's name: a closed set, each of which is there.
+	Refused map[string]uint64
+	// Unauthenticated counts calls without credentials or with wrong ones, Panics those that ended by a fault of the gateway that was caught.
+	Unauthenticated, Panics uint64
 }
 
 // Stats returns what happened so far.
@@ -32,5 +36,6 @@ func (s *Service) Stats() Stats {
 		TakenOver: s.counts.takenOver.Load(), Deposed: s.counts.deposed.Load(),
 		HandedOver: s.counts.handedOver.Load(), Drained: s.counts.drained.Load(), ForwardsRefused: s.proofs.Refused(),
 		StoreLost: s.counts.storeLost.Load(), Degraded: s.Degraded(),
+		Refused: s.limits.refusals.byName(), Unauthenticated: s.counts.unauthenticated.Load(), Panics: s.counts.panics.Load(),
 	}
 }

@@ -17,6 +17,8 @@ var (
 	errNoKeys = errors.New("service: no keys to check tokens by")
 	// errForbidden means that it is known who calls, and that it may not.
 	errForbidden = errors.New("service: not allowed")
+	// errUnknownMethod means that there is no such method.
+	errUnknownMethod = errors.New("service: no such method")
 	// errNotOffers means that a session is not fed by offers.
 	errNotOffers = errors.New("service: session is not fed by offers")
 	// errTrackNotLive means that the caller's deadline passed while a track was waited for.

@@ -26,7 +26,8 @@ type failure struct {
 	text     string // what is wrong; empty is the reason's own
 	fields   []fieldFault
 	metadata map[string]string
-	cause    error // for the log
+	retry    time.Duration // when trying again helps, where more is known than the reason's own
+	cause    error         // for the log
 }
 
 // fieldFault is a wrong field of a request: its path, and what is wrong and right.
@@ -81,14 +82,22 @@ func (f *failure) status() *status.Status {
 		}
 		details = append(details, bad)
 	}
-	if r.retry > 0 {
-		details = append(details, &errdetails.RetryInfo{RetryDelay: durationpb.New(r.retry)})
+	if retry := f.retryAfter(); retry > 0 {
+		details = append(details, &errdetails.RetryInfo{RetryDelay: durationpb.New(retry)})
 	}
 	st := status.New(r.code, f.message())
 	if with, err := st.WithDetails(details...); err == nil {
 		return with
 	}
 	return st
+}
+
+// retryAfter returns when trying again helps; 0 is never.
+func (f *failure) retryAfter() time.Duration {
+	if f.retry != 0 {
+		return max(f.retry, 0)
+	}
+	return replyOf(f.reason).retry
 }
 
 // reply is what the table says of a reason.
@@ -174,6 +183,10 @@ var replies = map[penstockv1.ErrorReason]reply{
 		codes.Unavailable, "The keys that tokens are checked by cannot be fetched.", "Try again.", time.Second},
 	penstockv1.ErrorReason_ERROR_REASON_RESUME_TOKEN_INVALID: {
 		codes.InvalidArgument, "The resume token is not one of this stream, or is too old.", "Open the stream without it.", 0},
+	penstockv1.ErrorReason_ERROR_REASON_UNKNOWN_METHOD: {
+		codes.Unimplemented, "There is no such service or method.", "Look at its name, and at the versions of client and gateway.", 0},
+	penstockv1.ErrorReason_ERROR_REASON_MALFORMED_REQUEST: {
+		codes.InvalidArgument, "The message cannot be decoded.", "Send a message of this method, as the published contract has it.", 0},
 }
 
 // reasonOf returns the reason in a status that a pod of this service made, or none.

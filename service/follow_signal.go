@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"runtime/debug"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -89,8 +88,7 @@ func (c *calling) read(ctx context.Context) {
 func (c *calling) guarded(ctx context.Context) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			c.svc.cfg.Logger.ErrorContext(ctx, "conversation panicked", "panic", p, "stack", string(debug.Stack()))
-			err = fail(penstockv1.ErrorReason_ERROR_REASON_INTERNAL, nil)
+			err = c.svc.panicked(ctx, "conversation", p)
 		}
 	}()
 	switch err := c.first(ctx); {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime/debug"
 	"time"
 
 	"google.golang.org/grpc"
@@ -48,8 +47,7 @@ func (f *followed) key() resolverstore.SessionKey {
 func (f *followed) guarded(ctx context.Context) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			f.svc.cfg.Logger.ErrorContext(ctx, "stream panicked", "panic", p, "stack", string(debug.Stack()))
-			err = fail(penstockv1.ErrorReason_ERROR_REASON_INTERNAL, nil)
+			err = f.svc.panicked(ctx, "stream", p)
 		}
 	}()
 	return f.run(ctx)

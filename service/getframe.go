@@ -3,7 +3,6 @@ package service
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -124,7 +123,7 @@ func (g *grab) first(ctx context.Context, a *attachment) (*frameMessage, error) 
 				Width: item.Event.Width, Height: item.Event.Height, PayloadBytes: item.Event.PayloadBytes, Limit: g.limit - g.room,
 			})
 		case item.Event.Limit.Suspended:
-			return nil, fmt.Errorf("%w: the track is suspended for lack of processors", errLimit)
+			return nil, g.attach.svc.limits.refusals.refuse(limitDecoders, 0)
 		case item.Event.Kind == media.EventUndecodable:
 			return nil, media.ErrUnsupportedCodec
 		}

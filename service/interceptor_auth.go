@@ -93,7 +93,7 @@ func (s *authorizedStream) RecvMsg(m any) error {
 // is such a session.
 func (p permission) allows(known bool, who identity.Identity, method string, m any) error {
 	if !known {
-		return fmt.Errorf("%w: %s is in no table", errForbidden, method)
+		return fmt.Errorf("%w: %s is in no table", errUnknownMethod, method)
 	}
 	if !who.May(p.actions) {
 		return fmt.Errorf("%w: %s needs %v", errForbidden, method, p.actions)

@@ -74,8 +74,6 @@ func codeName(c codes.Code) string {
 	return "unknown"
 }
 
-// unknownMethod serves methods that are not: behind all interceptors, so that they are counted, logged and limited as others are.
-func unknownMethod(_ any, stream grpc.ServerStream) error {
-	method, _ := grpc.MethodFromServerStream(stream)
-	return status.Errorf(codes.Unimplemented, "unknown method %s", method)
-}
+// unknownMethod serves methods that are not: in gRPC's own answer there is no reason. It is behind all interceptors, so that such calls are counted, logged and limited as
+// others are, and strangers do not get to know which there are.
+func unknownMethod(any, grpc.ServerStream) error { return errUnknownMethod }

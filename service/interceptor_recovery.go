@@ -2,7 +2,6 @@ package service
 
 import (
 	"context"
-	"log/slog"
 	"runtime/debug"
 
 	"github.com/grpc-ecosystem/go-grpc-middleware/v2/interceptors/recovery"
@@ -12,9 +11,16 @@ import (
 
 // recoveryOption turns a panic of a handler into INTERNAL, and logs it with its stack. It is the outermost
 // interceptor: a fault of one call must never end the process.
-func recoveryOption(log *slog.Logger) recovery.Option {
+func (s *Service) recoveryOption() recovery.Option {
 	return recovery.WithRecoveryHandlerContext(func(ctx context.Context, p any) error {
-		log.ErrorContext(ctx, "handler panicked", "panic", p, "stack", string(debug.Stack()))
-		return fail(penstockv1.ErrorReason_ERROR_REASON_INTERNAL, nil).status().Err()
+		return s.panicked(ctx, "handler", p).status().Err()
 	})
+}
+
+// panicked logs and counts a panic that was caught, and returns what the caller is told of it. It is called by the function that was deferred, so that the
+// stack is that of the panic.
+func (s *Service) panicked(ctx context.Context, what string, p any) *failure {
+	s.counts.panics.Add(1)
+	s.cfg.Logger.ErrorContext(ctx, what+" panicked", "panic", p, "stack", string(debug.Stack()))
+	return fail(penstockv1.ErrorReason_ERROR_REASON_INTERNAL, nil)
 }

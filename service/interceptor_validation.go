@@ -8,6 +8,9 @@ import (
 
 // validationUnary refuses requests that are wrong by themselves, before any handler sees them.
 func validationUnary(ctx context.Context, req any, _ *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
+	if fault := arrivalOf(ctx).fault; fault != nil {
+		return nil, undecodable(fault)
+	}
 	if err := validate(req); err != nil {
 		return nil, err
 	}
@@ -15,16 +18,19 @@ func validationUnary(ctx context.Context, req any, _ *grpc.UnaryServerInfo, next
 }
 
 // validationStream does the same for what a stream receives.
-func validationStream(srv any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, next grpc.StreamHandler) error {
-	return next(srv, validatedStream{stream})
+func (s *Service) validationStream(srv any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, next grpc.StreamHandler) error {
+	return next(srv, validatedStream{stream, &s.limits.refusals})
 }
 
 // validatedStream checks each message received.
-type validatedStream struct{ grpc.ServerStream }
+type validatedStream struct {
+	grpc.ServerStream
+	count *refusals
+}
 
 // RecvMsg implements grpc.ServerStream.
 func (s validatedStream) RecvMsg(m any) error {
-	if err := s.ServerStream.RecvMsg(m); err != nil {
+	if err := receive(s.ServerStream, m, s.count); err != nil {
 		return err
 	}
 	return validate(m)

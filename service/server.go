@@ -26,18 +26,27 @@ const (
 	// minClientPing is how often a client may ping. Python's default keepalive, once switched on, is 20 s and
 	// may be set lower; it must never be answered with GOAWAY.
 	minClientPing = 5 * time.Second
+	// handshakeTimeout bounds the set-up of a connection: TLS, the preface and the first settings.
+	handshakeTimeout = 10 * time.Second
 )
 
 // NewServer returns a gRPC server of everything that is served: SessionService, TrackService, health (overall and for
 // each service) and reflection. More options may be given, such as credentials. The caller serves and stops it, Drain first.
 func (s *Service) NewServer(opts ...grpc.ServerOption) *grpc.Server {
+	waiting := &arrivals{patience: s.cfg.Limits.RequestTimeout, count: &s.limits.refusals}
 	base := []grpc.ServerOption{
 		grpc.ForceServerCodecV2(newCodec()),
 		grpc.MaxRecvMsgSize(maxRequest),
+		grpc.MaxHeaderListSize(uint32(s.cfg.Limits.HeaderBytes)),          //nolint:gosec // validated
+		grpc.MaxConcurrentStreams(uint32(s.cfg.Limits.ConnectionStreams)), //nolint:gosec // validated
+		grpc.ConnectionTimeout(handshakeTimeout),
+		grpc.InTapHandle(waiting.tap),
+		grpc.UnknownServiceHandler(unknownMethod),
 		grpc.WriteBufferSize(writeBuffer),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: minClientPing, PermitWithoutStream: true}),
-		grpc.KeepaliveParams(keepalive.ServerParameters{Time: s.cfg.PingInterval, Timeout: s.cfg.PingTimeout}),
-		grpc.UnknownServiceHandler(unknownMethod),
+		grpc.KeepaliveParams(keepalive.ServerParameters{
+			Time: s.cfg.PingInterval, Timeout: s.cfg.PingTimeout, MaxConnectionIdle: s.cfg.Limits.ConnectionIdle,
+		}),
 		grpc.ChainUnaryInterceptor(s.unaryChain()...),
 		grpc.ChainStreamInterceptor(s.streamChain()...),
 	}
@@ -49,10 +58,11 @@ func (s *Service) NewServer(opts ...grpc.ServerOption) *grpc.Server {
 		)))
 	}
 	server := grpc.NewServer(append(base, opts...)...)
-	penstockv1.RegisterSessionServiceServer(server, &sessionServer{Service: s})
-	penstockv1.RegisterTrackServiceServer(server, &trackServer{Service: s})
-	podv1.RegisterPodServiceServer(server, &podServer{Service: s})
-	healthpb.RegisterHealthServer(server, s.health)
+	services := registrar{server}
+	penstockv1.RegisterSessionServiceServer(services, &sessionServer{Service: s})
+	penstockv1.RegisterTrackServiceServer(services, &trackServer{Service: s})
+	podv1.RegisterPodServiceServer(services, &podServer{Service: s})
+	healthpb.RegisterHealthServer(services, s.health)
 	reflection.Register(server)
 	for name := range server.GetServiceInfo() {
 		s.health.SetServingStatus(name, healthpb.HealthCheckResponse_SERVING)
@@ -69,19 +79,23 @@ func (s *Service) NewServer(opts ...grpc.ServerOption) *grpc.Server {
 //  5. drain: counts what is under way
 //  6. proof: what another pod forwards must prove it
 //  7. auth: nothing else is looked at before it; what is forwarded was authenticated by the first pod, whose word the proof is
-//  8. validation: what comes behind sees only requests that are right by themselves
-//  9. forward: calls that belong to another pod go there
+//  8. limits: a place among all calls and its caller's, before more is done for it
+//  9. validation: what comes behind sees only requests that are right by themselves
+//  10. forward: calls that belong to another pod go there
+//  11. payload: replies whose payload rides beside the header
 //
-// 10. payload: replies whose payload rides beside the header
+// Before them gRPC reads the request's header, within limits of its own, and the request: see arrivals. Telemetry's spans are made by a stats handler, which
+// sees what gRPC refuses by itself, too.
 func (s *Service) unaryChain() []grpc.UnaryServerInterceptor {
 	return []grpc.UnaryServerInterceptor{
-		recovery.UnaryServerInterceptor(recoveryOption(s.cfg.Logger)),
+		recovery.UnaryServerInterceptor(s.recoveryOption()),
 		s.metricsUnary,
 		logging.UnaryServerInterceptor(callLogger(s.cfg.Logger), loggingOptions()...),
-		statusUnary(s.cfg.Logger),
+		s.statusUnary,
 		s.drainUnary,
 		s.proofUnary,
 		s.authUnary,
+		s.limitsUnary,
 		validationUnary,
 		s.forwardUnary,
 		payloadUnary,
@@ -91,15 +105,16 @@ func (s *Service) unaryChain() []grpc.UnaryServerInterceptor {
 // streamChain is the same for streams, whose handlers forward, and send payloads, themselves.
 func (s *Service) streamChain() []grpc.StreamServerInterceptor {
 	return []grpc.StreamServerInterceptor{
-		recovery.StreamServerInterceptor(recoveryOption(s.cfg.Logger)),
+		recovery.StreamServerInterceptor(s.recoveryOption()),
 		s.traceStream,
 		s.metricsStream,
 		logging.StreamServerInterceptor(callLogger(s.cfg.Logger), loggingOptions()...),
-		statusStream(s.cfg.Logger),
+		s.statusStream,
 		s.drainStream,
 		s.proofStream,
 		s.authStream,
-		validationStream,
+		s.limitsStream,
+		s.validationStream,
 	}
 }
 

@@ -28,6 +28,7 @@ type Service struct {
 	health      *health.Server
 	drain       *drain
 	streams     *limiter
+	limits      *callLimits
 	gate        gate // creating, taking over and deleting a session
 	keys        *relay.Keys
 	auth        *identity.Authenticator // who calls
@@ -83,13 +84,14 @@ func New(cfg Config) (*Service, error) {
 		pods:        relay.New(relay.Config{Self: cfg.Owner, Keys: keys, Credentials: cfg.PodCredentials, Propagator: cfg.Propagator}),
 		health:      health.NewServer(),
 		drain:       newDrain(),
-		streams:     newLimiter("streams", cfg.Limits.Streams),
+		limits:      newCallLimits(cfg.Limits),
 		tokens:      tokens{keys: keys, life: cfg.ResumeLife, now: time.Now},
 		waits:       movePatience * cfg.MoveTimeout,
 		sessions:    make(map[resolverstore.SessionKey]*session),
 		taking:      make(chan struct{}, takeOversAtOnce),
 		less:        make(chan struct{}, 1),
 	}
+	s.streams = newLimiter(limitStreams, cfg.Limits.Streams, &s.limits.refusals)
 	var provider trace.TracerProvider = noop.NewTracerProvider()
 	if cfg.TracerProvider != nil {
 		provider = cfg.TracerProvider
@@ -175,15 +177,16 @@ func (s *Service) roomLocked(id string) error {
 	case s.closed || s.drain.begun():
 		return fmt.Errorf("opening session %q: %w", id, errDraining)
 	case len(s.sessions)+s.coming >= s.cfg.Limits.Sessions:
-		return fmt.Errorf("opening session %q: %w: %d sessions", id, errLimit, s.cfg.Limits.Sessions)
+		return fmt.Errorf("opening session %q: %w", id, s.limits.refusals.refuse(limitSessions, s.cfg.Limits.Sessions))
 	}
 	return nil
 }
 
 // open starts a session in the pool and lets the store follow it. The session is in the store already, and this process owns it. One that has a place is opened
-// also in a drain, which hands it on, but not when that is over: errDraining.
-func (s *Service) open(rec resolverstore.Session, servers []rtcpool.ICEServer, reserved bool) (*session, error) {
+// also in a drain, which hands it on, but not when that is over: errDraining. yield is called when an opened session is forgotten.
+func (s *Service) open(rec resolverstore.Session, servers []rtcpool.ICEServer, reserved bool, yield func()) (*session, error) {
 	live := newSession(s, rec)
+	live.yield = yield
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !reserved || s.closed || s.drain.over.Err() != nil {
@@ -207,6 +210,7 @@ func (s *Service) open(rec resolverstore.Session, servers []rtcpool.ICEServer, r
 
 // forget takes a session that has ended out of the open ones.
 func (s *Service) forget(v *session) {
+	v.yield()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.sessions[v.key] == v {

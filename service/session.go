@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
 
@@ -32,6 +33,9 @@ type session struct {
 	moved context.Context    // ends when another process has the session; what serves it here follows it there
 	move  context.CancelFunc // ends moved
 
+	yield     func()     // gives its creator's share back
+	consuming sync.Mutex // held while a consumer is attached
+
 	serving sync.Mutex // held while its ICE servers are replaced
 	keeping sync.Mutex // held while the session is told whether signalling keeps it
 
@@ -46,7 +50,7 @@ type session struct {
 func newSession(svc *Service, rec resolverstore.Session) *session {
 	v := &session{
 		svc: svc, key: rec.Key, fence: rec.Fence, source: rec.Source,
-		mirror: newMirror(rec.Grace, rec.Expires), hub: newHub(rec.Key.ID), gone: make(chan struct{}),
+		mirror: newMirror(rec.Grace, rec.Expires), hub: newHub(rec.Key.ID), gone: make(chan struct{}), yield: func() {},
 	}
 	v.moved, v.move = context.WithCancel(context.Background())
 	if rec.MinGeneration > 0 { // Its peer connections were elsewhere.
@@ -155,6 +159,9 @@ func (v *session) negotiations(t resolverstore.Track) []trace.Link {
 
 // negotiate applies an offer of signalling.
 func (v *session) negotiate(ctx context.Context, o rtcpool.Offer) (rtcpool.Result, error) {
+	if err := v.svc.limitMedia(o.SDP); err != nil {
+		return rtcpool.Result{}, err
+	}
 	v.mu.Lock()
 	if v.publisher != "" || v.source != resolverstore.SourceOffers {
 		v.mu.Unlock()
@@ -171,6 +178,14 @@ func (v *session) negotiate(ctx context.Context, o rtcpool.Offer) (rtcpool.Resul
 		v.answered(r.Answer)
 	}
 	return r, err
+}
+
+// limitMedia refuses an offer of too many media, before anything is made of it.
+func (s *Service) limitMedia(sdp string) error {
+	if most := s.cfg.Limits.Media; strings.Count(sdp, "\nm=") > most {
+		return s.limits.refusals.refuse(limitMedia, most)
+	}
+	return nil
 }
 
 // answered notes that an offer was answered.

@@ -76,7 +76,13 @@ func (s *Service) create(ctx context.Context, rec resolverstore.Session, servers
 		s.abandon(ctx, stored)
 		return rec, err
 	}
-	if _, err := s.open(stored, servers, false); err != nil {
+	yield, err := s.limits.sessions.acquire(s.callerKey(ctx))
+	if err == nil {
+		if _, err = s.open(stored, servers, false, yield); err != nil {
+			yield()
+		}
+	}
+	if err != nil {
 		s.abandon(ctx, stored) // Nobody has been told of it, so that its end has no reason to tell.
 		return rec, err
 	}

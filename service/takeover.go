@@ -105,7 +105,7 @@ func (s *Service) takeOver(ctx context.Context, k resolverstore.SessionKey, from
 	if err != nil {
 		s.cfg.Logger.Warn("session taken over without its ICE servers; do all pods have the same secret?", "session", logName(k), "error", err)
 	}
-	v, err = s.open(rec, servers, true)
+	v, err = s.open(rec, servers, true, func() {})
 	switch {
 	case errors.Is(err, errDraining): // This process stops, and with it its lease: another one takes the session over.
 		return nil, err

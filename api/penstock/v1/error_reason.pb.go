@@ -56,7 +56,8 @@ const (
 	ErrorReason_ERROR_REASON_MESSAGE_TOO_LARGE ErrorReason = 13
 	// RESOURCE_EXHAUSTED. The worker read too slowly for too long.
 	ErrorReason_ERROR_REASON_CONSUMER_STALLED ErrorReason = 14
-	// RESOURCE_EXHAUSTED. A limit of the server is reached. RetryInfo says when to try again.
+	// RESOURCE_EXHAUSTED. A limit of the server is reached. RetryInfo says when to try again, where that may help; metadata's `limit`, `value` and `setting` are
+	// which one, how much it allows, and the setting of the gateway by which an operator changes it.
 	ErrorReason_ERROR_REASON_LIMIT_REACHED ErrorReason = 15
 	// UNAVAILABLE. The server is about to stop. Try again; another pod will answer.
 	ErrorReason_ERROR_REASON_DRAINING ErrorReason = 16
@@ -92,6 +93,10 @@ const (
 	ErrorReason_ERROR_REASON_CREDENTIALS_EXPIRED ErrorReason = 31
 	// UNAVAILABLE. The keys that tokens are checked by could not be fetched yet. Try again.
 	ErrorReason_ERROR_REASON_AUTH_UNAVAILABLE ErrorReason = 32
+	// UNIMPLEMENTED. There is no such service or method. Look at its name, and at the versions of client and gateway.
+	ErrorReason_ERROR_REASON_UNKNOWN_METHOD ErrorReason = 33
+	// INVALID_ARGUMENT. The message cannot be decoded: it is not one of this method. Use the published contract.
+	ErrorReason_ERROR_REASON_MALFORMED_REQUEST ErrorReason = 34
 )
 
 // Enum value maps for ErrorReason.
@@ -130,6 +135,8 @@ var (
 		30: "ERROR_REASON_PERMISSION_DENIED",
 		31: "ERROR_REASON_CREDENTIALS_EXPIRED",
 		32: "ERROR_REASON_AUTH_UNAVAILABLE",
+		33: "ERROR_REASON_UNKNOWN_METHOD",
+		34: "ERROR_REASON_MALFORMED_REQUEST",
 	}
 	ErrorReason_value = map[string]int32{
 		"ERROR_REASON_UNSPECIFIED":           0,
@@ -165,6 +172,8 @@ var (
 		"ERROR_REASON_PERMISSION_DENIED":     30,
 		"ERROR_REASON_CREDENTIALS_EXPIRED":   31,
 		"ERROR_REASON_AUTH_UNAVAILABLE":      32,
+		"ERROR_REASON_UNKNOWN_METHOD":        33,
+		"ERROR_REASON_MALFORMED_REQUEST":     34,
 	}
 )
 
@@ -199,7 +208,7 @@ var File_penstock_v1_error_reason_proto protoreflect.FileDescriptor
 
 const file_penstock_v1_error_reason_proto_rawDesc = "" +
 	"\n" +
-	"\x1epenstock/v1/error_reason.proto\x12\vpenstock.v1*\xe5\b\n" +
+	"\x1epenstock/v1/error_reason.proto\x12\vpenstock.v1*\xaa\t\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12\x1e\n" +
 	"\x1aERROR_REASON_INVALID_FIELD\x10\x01\x12\x1c\n" +
@@ -234,7 +243,9 @@ const file_penstock_v1_error_reason_proto_rawDesc = "" +
 	"!ERROR_REASON_RESUME_TOKEN_INVALID\x10\x1d\x12\"\n" +
 	"\x1eERROR_REASON_PERMISSION_DENIED\x10\x1e\x12$\n" +
 	" ERROR_REASON_CREDENTIALS_EXPIRED\x10\x1f\x12!\n" +
-	"\x1dERROR_REASON_AUTH_UNAVAILABLE\x10 B?Z=github.com/penstock-media/penstock/api/penstock/v1;penstockv1b\x06proto3"
+	"\x1dERROR_REASON_AUTH_UNAVAILABLE\x10 \x12\x1f\n" +
+	"\x1bERROR_REASON_UNKNOWN_METHOD\x10!\x12\"\n" +
+	"\x1eERROR_REASON_MALFORMED_REQUEST\x10\"B?Z=github.com/penstock-media/penstock/api/penstock/v1;penstockv1b\x06proto3"
 
 var (
 	file_penstock_v1_error_reason_proto_rawDescOnce sync.Once

@@ -44,8 +44,8 @@ type Authenticator struct {
 	counts []atomic.Uint64 // by index of faults
 }
 
-// tokenSubject is the subject of everybody who has the only shared token that there is.
-const tokenSubject = "token"
+// TokenSubject is the subject of everybody who has the only shared token that there is.
+const TokenSubject = "token"
 
 // New returns an authenticator. It fetches the keys that there may be; Close must be called. Errors: ErrConfig.
 func New(ctx context.Context, cfg Config) (*Authenticator, error) {
@@ -159,7 +159,7 @@ func bearer(authorization []string) (string, error) {
 func (a *Authenticator) ofToken(ctx context.Context, token string) (Identity, error) {
 	given := sha256.Sum256([]byte(token))
 	if subtle.ConstantTimeCompare(a.token[:], given[:]) == 1 && a.cfg.Token != "" {
-		return Identity{Subject: tokenSubject, Actions: All}, nil
+		return Identity{Subject: TokenSubject, Actions: All}, nil
 	}
 	if a.jwt == nil {
 		return Identity{}, ErrMalformed

@@ -292,7 +292,7 @@ func TestO3_TokensOfAKeySet(t *testing.T) {
 // TestO3_SharedToken: it may do everything; a JWT is good beside it, and nothing else is.
 func TestO3_SharedToken(t *testing.T) {
 	a := start(t, Config{Token: "0123456789abcdef", JWT: &JWTConfig{Secrets: [][]byte{secret}}})
-	if i, err := show(t, a, "0123456789abcdef"); err != nil || i.Actions != All || i.Tenant != "" || i.Subject != tokenSubject || !i.Expires.IsZero() {
+	if i, err := show(t, a, "0123456789abcdef"); err != nil || i.Actions != All || i.Tenant != "" || i.Subject != TokenSubject || !i.Expires.IsZero() {
 		t.Errorf("%+v, %v", i, err)
 	}
 	if _, err := show(t, a, signed(t, jwt.SigningMethodHS256, secret, nil, good())); err != nil {
