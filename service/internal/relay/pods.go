@@ -63,7 +63,7 @@ type Config struct {
 // Pod is where a call is to go: an incarnation, and its address, which must come from the pod's lease.
 type Pod struct{ Incarnation, Address string }
 
-// Pods holds connections to other pods: one for each that calls are under way to, and for a while after. All methods are safe for concurrent use.
+// Pods holds connections to other pods: one or more for each that calls are under way to, and for a while after. All methods are safe for concurrent use.
 type Pods struct {
 	cfg   Config
 	codec encoding.CodecV2
@@ -71,8 +71,18 @@ type Pods struct {
 
 	mu     sync.Mutex
 	closed bool
-	open   map[Pod]*connection
+	open   map[way]*connection
 	idling sync.WaitGroup // one for each timer that has fired
+}
+
+// CallsAConnection is how many calls one connection carries at a time; for more, another one is made. It is the least that pods may allow a connection, beyond
+// which gRPC would let calls wait without a word.
+const CallsAConnection = 256
+
+// way is one of the connections to a pod.
+type way struct {
+	to     Pod
+	number int
 }
 
 // connection is a connection and who uses it.
@@ -90,7 +100,7 @@ func New(cfg Config) *Pods {
 	if cfg.Buffers == nil {
 		cfg.Buffers = &bufferPool{}
 	}
-	return &Pods{cfg: cfg, codec: Codec(encoding.GetCodecV2(grpcproto.Name)), open: make(map[Pod]*connection)}
+	return &Pods{cfg: cfg, codec: Codec(encoding.GetCodecV2(grpcproto.Name)), open: make(map[way]*connection)}
 }
 
 // Close closes all connections, which ends the calls on them with ErrUnreachable, and waits. It is idempotent.
@@ -98,7 +108,7 @@ func (p *Pods) Close() {
 	p.mu.Lock()
 	p.closed = true
 	open := p.open
-	p.open = map[Pod]*connection{}
+	p.open = map[way]*connection{}
 	for _, c := range open {
 		if c.idle != nil && c.idle.Stop() {
 			p.idling.Done()
@@ -128,25 +138,29 @@ func (p *Pods) acquire(to Pod) (cc *grpc.ClientConn, release func(), err error) 
 	if p.closed {
 		return nil, nil, ErrClosed
 	}
-	c := p.open[to]
+	at := way{to: to}
+	for p.open[at] != nil && p.open[at].users >= CallsAConnection {
+		at.number++
+	}
+	c := p.open[at]
 	if c == nil {
 		cc, err := p.dial(to.Address)
 		if err != nil {
 			return nil, nil, fmt.Errorf("%w: %q: %w", ErrAddress, to.Address, err)
 		}
 		c = &connection{cc: cc}
-		p.open[to] = c
+		p.open[at] = c
 	}
 	if c.idle != nil && c.idle.Stop() {
 		p.idling.Done()
 	}
 	c.idle = nil
 	c.users++
-	return c.cc, sync.OnceFunc(func() { p.release(to, c) }), nil
+	return c.cc, sync.OnceFunc(func() { p.release(at, c) }), nil
 }
 
 // release ends a use.
-func (p *Pods) release(to Pod, c *connection) {
+func (p *Pods) release(at way, c *connection) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if c.users--; c.users > 0 || p.closed {
@@ -157,9 +171,9 @@ func (p *Pods) release(to Pod, c *connection) {
 	timer = time.AfterFunc(p.cfg.Idle, func() {
 		defer p.idling.Done()
 		p.mu.Lock()
-		unused := p.open[to] == c && c.users == 0 && c.idle == timer
+		unused := p.open[at] == c && c.users == 0 && c.idle == timer
 		if unused {
-			delete(p.open, to)
+			delete(p.open, at)
 		}
 		p.mu.Unlock()
 		if unused {
