@@ -16,6 +16,7 @@ import (
 	"google.golang.org/grpc/credentials"
 
 	"github.com/penstock-media/penstock/cmd/gateway/internal/config"
+	"github.com/penstock-media/penstock/cmd/gateway/internal/connlimit"
 	"github.com/penstock-media/penstock/cmd/gateway/internal/localtcp"
 	"github.com/penstock-media/penstock/cmd/gateway/internal/telemetry"
 	"github.com/penstock-media/penstock/media"
@@ -24,9 +25,6 @@ import (
 	"github.com/penstock-media/penstock/service"
 	"github.com/penstock-media/penstock/service/metrics"
 )
-
-// handshakeTimeout bounds the set-up of a gRPC connection, TLS included.
-const handshakeTimeout = 10 * time.Second
 
 var (
 	// errNotClosed means that something did not close in time.
@@ -53,7 +51,7 @@ type gateway struct {
 	degraded    func() bool                // the shared store cannot be reached
 	storeStats  func() resolverstore.Stats // of the store that pods share; nil where there is none
 
-	grpcListener, httpListener net.Listener
+	grpcListener, httpListener *connlimit.Listener
 	metricsAddr                string     // empty where that is the HTTP address
 	failed                     chan error // what ended serving, from either server
 	closers                    []closer
@@ -131,7 +129,7 @@ func (g *gateway) build(ctx context.Context) error {
 		OwnerAddress: address, PodSecrets: g.cfg.PodSecrets(), PodCredentials: pods, PodMutual: g.cfg.PodMTLS, Busy: func() float64 { return decoders.Stats().Busy },
 		Pool: pool, Store: store, Logger: g.log, Metrics: g.measures, TracerProvider: tell.TracerProvider(), Propagator: tell.Propagator(), Owner: g.incarnation,
 		Token: string(g.cfg.AuthToken), WHIPCreate: g.cfg.WHIPCreate, Grace: g.cfg.SessionGrace, EndpointGrace: g.endpointGrace(), StallTimeout: g.cfg.StallTimeout,
-		Limits: service.Limits{Sessions: g.cfg.MaxSessions, Streams: g.cfg.MaxStreams, QueueBytes: g.cfg.MaxQueueBytes},
+		Limits: limitsOf(&g.cfg),
 	})
 	if err != nil {
 		return fmt.Errorf("set up the service: %w", err)
@@ -149,7 +147,7 @@ func (g *gateway) listenGRPC(ctx context.Context) (address string, err error) {
 	if err != nil {
 		return "", fmt.Errorf("--grpc-addr: %w; is another gateway running, or does the address belong to another machine?", err)
 	}
-	g.grpcListener = l
+	g.grpcListener = limited(l, &g.cfg)
 	g.onClose("gRPC listener", func(context.Context) error { _ = l.Close(); return nil }) // the server has closed it, if it was served
 	return podAddress(&g.cfg, l)
 }
@@ -157,7 +155,7 @@ func (g *gateway) listenGRPC(ctx context.Context) (address string, err error) {
 // openStore opens what sessions are kept in: Redis if the configuration names one, else the memory of this process. Without
 // its Redis a gateway does not start.
 func (g *gateway) openStore(ctx context.Context, address string) (resolverstore.Store, error) {
-	cfg := resolverstore.Config{Logger: g.log, Owner: g.incarnation, OwnerAddress: address, MaxSessions: max(g.cfg.MaxSessions, 10_000), Heartbeat: g.cfg.Heartbeat, LeaseTTL: g.cfg.LeaseTTL}
+	cfg := resolverstore.Config{Logger: g.log, Owner: g.incarnation, OwnerAddress: address, MaxSessions: max(g.cfg.MaxSessions, 10_000), MaxParticipants: g.cfg.MaxParticipantsPerSession, MaxPublications: g.cfg.MaxPublicationsPerSession, Heartbeat: g.cfg.Heartbeat, LeaseTTL: g.cfg.LeaseTTL}
 	if g.degraded = func() bool { return false }; g.cfg.RedisURL == "" {
 		return resolverstore.NewMemory(cfg), nil
 	}
@@ -180,7 +178,7 @@ func (g *gateway) openStore(ctx context.Context, address string) (resolverstore.
 }
 
 func (g *gateway) buildServers() error {
-	opts := []grpc.ServerOption{grpc.ConnectionTimeout(handshakeTimeout)}
+	var opts []grpc.ServerOption
 	var tlsConfig *tls.Config
 	if g.cfg.TLSCert != "" {
 		pair, err := tls.LoadX509KeyPair(g.cfg.TLSCert, g.cfg.TLSKey)
@@ -218,10 +216,11 @@ func (g *gateway) onClose(name string, f func(ctx context.Context) error) {
 // Start listens, and serves in the background until Close.
 func (g *gateway) Start() error {
 	var lc net.ListenConfig
-	var err error
-	if g.httpListener, err = lc.Listen(context.Background(), "tcp", g.cfg.HTTPAddr); err != nil {
+	web, err := lc.Listen(context.Background(), "tcp", g.cfg.HTTPAddr)
+	if err != nil {
 		return fmt.Errorf("--http-addr: %w; is another gateway running, or does the address belong to another machine?", err)
 	}
+	g.httpListener = limited(web, &g.cfg)
 	g.pool.Protect(addrPortOf(g.grpcListener), addrPortOf(g.httpListener))
 	grpcServed, httpServed := make(chan struct{}), make(chan struct{})
 	go func() {

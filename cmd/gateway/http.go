@@ -15,11 +15,10 @@ import (
 // Bounds of HTTP connections, so that a client that sends or reads slowly holds nothing for long. An answer to an
 // offer takes as long as ICE gathers, which the configuration bounds; it is added to httpWriteTimeout.
 const (
-	httpHeaderTimeout  = 5 * time.Second
-	httpReadTimeout    = 15 * time.Second
-	httpWriteTimeout   = 20 * time.Second
-	httpIdleTimeout    = time.Minute
-	httpMaxHeaderBytes = 16 << 10
+	httpHeaderTimeout = 5 * time.Second
+	httpReadTimeout   = 15 * time.Second
+	httpWriteTimeout  = 20 * time.Second
+	httpIdleTimeout   = time.Minute
 )
 
 // newHTTPServer returns the server of WHIP and of health. degraded tells whether the shared store cannot be reached: that is told,
@@ -35,7 +34,7 @@ func newHTTPServer(cfg config.Config, svc *service.Service, degraded func() bool
 	}
 	svc.HandleWHIP(publish)
 	mux := http.NewServeMux()
-	mux.Handle("/whip/", publish)
+	mux.Handle("/whip/", limitWHIP(svc.LimitWHIP, publish))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
 		writeJSON(w, http.StatusOK, health{Status: "alive"})
 	})
@@ -59,7 +58,7 @@ func newHTTPServer(cfg config.Config, svc *service.Service, degraded func() bool
 		ReadTimeout:       httpReadTimeout,
 		WriteTimeout:      httpWriteTimeout + cfg.GatherTimeout,
 		IdleTimeout:       httpIdleTimeout,
-		MaxHeaderBytes:    httpMaxHeaderBytes,
+		MaxHeaderBytes:    cfg.MaxHeaderBytes,
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}, nil
 }

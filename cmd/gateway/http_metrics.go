@@ -1,6 +1,7 @@
 package main
 
 import (
+	"github.com/penstock-media/penstock/cmd/gateway/internal/config"
 	"net/http"
 	"strconv"
 	"strings"
@@ -67,6 +68,6 @@ func newMetricsServer(handler http.Handler) *http.Server {
 	mux.Handle("GET /metrics", handler)
 	return &http.Server{
 		Handler: mux, ReadHeaderTimeout: httpHeaderTimeout, ReadTimeout: httpReadTimeout, WriteTimeout: httpWriteTimeout, IdleTimeout: httpIdleTimeout,
-		MaxHeaderBytes: httpMaxHeaderBytes,
+		MaxHeaderBytes: config.Default().MaxHeaderBytes,
 	}
 }

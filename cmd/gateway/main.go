@@ -78,7 +78,7 @@ func run(ctx context.Context, args []string, std *stdio) int {
 		fmt.Fprintln(std.Err, "gateway:", err)
 		return exitUsage
 	}
-	if err := kctx.Run(); err != nil {
+	if err := kctx.Run(warnings(config.Unknown(parser.Model, os.Environ()))); err != nil {
 		fmt.Fprintln(std.Err, "gateway:", err)
 		var wrong *config.Error
 		if errors.As(err, &wrong) {

@@ -23,11 +23,14 @@ type serveCmd struct {
 
 // Run implements the command: it serves until ctx ends or a server fails, then drains and closes. A further signal
 // while it drains cuts the grace short.
-func (c *serveCmd) Run(ctx context.Context, std *stdio) error {
+func (c *serveCmd) Run(ctx context.Context, std *stdio, warnings warnings) error {
 	if err := complete(&c.Config); err != nil {
 		return err
 	}
 	log := newLogger(std.Err, c.LogLevel, c.LogFormat)
+	for _, w := range warnings {
+		log.Warn("an environment variable is ignored", "problem", w)
+	}
 	otel.SetErrorHandler(telemetry.FaultHandler(log))
 	resolverstore.RedirectRedisLog(log)
 	g, err := newGateway(ctx, c.Config, log)

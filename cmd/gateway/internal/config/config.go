@@ -53,12 +53,12 @@ type Config struct {
 	// RedisTLSServerName is the name in Redis's certificate, where it is not that of the host.
 	RedisTLSServerName string `name:"redis-tls-server-name" env:"PENSTOCK_REDIS_TLS_SERVER_NAME" placeholder:"NAME" group:"Store" help:"Name in Redis's certificate, where it is not the host's."`
 	// RedisTimeout bounds a connection's set-up and each answer of Redis. 50 ms to 30 s.
-	RedisTimeout time.Duration `name:"redis-timeout" env:"PENSTOCK_REDIS_TIMEOUT" default:"1s" placeholder:"DURATION" group:"Store" help:"How long to wait for an answer of Redis."`
+	RedisTimeout time.Duration `name:"redis-timeout" env:"PENSTOCK_REDIS_TIMEOUT" range:"50ms..30s" default:"1s" placeholder:"DURATION" group:"Store" help:"How long to wait for an answer of Redis."`
 	// Heartbeat is how often this process renews its lease in Redis. 50 ms to 10 s.
-	Heartbeat time.Duration `name:"heartbeat" env:"PENSTOCK_HEARTBEAT" default:"1s" placeholder:"DURATION" group:"Store" help:"How often the lease in Redis is renewed."`
+	Heartbeat time.Duration `name:"heartbeat" env:"PENSTOCK_HEARTBEAT" range:"50ms..10s" default:"1s" placeholder:"DURATION" group:"Store" help:"How often the lease in Redis is renewed."`
 	// LeaseTTL is how long the lease lasts without being renewed. When it has run out other pods take this one's sessions over; at once where Redis answered
 	// them promptly all the time, else after as long again. At least two Heartbeats, at most 1 min. All pods must have the same.
-	LeaseTTL time.Duration `name:"lease-ttl" env:"PENSTOCK_LEASE_TTL" default:"3s" placeholder:"DURATION" group:"Store" help:"How long the lease lasts; then other pods take over. The same on all pods."`
+	LeaseTTL time.Duration `name:"lease-ttl" env:"PENSTOCK_LEASE_TTL" range:"100ms..1m" default:"3s" placeholder:"DURATION" group:"Store" help:"How long the lease lasts; then other pods take over. The same on all pods."`
 
 	// PodSecret is what all pods on one Redis share, at least 32 characters: by it they prove to each other that a call comes from a pod, and keep what is in
 	// Redis unreadable. Needed with RedisURL. Several, between blanks or lines, are all accepted, and the first one is used: so it is changed pod by pod. Secret.
@@ -77,7 +77,7 @@ type Config struct {
 
 	// SessionGrace is how long a session may be without signalling and media before it ends, where its creator says
 	// nothing else. 1 s to 1 h.
-	SessionGrace time.Duration `name:"session-grace" env:"PENSTOCK_SESSION_GRACE" default:"30s" placeholder:"DURATION" group:"Sessions" help:"How long a session may be without media before it ends."`
+	SessionGrace time.Duration `name:"session-grace" env:"PENSTOCK_SESSION_GRACE" range:"1s..1h" default:"30s" placeholder:"DURATION" group:"Sessions" help:"How long a session may be without media before it ends."`
 	// WHIPCreate lets a WHIP publisher create the session that it publishes into. Without it the session must have
 	// been made by CreateSession.
 	WHIPCreate bool `name:"whip-create" env:"PENSTOCK_WHIP_CREATE" default:"true" negatable:"" group:"Sessions" help:"Let a WHIP publisher create the session it publishes into."`
@@ -95,17 +95,17 @@ type Config struct {
 	// addresses are both loopback.
 	ICELoopback string `name:"ice-loopback" env:"PENSTOCK_ICE_LOOPBACK" default:"auto" placeholder:"auto|on|off" group:"ICE" help:"Whether to gather loopback candidates; auto is on when listening on loopback only."`
 	// GatherTimeout bounds the gathering of candidates for an answer that must carry them all. 100 ms to 30 s.
-	GatherTimeout time.Duration `name:"ice-gather-timeout" env:"PENSTOCK_ICE_GATHER_TIMEOUT" default:"2s" placeholder:"DURATION" group:"ICE" help:"How long to gather candidates for an answer at most."`
+	GatherTimeout time.Duration `name:"ice-gather-timeout" env:"PENSTOCK_ICE_GATHER_TIMEOUT" range:"100ms..30s" default:"2s" placeholder:"DURATION" group:"ICE" help:"How long to gather candidates for an answer at most."`
 
 	// UDPMux is the one UDP port of all sessions, opened on each local address; 0 gives each session ports of its own. Where
 	// an SFU, too, has one port for all, its sessions take further ports of UDPMuxPorts, or ports of their own.
 	UDPMux uint16 `name:"ice-udp-mux" env:"PENSTOCK_ICE_UDP_MUX" default:"0" placeholder:"PORT" group:"ICE" help:"One UDP port for the media of all sessions; 0 gives each its own."`
 	// UDPMuxPorts is how many consecutive ports, from UDPMux on, are shared by all sessions. 1 to 64.
-	UDPMuxPorts int `name:"ice-udp-mux-ports" env:"PENSTOCK_ICE_UDP_MUX_PORTS" default:"1" placeholder:"N" group:"ICE" help:"How many consecutive UDP ports are shared in this way; each is read by one goroutine."`
+	UDPMuxPorts int `name:"ice-udp-mux-ports" env:"PENSTOCK_ICE_UDP_MUX_PORTS" range:"1..64" default:"1" placeholder:"N" group:"ICE" help:"How many consecutive UDP ports are shared in this way; each is read by one goroutine."`
 	// TCPMux is the TCP port of all sessions for media over TCP (ICE-TCP, passive); 0 is none.
 	TCPMux uint16 `name:"ice-tcp-mux" env:"PENSTOCK_ICE_TCP_MUX" default:"0" placeholder:"PORT" group:"ICE" help:"One TCP port for media of peers that cannot send UDP (ICE-TCP); 0 is none."`
 	// TCPMuxConnections is how many connections may be open at TCPMux; more are closed at once. 1 to 1000000.
-	TCPMuxConnections int `name:"ice-tcp-mux-connections" env:"PENSTOCK_ICE_TCP_MUX_CONNECTIONS" default:"1024" placeholder:"N" group:"ICE" help:"Connections open at --ice-tcp-mux at one time."`
+	TCPMuxConnections int `name:"ice-tcp-mux-connections" env:"PENSTOCK_ICE_TCP_MUX_CONNECTIONS" range:"1..1000000" default:"1024" placeholder:"N" group:"ICE" help:"Connections open at --ice-tcp-mux at one time."`
 	// Interfaces are the network interfaces whose addresses are used for media, by name or pattern. Empty is all.
 	Interfaces []string `name:"ice-interfaces" env:"PENSTOCK_ICE_INTERFACES" placeholder:"NAME" group:"ICE" help:"Network interfaces to use for media, by name or pattern such as eth*; none is all."`
 	// AllowNetworks are the only local addresses that are used for media, as CIDR prefixes. Empty is all.
@@ -121,28 +121,14 @@ type Config struct {
 	MDNS bool `name:"ice-mdns" env:"PENSTOCK_ICE_MDNS" group:"ICE" help:"Resolve remote candidates with .local names by multicast DNS."`
 	// MuxReceiveBuffer is the receive buffer of each shared UDP port, in bytes; the kernel may grant less
 	// (net.core.rmem_max), which is logged. 4 KiB to 1 GiB.
-	MuxReceiveBuffer int `name:"ice-udp-mux-receive-buffer" env:"PENSTOCK_ICE_UDP_MUX_RECEIVE_BUFFER" default:"4194304" placeholder:"BYTES" group:"ICE" help:"Receive buffer of each shared UDP port; net.core.rmem_max limits it."`
+	MuxReceiveBuffer int `name:"ice-udp-mux-receive-buffer" env:"PENSTOCK_ICE_UDP_MUX_RECEIVE_BUFFER" range:"4096..1073741824" default:"4194304" placeholder:"BYTES" group:"ICE" help:"Receive buffer of each shared UDP port; net.core.rmem_max limits it."`
 	// ReceiveBuffer is the receive buffer of each UDP port of one session, in bytes. 4 KiB to 1 GiB.
-	ReceiveBuffer int `name:"ice-receive-buffer" env:"PENSTOCK_ICE_RECEIVE_BUFFER" default:"1048576" placeholder:"BYTES" group:"ICE" help:"Receive buffer of each UDP port of one session."`
+	ReceiveBuffer int `name:"ice-receive-buffer" env:"PENSTOCK_ICE_RECEIVE_BUFFER" range:"4096..1073741824" default:"1048576" placeholder:"BYTES" group:"ICE" help:"Receive buffer of each UDP port of one session."`
 	// TURNAuthorities is a PEM file with certificates that TURN servers over TLS are verified by, beside the system's.
 	TURNAuthorities string `name:"ice-turn-ca" env:"PENSTOCK_ICE_TURN_CA" placeholder:"FILE" group:"ICE" help:"PEM file with further authorities of TURN servers over TLS."`
 
-	// MaxSessions is how many sessions may be open at one time; the next is refused with LIMIT_REACHED.
-	MaxSessions int `name:"max-sessions" env:"PENSTOCK_MAX_SESSIONS" default:"1000" placeholder:"N" group:"Limits" help:"Sessions open at one time."`
-	// MaxStreams is how many StreamTrack and GetFrame calls may be open at one time.
-	MaxStreams int `name:"max-streams" env:"PENSTOCK_MAX_STREAMS" default:"10000" placeholder:"N" group:"Limits" help:"StreamTrack and GetFrame calls open at one time."`
-	// MaxQueueBytes caps the queue that one stream may ask for, in bytes. At least 1 MiB.
-	MaxQueueBytes int `name:"max-queue-bytes" env:"PENSTOCK_MAX_QUEUE_BYTES" default:"268435456" placeholder:"BYTES" group:"Limits" help:"Largest queue that one stream may ask for."`
-	// MaxQueuedBytes caps what all streams' queues hold together, in bytes: beyond it the longest queue drops its oldest frames. At least 1 MiB.
-	MaxQueuedBytes int `name:"max-queued-bytes" env:"PENSTOCK_MAX_QUEUED_BYTES" default:"1073741824" placeholder:"BYTES" group:"Limits" help:"What the queues of all streams may hold together."`
-	// StallTimeout is how long a stream whose queue overflows may go without being read, before it ends with CONSUMER_STALLED. 1 s to 10 min.
-	StallTimeout time.Duration `name:"stall-timeout" env:"PENSTOCK_STALL_TIMEOUT" default:"10s" placeholder:"DURATION" group:"Limits" help:"How long a stream whose queue overflows may go without being read."`
-	// MaxPicturePixels refuses larger pictures before anything is allocated for them: width times height.
-	MaxPicturePixels int `name:"max-picture-pixels" env:"PENSTOCK_MAX_PICTURE_PIXELS" default:"9437184" placeholder:"PIXELS" group:"Limits" help:"Largest picture that is decoded, width times height."`
-	// MaxSDPBytes refuses larger offers. 1 KiB to 1 MiB.
-	MaxSDPBytes int `name:"max-sdp-bytes" env:"PENSTOCK_MAX_SDP_BYTES" default:"1048576" placeholder:"BYTES" group:"Limits" help:"Largest SDP offer."`
-	// DecodeWorkers is how many threads decode video; 0 is one for each core. At most 1024.
-	DecodeWorkers int `name:"decode-workers" env:"PENSTOCK_DECODE_WORKERS" default:"0" placeholder:"N" group:"Limits" help:"Threads that decode video; 0 is one for each core."`
+	// Limits is embedded, so that its settings stand beside.
+	Limits `embed:""`
 
 	// LogLevel is the least severe level that is logged: debug, info, warn or error.
 	LogLevel string `name:"log-level" env:"PENSTOCK_LOG_LEVEL" default:"info" placeholder:"debug|info|warn|error" group:"Observing" help:"Least severe level that is logged."`
@@ -156,16 +142,16 @@ type Config struct {
 	// 1 leaves the share to OTEL_TRACES_SAMPLER, where that is set.
 	TraceSample float64 `name:"trace-sample" env:"PENSTOCK_TRACE_SAMPLE" default:"1" placeholder:"SHARE" group:"Observing" help:"Share of traces begun here that is kept, 0 to 1; those of callers are kept if the caller keeps them. 1 leaves it to OTEL_TRACES_SAMPLER, where that is set."`
 	// TraceCallersRate is how many traces a second are kept because their callers say so; beyond it TraceSample decides on them too. 0 to 100000.
-	TraceCallersRate int `name:"trace-callers-rate" env:"PENSTOCK_TRACE_CALLERS_RATE" default:"50" placeholder:"N" group:"Observing" help:"Traces a second that are kept because callers say so; beyond it --trace-sample decides on them too."`
+	TraceCallersRate int `name:"trace-callers-rate" env:"PENSTOCK_TRACE_CALLERS_RATE" range:"0..100000" default:"50" placeholder:"N" group:"Observing" help:"Traces a second that are kept because callers say so; beyond it --trace-sample decides on them too."`
 
 	// EndpointGrace is how long after SIGTERM calls are still taken as before, though nothing new is placed here, while load balancers hear that this process is not
 	// ready; so that no preStop hook is needed. Only with RedisURL: a process that is alone has nobody to leave calls to. 0 to 10 min.
-	EndpointGrace time.Duration `name:"endpoint-grace" env:"PENSTOCK_ENDPOINT_GRACE" default:"10s" placeholder:"DURATION" group:"Stopping" help:"How long after SIGTERM calls are still taken, while load balancers hear of it; with --redis-url only."`
+	EndpointGrace time.Duration `name:"endpoint-grace" env:"PENSTOCK_ENDPOINT_GRACE" range:"0s..10m" default:"10s" placeholder:"DURATION" group:"Stopping" help:"How long after SIGTERM calls are still taken, while load balancers hear of it; with --redis-url only."`
 	// DrainGrace is how long, after EndpointGrace, streams go on that were told of the end, and sessions are handed over to other pods; then what is left is ended. It is
 	// shorter when nothing is left. A second signal cuts it short. 0 to 10 min.
-	DrainGrace time.Duration `name:"drain-grace" env:"PENSTOCK_DRAIN_GRACE" default:"10s" placeholder:"DURATION" group:"Stopping" help:"How long after that streams go on and sessions are handed over to other pods; a second signal cuts it short."`
+	DrainGrace time.Duration `name:"drain-grace" env:"PENSTOCK_DRAIN_GRACE" range:"0s..10m" default:"10s" placeholder:"DURATION" group:"Stopping" help:"How long after that streams go on and sessions are handed over to other pods; a second signal cuts it short."`
 	// StopTimeout is how long everything may take to close after DrainGrace, before it is closed by force. 1 s to 10 min.
-	StopTimeout time.Duration `name:"stop-timeout" env:"PENSTOCK_STOP_TIMEOUT" default:"10s" placeholder:"DURATION" group:"Stopping" help:"How long closing may take after that."`
+	StopTimeout time.Duration `name:"stop-timeout" env:"PENSTOCK_STOP_TIMEOUT" range:"1s..10m" default:"10s" placeholder:"DURATION" group:"Stopping" help:"How long closing may take after that."`
 }
 
 // Flags is a Config together with the file that it may come from: what commands embed.
@@ -195,13 +181,7 @@ func Default() Config {
 		MuxReceiveBuffer:  4 << 20,
 		ReceiveBuffer:     1 << 20,
 
-		MaxSessions:      1000,
-		MaxStreams:       10000,
-		MaxQueueBytes:    256 << 20,
-		MaxQueuedBytes:   1 << 30,
-		StallTimeout:     10 * time.Second,
-		MaxPicturePixels: 4096 * 2304,
-		MaxSDPBytes:      1 << 20,
+		Limits:           defaultLimits(),
 		LogLevel:         "info",
 		LogFormat:        "text",
 		TraceSample:      1,

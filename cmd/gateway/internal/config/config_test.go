@@ -96,7 +96,11 @@ func TestEverySettingCanComeFromEveryPlace(t *testing.T) {
 		"ice-allow-networks": "10.0.0.0/8,fd00::/8", "ice-deny-networks": "10.1.0.0/16", "ice-ipv6": "false", "ice-refuse-private-candidates": "true",
 		"ice-mdns": "true", "ice-udp-mux-receive-buffer": "10", "ice-receive-buffer": "11", "ice-turn-ca": "ca",
 		"max-sessions": "3", "max-streams": "4", "max-queue-bytes": "5", "max-queued-bytes": "12", "stall-timeout": "6s", "max-picture-pixels": "6", "max-sdp-bytes": "7",
-		"decode-workers": "8", "log-level": "warn", "log-format": "json", "otlp-endpoint": "http://h", "trace-sample": "0.5", "trace-callers-rate": "13", "endpoint-grace": "3s", "drain-grace": "4s", "stop-timeout": "5s",
+		"decode-workers": "8", "max-sessions-per-caller": "2", "max-streams-per-caller": "14", "max-calls": "15", "max-calls-per-caller": "16", "caller-rate": "17",
+		"caller-burst": "18", "signal-rate": "19", "signal-burst": "20", "whip-rate": "21", "whip-burst": "22", "max-health-watches": "23",
+		"max-consumers-per-track": "24", "max-media-per-session": "25", "max-publications-per-session": "26", "max-participants-per-session": "27",
+		"max-connections": "28", "max-connections-per-address": "29", "max-connection-streams": "30", "max-header-bytes": "31", "connection-idle": "32s", "request-timeout": "33s",
+		"log-level": "warn", "log-format": "json", "otlp-endpoint": "http://h", "trace-sample": "0.5", "trace-callers-rate": "13", "endpoint-grace": "3s", "drain-grace": "4s", "stop-timeout": "5s",
 	}
 	for _, s := range Settings() {
 		t.Run(s.Name, func(t *testing.T) {
@@ -254,6 +258,10 @@ func TestO7_ValidateNamesTheSettingAndTheMend(t *testing.T) {
 		{[]string{"--session-grace=1ms"}, "session-grace", "use 1s to 1h0m0s"},
 		{[]string{"--drain-grace=-1s"}, "drain-grace", "use 0s to 10m0s"},
 		{[]string{"--endpoint-grace=11m"}, "endpoint-grace", "use 0s to 10m0s"},
+		{[]string{"--max-calls=1"}, "max-calls", "use 100 to 10000000"},
+		{[]string{"--max-connection-streams=10"}, "max-connection-streams", "use 256 to 100000"},
+		{[]string{"--request-timeout=1ms"}, "request-timeout", "use 1s to 10m0s"},
+		{[]string{"--caller-rate=9000"}, "caller-burst", "use at least as many"},
 		{[]string{"--log-level=loud"}, "log-level", "use one of these"},
 		{[]string{"--log-format=xml"}, "log-format", "use one of these"},
 		{[]string{"--otlp-endpoint=localhost:4317"}, "otlp-endpoint", "write it like http://127.0.0.1:4317"},
@@ -323,7 +331,7 @@ func TestO7_DumpHidesSecretsAndCanBeReadBack(t *testing.T) {
 	c.RedisURL = "redis://:" + secret + "@127.0.0.1"
 	c.RedisPassword, c.RedisSentinelPassword, c.PodSecret = secret, secret, secret
 	var dump bytes.Buffer
-	if err := c.Write(&dump); err != nil {
+	if err := c.Write(&dump, nil); err != nil {
 		t.Fatal(err)
 	}
 	if strings.Contains(dump.String(), "s3cr3t") {

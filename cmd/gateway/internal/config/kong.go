@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"reflect"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/alecthomas/kong"
@@ -12,8 +13,9 @@ import (
 // Options returns what the parser needs so that flags, environment and file are read alike: the file's resolver,
 // messages that say how to mend a value, and help that names defaults.
 func Options() []kong.Option {
+	file := NewResolver()
 	return []kong.Option{
-		kong.Resolvers(NewResolver()),
+		kong.Resolvers(file), kong.Bind(file),
 		kong.TypeMapper(reflect.TypeFor[time.Duration](), mapper(parseDuration)),
 		kong.KindMapper(reflect.Int, mapper(parseInt)),
 		kong.KindMapper(reflect.Uint16, mapper(parseUint)),
@@ -25,6 +27,9 @@ func Options() []kong.Option {
 // formatHelp is kong's help with the default value.
 func formatHelp(value *kong.Value) string {
 	help := kong.DefaultHelpValueFormatter(value)
+	if least, most, ok := strings.Cut(value.Tag.Get("range"), ".."); ok {
+		help += " " + least + " to " + most + "."
+	}
 	if value.Default == "" {
 		return help
 	}

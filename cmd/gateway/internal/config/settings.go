@@ -11,33 +11,29 @@ type Setting struct {
 	Name   string // of the flag and the key in the file
 	Env    string // of the environment variable
 	Help   string
+	Range  string // "least..most" of a number or duration; empty where there is none, or another rule
 	Secret bool
+
+	index []int // of the field in Config
 }
 
 // Settings lists all settings in the order of Config.
 func Settings() []Setting {
-	t := reflect.TypeFor[Config]()
-	all := make([]Setting, 0, t.NumField())
-	for f := range fields(t) {
+	var all []Setting
+	for _, f := range reflect.VisibleFields(reflect.TypeFor[Config]()) {
+		if f.Anonymous {
+			continue
+		}
 		all = append(all, Setting{
 			Name:   f.Tag.Get("name"),
 			Env:    f.Tag.Get("env"),
 			Help:   f.Tag.Get("help"),
+			Range:  f.Tag.Get("range"),
 			Secret: f.Type == reflect.TypeFor[Secret](),
+			index:  f.Index,
 		})
 	}
 	return all
-}
-
-// fields yields the fields of a struct type.
-func fields(t reflect.Type) func(yield func(reflect.StructField) bool) {
-	return func(yield func(reflect.StructField) bool) {
-		for i := range t.NumField() {
-			if !yield(t.Field(i)) {
-				return
-			}
-		}
-	}
 }
 
 // environment maps the names of settings, and of the flag that names the file, to those of environment variables.

@@ -2,11 +2,13 @@ package config
 
 import (
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
 	"net/url"
 	"os"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -63,7 +65,7 @@ func (c *Config) Check() error {
 	checks := []func() error{
 		c.validateAddresses, c.validateSecrets, c.validateTLS, c.validateExposure, c.validateStore,
 		c.validateOrigins, c.validateICE, c.validateShared, c.validateFilters, c.validateAuthorities,
-		c.validateLimits, c.validateTimes, c.validatePods, c.validateObserving,
+		c.validateRanges, c.validateTimes, c.validatePods, c.validateObserving,
 	}
 	for _, check := range checks {
 		if err := check(); err != nil {
@@ -167,48 +169,51 @@ func browsersSay(u *url.URL) bool {
 	return u.Host == strings.ToLower(u.Host) && u.Port() != usual[u.Scheme]
 }
 
-func (c *Config) validateLimits() error {
-	for _, l := range []struct {
-		name               string
-		value, least, most int
-	}{
-		{"max-sessions", c.MaxSessions, 1, 1_000_000},
-		{"max-streams", c.MaxStreams, 1, 10_000_000},
-		{"max-queue-bytes", c.MaxQueueBytes, 1 << 20, 1 << 40},
-		{"max-queued-bytes", c.MaxQueuedBytes, 1 << 20, 1 << 40},
-		{"max-picture-pixels", c.MaxPicturePixels, 1, 1 << 30},
-		{"max-sdp-bytes", c.MaxSDPBytes, 1 << 10, 1 << 20},
-		{"decode-workers", c.DecodeWorkers, 0, 1024},
-		{"trace-callers-rate", c.TraceCallersRate, 0, 100_000},
-		{"ice-udp-mux-ports", c.UDPMuxPorts, 1, 64},
-		{"ice-tcp-mux-connections", c.TCPMuxConnections, 1, 1_000_000},
-		{"ice-udp-mux-receive-buffer", c.MuxReceiveBuffer, 4 << 10, 1 << 30},
-		{"ice-receive-buffer", c.ReceiveBuffer, 4 << 10, 1 << 30},
-	} {
-		if l.value < l.least || l.value > l.most {
-			return &Error{l.name, fmt.Sprintf("%d is out of range", l.value), fmt.Sprintf("use %d to %d", l.least, l.most)}
+// validateRanges checks the numbers and durations whose tags name a range.
+func (c *Config) validateRanges() error {
+	v := reflect.ValueOf(c).Elem()
+	for _, s := range Settings() {
+		if s.Range == "" {
+			continue
+		}
+		if err := within(s, v.FieldByIndex(s.index)); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
+// within checks a value against the range of its setting, "least..most".
+func within(s Setting, v reflect.Value) error {
+	parse := func(text string) (int64, error) { return strconv.ParseInt(text, 10, 64) }
+	write := func(n int64) string { return strconv.FormatInt(n, 10) }
+	if v.Type() == reflect.TypeFor[time.Duration]() {
+		parse = func(text string) (int64, error) { d, err := time.ParseDuration(text); return int64(d), err }
+		write = func(n int64) string { return time.Duration(n).String() }
+	}
+	low, high, _ := strings.Cut(s.Range, "..")
+	least, errLeast := parse(low)
+	most, errMost := parse(high)
+	if err := errors.Join(errLeast, errMost); err != nil {
+		return fmt.Errorf("config: the range of %s: %w", s.Name, err)
+	}
+	if n := v.Int(); n < least || n > most {
+		return &Error{s.Name, write(n) + " is out of range", fmt.Sprintf("use %s to %s", write(least), write(most))}
+	}
+	return nil
+}
+
+// validateTimes checks what depends on another setting.
 func (c *Config) validateTimes() error {
+	if least := 2 * c.Heartbeat; c.LeaseTTL < least { // so that one heartbeat may be late
+		return &Error{"lease-ttl", fmt.Sprintf("%v is out of range", c.LeaseTTL), fmt.Sprintf("use %v to %v", least, time.Minute)}
+	}
 	for _, l := range []struct {
-		name               string
-		value, least, most time.Duration
-	}{
-		{"redis-timeout", c.RedisTimeout, 50 * time.Millisecond, 30 * time.Second},
-		{"heartbeat", c.Heartbeat, 50 * time.Millisecond, 10 * time.Second},
-		{"lease-ttl", c.LeaseTTL, 2 * c.Heartbeat, time.Minute}, // so that one heartbeat may be late
-		{"stall-timeout", c.StallTimeout, time.Second, 10 * time.Minute},
-		{"session-grace", c.SessionGrace, time.Second, time.Hour},
-		{"ice-gather-timeout", c.GatherTimeout, 100 * time.Millisecond, 30 * time.Second},
-		{"endpoint-grace", c.EndpointGrace, 0, 10 * time.Minute},
-		{"drain-grace", c.DrainGrace, 0, 10 * time.Minute},
-		{"stop-timeout", c.StopTimeout, time.Second, 10 * time.Minute},
-	} {
-		if l.value < l.least || l.value > l.most {
-			return &Error{l.name, fmt.Sprintf("%v is out of range", l.value), fmt.Sprintf("use %v to %v", l.least, l.most)}
+		setting     string
+		rate, burst int
+	}{{"caller", c.CallerRate, c.CallerBurst}, {"signal", c.SignalRate, c.SignalBurst}, {"whip", c.WHIPRate, c.WHIPBurst}} {
+		if l.burst < l.rate {
+			return &Error{l.setting + "-burst", fmt.Sprintf("%d is below --%s-rate %d", l.burst, l.setting, l.rate), "use at least as many"}
 		}
 	}
 	return nil
