@@ -273,7 +273,7 @@ func TestUnknownPathsAndLargeHeaders(t *testing.T) {
 		t.Fatalf("%v, %v", resp, err)
 	}
 	_, _ = io.Copy(io.Discard, resp.Body)
-	fmt.Fprintf(conn, "GET /healthz HTTP/1.1\r\nHost: x\r\nX-Large: %s\r\n\r\n", strings.Repeat("x", 4*httpMaxHeaderBytes))
+	fmt.Fprintf(conn, "GET /healthz HTTP/1.1\r\nHost: x\r\nX-Large: %s\r\n\r\n", strings.Repeat("x", 4*config.Default().MaxHeaderBytes))
 	resp, err = http.ReadResponse(r, nil)
 	if err != nil || resp.StatusCode != http.StatusRequestHeaderFieldsTooLarge {
 		t.Errorf("large headers: %v, %v", resp, err)
