@@ -67,7 +67,7 @@ func (f *fleet) add(ctx context.Context) (int, error) {
 		return 0, err
 	}
 	args := append([]string{
-		"serve", "--grpc-addr", addr, "--http-addr", "127.0.0.1:0", "--log-level", "warn",
+		"serve", "--caller-rate", "0", "--grpc-addr", addr, "--http-addr", "127.0.0.1:0", "--log-level", "warn",
 		"--redis-url", "unix://" + filepath.Join(f.dir, "s"), "--pod-secret", "bench-bench-bench-bench-bench-bench",
 	}, f.more...)
 	if f.ca != "" {

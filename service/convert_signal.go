@@ -54,9 +54,13 @@ func protoGoingAway(left time.Duration) *penstockv1.SignalResponse {
 // protoError returns what was wrong with one message.
 func protoError(err error) *penstockv1.SignalResponse {
 	f := classify(err)
-	return &penstockv1.SignalResponse{Message: &penstockv1.SignalResponse_Error{Error: &penstockv1.SignalError{
-		Code: int32(replyOf(f.reason).code), Message: f.message(), Reason: strings.TrimPrefix(f.reason.String(), reasonPrefix),
-	}}}
+	out := &penstockv1.SignalError{
+		Code: int32(replyOf(f.reason).code), Message: f.message(), Reason: strings.TrimPrefix(f.reason.String(), reasonPrefix), Metadata: f.metadata,
+	}
+	if retry := f.retryAfter(); retry > 0 {
+		out.RetryAfter = durationpb.New(retry)
+	}
+	return &penstockv1.SignalResponse{Message: &penstockv1.SignalResponse_Error{Error: out}}
 }
 
 // protoOffered returns the outcome of an offer.

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"sync"
 
 	"google.golang.org/grpc"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
@@ -76,12 +75,12 @@ func (l *callLimits) enter(ctx context.Context, method, caller string) (release 
 	if _, forwarded := relay.Forwarded(ctx); forwarded {
 		return l.calls.release, nil
 	}
-	release, err = l.enterCaller(method, caller)
+	leave, err := l.enterCaller(method, caller)
 	if err != nil {
 		l.calls.release()
 		return nil, err
 	}
-	return sync.OnceFunc(func() { release(); l.calls.release() }), nil
+	return func() { leave(); l.calls.release() }, nil
 }
 
 // enterCaller takes a call's place among those of its caller.
@@ -89,16 +88,16 @@ func (l *callLimits) enterCaller(method, caller string) (release func(), err err
 	if err := l.rate.take(caller); err != nil {
 		return nil, err
 	}
-	release, err = l.callerCalls.acquire(caller)
+	call, err := l.callerCalls.acquire(caller)
 	if err != nil || !isStream(method) {
-		return release, err
+		return call, err
 	}
-	leave, err := l.streams.acquire(caller)
+	stream, err := l.streams.acquire(caller)
 	if err != nil {
-		release()
+		call()
 		return nil, err
 	}
-	return func() { leave(); release() }, nil
+	return func() { stream(); call() }, nil
 }
 
 // isStream tells the calls that hold media, a conversation or a watch for as long as they last.

@@ -22,6 +22,9 @@ func (s whipSessions) Publish(ctx context.Context, id string, p whip.Publisher, 
 	if !utf8.ValidString(offer) { // what it names could not be told by any call
 		return whip.Publication{}, &whip.InvalidOfferError{Malformed: true, Detail: "the offer is not UTF-8"}
 	}
+	if err := s.limitMedia(offer); err != nil {
+		return whip.Publication{}, &whip.InvalidOfferError{Detail: classify(err).message(), Err: err}
+	}
 	k := keyIn(ctx, id)
 	v, created, err := s.whipSession(ctx, k)
 	if err != nil {

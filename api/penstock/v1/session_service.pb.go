@@ -1741,7 +1741,11 @@ type SignalError struct {
 	// What was wrong and what to do, for a person.
 	Message string `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"`
 	// The ErrorReason's name.
-	Reason        string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	Reason string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	// After what time trying again may help; absent where it does not.
+	RetryAfter *durationpb.Duration `protobuf:"bytes,4,opt,name=retry_after,json=retryAfter,proto3" json:"retry_after,omitempty"`
+	// What ErrorInfo's metadata would have been.
+	Metadata      map[string]string `protobuf:"bytes,5,rep,name=metadata,proto3" json:"metadata,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1795,6 +1799,20 @@ func (x *SignalError) GetReason() string {
 		return x.Reason
 	}
 	return ""
+}
+
+func (x *SignalError) GetRetryAfter() *durationpb.Duration {
+	if x != nil {
+		return x.RetryAfter
+	}
+	return nil
+}
+
+func (x *SignalError) GetMetadata() map[string]string {
+	if x != nil {
+		return x.Metadata
+	}
+	return nil
 }
 
 // SignalConnectionState tells the state of a peer connection.
@@ -2179,11 +2197,17 @@ const file_penstock_v1_session_service_proto_rawDesc = "" +
 	"\x12ice_servers_result\x18\r \x01(\v2%.penstock.v1.UpdateIceServersResponseH\x00R\x10iceServersResult\x120\n" +
 	"\x05ended\x18\x0e \x01(\v2\x18.penstock.v1.SignalEndedH\x00R\x05ended\x12[\n" +
 	"\x14credentials_expiring\x18\x0f \x01(\v2&.penstock.v1.SignalCredentialsExpiringH\x00R\x13credentialsExpiringB\t\n" +
-	"\amessage\"S\n" +
+	"\amessage\"\x90\x02\n" +
 	"\vSignalError\x12\x12\n" +
 	"\x04code\x18\x01 \x01(\x05R\x04code\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12\x16\n" +
-	"\x06reason\x18\x03 \x01(\tR\x06reason\"o\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\x12:\n" +
+	"\vretry_after\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\n" +
+	"retryAfter\x12B\n" +
+	"\bmetadata\x18\x05 \x03(\v2&.penstock.v1.SignalError.MetadataEntryR\bmetadata\x1a;\n" +
+	"\rMetadataEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"o\n" +
 	"\x15SignalConnectionState\x12\x1e\n" +
 	"\n" +
 	"generation\x18\x01 \x01(\x04R\n" +
@@ -2231,7 +2255,7 @@ func file_penstock_v1_session_service_proto_rawDescGZIP() []byte {
 }
 
 var file_penstock_v1_session_service_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_penstock_v1_session_service_proto_msgTypes = make([]protoimpl.MessageInfo, 31)
+var file_penstock_v1_session_service_proto_msgTypes = make([]protoimpl.MessageInfo, 32)
 var file_penstock_v1_session_service_proto_goTypes = []any{
 	(CandidateResult)(0),              // 0: penstock.v1.CandidateResult
 	(*CreateSessionRequest)(nil),      // 1: penstock.v1.CreateSessionRequest
@@ -2265,88 +2289,91 @@ var file_penstock_v1_session_service_proto_goTypes = []any{
 	(*SignalEnded)(nil),               // 29: penstock.v1.SignalEnded
 	nil,                               // 30: penstock.v1.CreateSessionRequest.LabelsEntry
 	nil,                               // 31: penstock.v1.ListSessionsRequest.LabelsEntry
-	(*IceServer)(nil),                 // 32: penstock.v1.IceServer
-	(*OffersSource)(nil),              // 33: penstock.v1.OffersSource
-	(*LiveKitSource)(nil),             // 34: penstock.v1.LiveKitSource
-	(*WhepSource)(nil),                // 35: penstock.v1.WhepSource
-	(*durationpb.Duration)(nil),       // 36: google.protobuf.Duration
-	(*Session)(nil),                   // 37: penstock.v1.Session
-	(*Answer)(nil),                    // 38: penstock.v1.Answer
-	(*Dropped)(nil),                   // 39: penstock.v1.Dropped
-	(*IceCandidate)(nil),              // 40: penstock.v1.IceCandidate
-	(*CallEvent)(nil),                 // 41: penstock.v1.CallEvent
-	(*IgnoredEvent)(nil),              // 42: penstock.v1.IgnoredEvent
-	(*WantedTrack)(nil),               // 43: penstock.v1.WantedTrack
-	(PeerConnectionState)(0),          // 44: penstock.v1.PeerConnectionState
-	(SessionEndReason)(0),             // 45: penstock.v1.SessionEndReason
+	nil,                               // 32: penstock.v1.SignalError.MetadataEntry
+	(*IceServer)(nil),                 // 33: penstock.v1.IceServer
+	(*OffersSource)(nil),              // 34: penstock.v1.OffersSource
+	(*LiveKitSource)(nil),             // 35: penstock.v1.LiveKitSource
+	(*WhepSource)(nil),                // 36: penstock.v1.WhepSource
+	(*durationpb.Duration)(nil),       // 37: google.protobuf.Duration
+	(*Session)(nil),                   // 38: penstock.v1.Session
+	(*Answer)(nil),                    // 39: penstock.v1.Answer
+	(*Dropped)(nil),                   // 40: penstock.v1.Dropped
+	(*IceCandidate)(nil),              // 41: penstock.v1.IceCandidate
+	(*CallEvent)(nil),                 // 42: penstock.v1.CallEvent
+	(*IgnoredEvent)(nil),              // 43: penstock.v1.IgnoredEvent
+	(*WantedTrack)(nil),               // 44: penstock.v1.WantedTrack
+	(PeerConnectionState)(0),          // 45: penstock.v1.PeerConnectionState
+	(SessionEndReason)(0),             // 46: penstock.v1.SessionEndReason
 }
 var file_penstock_v1_session_service_proto_depIdxs = []int32{
 	30, // 0: penstock.v1.CreateSessionRequest.labels:type_name -> penstock.v1.CreateSessionRequest.LabelsEntry
-	32, // 1: penstock.v1.CreateSessionRequest.ice_servers:type_name -> penstock.v1.IceServer
-	33, // 2: penstock.v1.CreateSessionRequest.offers:type_name -> penstock.v1.OffersSource
-	34, // 3: penstock.v1.CreateSessionRequest.livekit:type_name -> penstock.v1.LiveKitSource
-	35, // 4: penstock.v1.CreateSessionRequest.whep:type_name -> penstock.v1.WhepSource
-	36, // 5: penstock.v1.CreateSessionRequest.grace:type_name -> google.protobuf.Duration
-	37, // 6: penstock.v1.CreateSessionResponse.session:type_name -> penstock.v1.Session
-	37, // 7: penstock.v1.GetSessionResponse.session:type_name -> penstock.v1.Session
+	33, // 1: penstock.v1.CreateSessionRequest.ice_servers:type_name -> penstock.v1.IceServer
+	34, // 2: penstock.v1.CreateSessionRequest.offers:type_name -> penstock.v1.OffersSource
+	35, // 3: penstock.v1.CreateSessionRequest.livekit:type_name -> penstock.v1.LiveKitSource
+	36, // 4: penstock.v1.CreateSessionRequest.whep:type_name -> penstock.v1.WhepSource
+	37, // 5: penstock.v1.CreateSessionRequest.grace:type_name -> google.protobuf.Duration
+	38, // 6: penstock.v1.CreateSessionResponse.session:type_name -> penstock.v1.Session
+	38, // 7: penstock.v1.GetSessionResponse.session:type_name -> penstock.v1.Session
 	31, // 8: penstock.v1.ListSessionsRequest.labels:type_name -> penstock.v1.ListSessionsRequest.LabelsEntry
-	37, // 9: penstock.v1.ListSessionsResponse.sessions:type_name -> penstock.v1.Session
-	38, // 10: penstock.v1.NegotiateResponse.answer:type_name -> penstock.v1.Answer
-	39, // 11: penstock.v1.NegotiateResponse.dropped:type_name -> penstock.v1.Dropped
-	40, // 12: penstock.v1.AddIceCandidateRequest.candidate:type_name -> penstock.v1.IceCandidate
+	38, // 9: penstock.v1.ListSessionsResponse.sessions:type_name -> penstock.v1.Session
+	39, // 10: penstock.v1.NegotiateResponse.answer:type_name -> penstock.v1.Answer
+	40, // 11: penstock.v1.NegotiateResponse.dropped:type_name -> penstock.v1.Dropped
+	41, // 12: penstock.v1.AddIceCandidateRequest.candidate:type_name -> penstock.v1.IceCandidate
 	0,  // 13: penstock.v1.AddIceCandidateResponse.result:type_name -> penstock.v1.CandidateResult
-	32, // 14: penstock.v1.UpdateIceServersRequest.ice_servers:type_name -> penstock.v1.IceServer
-	41, // 15: penstock.v1.ReportEventsRequest.events:type_name -> penstock.v1.CallEvent
-	42, // 16: penstock.v1.ReportEventsResponse.ignored:type_name -> penstock.v1.IgnoredEvent
+	33, // 14: penstock.v1.UpdateIceServersRequest.ice_servers:type_name -> penstock.v1.IceServer
+	42, // 15: penstock.v1.ReportEventsRequest.events:type_name -> penstock.v1.CallEvent
+	43, // 16: penstock.v1.ReportEventsResponse.ignored:type_name -> penstock.v1.IgnoredEvent
 	18, // 17: penstock.v1.SignalRequest.open:type_name -> penstock.v1.SignalOpen
 	19, // 18: penstock.v1.SignalRequest.offer:type_name -> penstock.v1.SignalOffer
 	20, // 19: penstock.v1.SignalRequest.candidate:type_name -> penstock.v1.SignalCandidate
 	21, // 20: penstock.v1.SignalRequest.events:type_name -> penstock.v1.SignalEvents
 	22, // 21: penstock.v1.SignalRequest.ice_servers:type_name -> penstock.v1.SignalIceServers
-	40, // 22: penstock.v1.SignalCandidate.candidate:type_name -> penstock.v1.IceCandidate
-	41, // 23: penstock.v1.SignalEvents.events:type_name -> penstock.v1.CallEvent
-	32, // 24: penstock.v1.SignalIceServers.ice_servers:type_name -> penstock.v1.IceServer
-	37, // 25: penstock.v1.SignalResponse.opened:type_name -> penstock.v1.Session
-	38, // 26: penstock.v1.SignalResponse.answer:type_name -> penstock.v1.Answer
-	39, // 27: penstock.v1.SignalResponse.dropped:type_name -> penstock.v1.Dropped
+	41, // 22: penstock.v1.SignalCandidate.candidate:type_name -> penstock.v1.IceCandidate
+	42, // 23: penstock.v1.SignalEvents.events:type_name -> penstock.v1.CallEvent
+	33, // 24: penstock.v1.SignalIceServers.ice_servers:type_name -> penstock.v1.IceServer
+	38, // 25: penstock.v1.SignalResponse.opened:type_name -> penstock.v1.Session
+	39, // 26: penstock.v1.SignalResponse.answer:type_name -> penstock.v1.Answer
+	40, // 27: penstock.v1.SignalResponse.dropped:type_name -> penstock.v1.Dropped
 	12, // 28: penstock.v1.SignalResponse.candidate_result:type_name -> penstock.v1.AddIceCandidateResponse
 	16, // 29: penstock.v1.SignalResponse.events_result:type_name -> penstock.v1.ReportEventsResponse
 	24, // 30: penstock.v1.SignalResponse.error:type_name -> penstock.v1.SignalError
 	20, // 31: penstock.v1.SignalResponse.candidate:type_name -> penstock.v1.SignalCandidate
 	25, // 32: penstock.v1.SignalResponse.connection_state:type_name -> penstock.v1.SignalConnectionState
-	43, // 33: penstock.v1.SignalResponse.wanted_track:type_name -> penstock.v1.WantedTrack
+	44, // 33: penstock.v1.SignalResponse.wanted_track:type_name -> penstock.v1.WantedTrack
 	26, // 34: penstock.v1.SignalResponse.restart:type_name -> penstock.v1.SignalRestart
 	27, // 35: penstock.v1.SignalResponse.going_away:type_name -> penstock.v1.SignalGoingAway
 	14, // 36: penstock.v1.SignalResponse.ice_servers_result:type_name -> penstock.v1.UpdateIceServersResponse
 	29, // 37: penstock.v1.SignalResponse.ended:type_name -> penstock.v1.SignalEnded
 	28, // 38: penstock.v1.SignalResponse.credentials_expiring:type_name -> penstock.v1.SignalCredentialsExpiring
-	44, // 39: penstock.v1.SignalConnectionState.state:type_name -> penstock.v1.PeerConnectionState
-	36, // 40: penstock.v1.SignalGoingAway.grace:type_name -> google.protobuf.Duration
-	36, // 41: penstock.v1.SignalCredentialsExpiring.in:type_name -> google.protobuf.Duration
-	45, // 42: penstock.v1.SignalEnded.reason:type_name -> penstock.v1.SessionEndReason
-	1,  // 43: penstock.v1.SessionService.CreateSession:input_type -> penstock.v1.CreateSessionRequest
-	3,  // 44: penstock.v1.SessionService.GetSession:input_type -> penstock.v1.GetSessionRequest
-	5,  // 45: penstock.v1.SessionService.ListSessions:input_type -> penstock.v1.ListSessionsRequest
-	7,  // 46: penstock.v1.SessionService.DeleteSession:input_type -> penstock.v1.DeleteSessionRequest
-	9,  // 47: penstock.v1.SessionService.Negotiate:input_type -> penstock.v1.NegotiateRequest
-	11, // 48: penstock.v1.SessionService.AddIceCandidate:input_type -> penstock.v1.AddIceCandidateRequest
-	13, // 49: penstock.v1.SessionService.UpdateIceServers:input_type -> penstock.v1.UpdateIceServersRequest
-	15, // 50: penstock.v1.SessionService.ReportEvents:input_type -> penstock.v1.ReportEventsRequest
-	17, // 51: penstock.v1.SessionService.Signal:input_type -> penstock.v1.SignalRequest
-	2,  // 52: penstock.v1.SessionService.CreateSession:output_type -> penstock.v1.CreateSessionResponse
-	4,  // 53: penstock.v1.SessionService.GetSession:output_type -> penstock.v1.GetSessionResponse
-	6,  // 54: penstock.v1.SessionService.ListSessions:output_type -> penstock.v1.ListSessionsResponse
-	8,  // 55: penstock.v1.SessionService.DeleteSession:output_type -> penstock.v1.DeleteSessionResponse
-	10, // 56: penstock.v1.SessionService.Negotiate:output_type -> penstock.v1.NegotiateResponse
-	12, // 57: penstock.v1.SessionService.AddIceCandidate:output_type -> penstock.v1.AddIceCandidateResponse
-	14, // 58: penstock.v1.SessionService.UpdateIceServers:output_type -> penstock.v1.UpdateIceServersResponse
-	16, // 59: penstock.v1.SessionService.ReportEvents:output_type -> penstock.v1.ReportEventsResponse
-	23, // 60: penstock.v1.SessionService.Signal:output_type -> penstock.v1.SignalResponse
-	52, // [52:61] is the sub-list for method output_type
-	43, // [43:52] is the sub-list for method input_type
-	43, // [43:43] is the sub-list for extension type_name
-	43, // [43:43] is the sub-list for extension extendee
-	0,  // [0:43] is the sub-list for field type_name
+	37, // 39: penstock.v1.SignalError.retry_after:type_name -> google.protobuf.Duration
+	32, // 40: penstock.v1.SignalError.metadata:type_name -> penstock.v1.SignalError.MetadataEntry
+	45, // 41: penstock.v1.SignalConnectionState.state:type_name -> penstock.v1.PeerConnectionState
+	37, // 42: penstock.v1.SignalGoingAway.grace:type_name -> google.protobuf.Duration
+	37, // 43: penstock.v1.SignalCredentialsExpiring.in:type_name -> google.protobuf.Duration
+	46, // 44: penstock.v1.SignalEnded.reason:type_name -> penstock.v1.SessionEndReason
+	1,  // 45: penstock.v1.SessionService.CreateSession:input_type -> penstock.v1.CreateSessionRequest
+	3,  // 46: penstock.v1.SessionService.GetSession:input_type -> penstock.v1.GetSessionRequest
+	5,  // 47: penstock.v1.SessionService.ListSessions:input_type -> penstock.v1.ListSessionsRequest
+	7,  // 48: penstock.v1.SessionService.DeleteSession:input_type -> penstock.v1.DeleteSessionRequest
+	9,  // 49: penstock.v1.SessionService.Negotiate:input_type -> penstock.v1.NegotiateRequest
+	11, // 50: penstock.v1.SessionService.AddIceCandidate:input_type -> penstock.v1.AddIceCandidateRequest
+	13, // 51: penstock.v1.SessionService.UpdateIceServers:input_type -> penstock.v1.UpdateIceServersRequest
+	15, // 52: penstock.v1.SessionService.ReportEvents:input_type -> penstock.v1.ReportEventsRequest
+	17, // 53: penstock.v1.SessionService.Signal:input_type -> penstock.v1.SignalRequest
+	2,  // 54: penstock.v1.SessionService.CreateSession:output_type -> penstock.v1.CreateSessionResponse
+	4,  // 55: penstock.v1.SessionService.GetSession:output_type -> penstock.v1.GetSessionResponse
+	6,  // 56: penstock.v1.SessionService.ListSessions:output_type -> penstock.v1.ListSessionsResponse
+	8,  // 57: penstock.v1.SessionService.DeleteSession:output_type -> penstock.v1.DeleteSessionResponse
+	10, // 58: penstock.v1.SessionService.Negotiate:output_type -> penstock.v1.NegotiateResponse
+	12, // 59: penstock.v1.SessionService.AddIceCandidate:output_type -> penstock.v1.AddIceCandidateResponse
+	14, // 60: penstock.v1.SessionService.UpdateIceServers:output_type -> penstock.v1.UpdateIceServersResponse
+	16, // 61: penstock.v1.SessionService.ReportEvents:output_type -> penstock.v1.ReportEventsResponse
+	23, // 62: penstock.v1.SessionService.Signal:output_type -> penstock.v1.SignalResponse
+	54, // [54:63] is the sub-list for method output_type
+	45, // [45:54] is the sub-list for method input_type
+	45, // [45:45] is the sub-list for extension type_name
+	45, // [45:45] is the sub-list for extension extendee
+	0,  // [0:45] is the sub-list for field type_name
 }
 
 func init() { file_penstock_v1_session_service_proto_init() }
@@ -2393,7 +2420,7 @@ func file_penstock_v1_session_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_penstock_v1_session_service_proto_rawDesc), len(file_penstock_v1_session_service_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   31,
+			NumMessages:   32,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -112,7 +112,7 @@ func (c *cluster) serve(p *pod) {
 	path, err := binary()
 	must(c.t, err)
 	p.process = startProcess(c.t, p.name, path, append([]string{"PENSTOCK_POD_SECRET=" + podSecret}, p.env...), append([]string{
-		"serve", "--grpc-addr=" + p.grpc, "--http-addr=" + p.http, "--redis-url=redis://" + p.redis.addr(),
+		"serve", "--caller-rate=0", "--grpc-addr=" + p.grpc, "--http-addr=" + p.http, "--redis-url=redis://" + p.redis.addr(),
 		"--heartbeat=" + heartbeat.String(), "--lease-ttl=" + leaseTTL.String(),
 		"--decode-workers=8", // no picture waits for a worker, however busy the machine
 	}, p.args...)...)
