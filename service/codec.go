@@ -63,6 +63,15 @@ func newCodec() encoding.CodecV2 {
 	return payloadCodec{relay.Codec(encoding.GetCodecV2(grpcproto.Name))}
 }
 
+// Unmarshal implements encoding.CodecV2. What is received keeps the fault, which then is no error of the transport's.
+func (c payloadCodec) Unmarshal(data mem.BufferSlice, v any) error {
+	if r, ok := v.(*received); ok {
+		r.fault = c.CodecV2.Unmarshal(data, r.message)
+		return nil
+	}
+	return c.CodecV2.Unmarshal(data, v)
+}
+
 // Marshal implements encoding.CodecV2. The payload of a frameMessage belongs to what it returns, even on an error.
 func (c payloadCodec) Marshal(v any) (mem.BufferSlice, error) {
 	m, ok := v.(*frameMessage)

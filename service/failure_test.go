@@ -67,10 +67,15 @@ func documentedCodes(t *testing.T) map[string]codes.Code {
 	for _, line := range strings.Split(readFile(t, "../api/penstock/v1/error_reason.proto"), "\n") {
 		line = strings.TrimSpace(line)
 		if text, ok := strings.CutPrefix(line, "// "); ok {
-			last, _, _ = strings.Cut(text, ".")
-		} else if name, _, ok := strings.Cut(line, " = "); ok {
+			if last == "" { // the first line of a comment
+				last, _, _ = strings.Cut(text, ".")
+			}
+			continue
+		}
+		if name, _, ok := strings.Cut(line, " = "); ok {
 			out[name] = numbers[last]
 		}
+		last = ""
 	}
 	return out
 }

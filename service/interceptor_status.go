@@ -19,9 +19,9 @@ func (s *Service) statusUnary(ctx context.Context, req any, info *grpc.UnaryServ
 	return resp, nil
 }
 
-// statusStream does the same for streams.
+// statusStream does the same for streams, and for what they receive.
 func (s *Service) statusStream(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, next grpc.StreamHandler) error {
-	if err := next(srv, stream); err != nil {
+	if err := next(srv, arrivingStream{stream, &s.limits.refusals}); err != nil {
 		return s.statusError(stream.Context(), info.FullMethod, err)
 	}
 	return nil

@@ -18,19 +18,16 @@ func validationUnary(ctx context.Context, req any, _ *grpc.UnaryServerInfo, next
 }
 
 // validationStream does the same for what a stream receives.
-func (s *Service) validationStream(srv any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, next grpc.StreamHandler) error {
-	return next(srv, validatedStream{stream, &s.limits.refusals})
+func validationStream(srv any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, next grpc.StreamHandler) error {
+	return next(srv, validatedStream{stream})
 }
 
 // validatedStream checks each message received.
-type validatedStream struct {
-	grpc.ServerStream
-	count *refusals
-}
+type validatedStream struct{ grpc.ServerStream }
 
 // RecvMsg implements grpc.ServerStream.
 func (s validatedStream) RecvMsg(m any) error {
-	if err := receive(s.ServerStream, m, s.count); err != nil {
+	if err := s.ServerStream.RecvMsg(m); err != nil {
 		return err
 	}
 	return validate(m)

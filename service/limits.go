@@ -40,6 +40,8 @@ type Limits struct {
 	HeaderBytes int
 	// ConnectionIdle is after how long a connection without calls is closed, which its client hears of before. Default 15 min.
 	ConnectionIdle time.Duration
+	// HandshakeTimeout is how long a connection may take to be set up: TLS, the preface of HTTP/2 and the first settings. Default 10 s.
+	HandshakeTimeout time.Duration
 	// RequestTimeout is how long the first message of a call may take to come. Default 10 s.
 	RequestTimeout time.Duration
 }
@@ -56,6 +58,7 @@ const (
 	DefaultConnectionStreams = 1000
 	DefaultHeaderBytes       = 16 << 10
 	DefaultConnectionIdle    = 15 * time.Minute
+	DefaultHandshakeTimeout  = 10 * time.Second
 	DefaultRequestTimeout    = 10 * time.Second
 )
 
@@ -67,7 +70,7 @@ func (l *Limits) complete() error {
 	for _, n := range []int{
 		l.Sessions, l.CallerSessions, l.Streams, l.CallerStreams, l.Calls, l.CallerCalls, l.CallerRate, l.CallerBurst, l.SignalRate, l.SignalBurst,
 		l.WHIPRate, l.WHIPBurst, l.HealthWatches, l.Consumers, l.Media, l.QueueBytes, l.ConnectionStreams, l.HeaderBytes,
-		int(l.ConnectionIdle), int(l.RequestTimeout),
+		int(l.ConnectionIdle), int(l.HandshakeTimeout), int(l.RequestTimeout),
 	} {
 		if n < 0 {
 			return fmt.Errorf("%w: Limits must not be negative", ErrConfig)
@@ -83,6 +86,7 @@ func (l *Limits) complete() error {
 	setDefault(&l.ConnectionStreams, DefaultConnectionStreams)
 	setDefault(&l.HeaderBytes, DefaultHeaderBytes)
 	setDefault(&l.ConnectionIdle, DefaultConnectionIdle)
+	setDefault(&l.HandshakeTimeout, DefaultHandshakeTimeout)
 	setDefault(&l.RequestTimeout, DefaultRequestTimeout)
 	if l.ConnectionStreams < MinConnectionStreams {
 		return fmt.Errorf("%w: Limits.ConnectionStreams is below %d", ErrConfig, MinConnectionStreams)

@@ -26,8 +26,6 @@ const (
 	// minClientPing is how often a client may ping. Python's default keepalive, once switched on, is 20 s and
 	// may be set lower; it must never be answered with GOAWAY.
 	minClientPing = 5 * time.Second
-	// handshakeTimeout bounds the set-up of a connection: TLS, the preface and the first settings.
-	handshakeTimeout = 10 * time.Second
 )
 
 // NewServer returns a gRPC server of everything that is served: SessionService, TrackService, health (overall and for
@@ -39,7 +37,7 @@ func (s *Service) NewServer(opts ...grpc.ServerOption) *grpc.Server {
 		grpc.MaxRecvMsgSize(maxRequest),
 		grpc.MaxHeaderListSize(uint32(s.cfg.Limits.HeaderBytes)),          //nolint:gosec // validated
 		grpc.MaxConcurrentStreams(uint32(s.cfg.Limits.ConnectionStreams)), //nolint:gosec // validated
-		grpc.ConnectionTimeout(handshakeTimeout),
+		grpc.ConnectionTimeout(s.cfg.Limits.HandshakeTimeout),
 		grpc.InTapHandle(waiting.tap),
 		grpc.UnknownServiceHandler(unknownMethod),
 		grpc.WriteBufferSize(writeBuffer),
@@ -58,7 +56,7 @@ func (s *Service) NewServer(opts ...grpc.ServerOption) *grpc.Server {
 		)))
 	}
 	server := grpc.NewServer(append(base, opts...)...)
-	services := registrar{server}
+	services := registrar{server, &s.limits.refusals}
 	penstockv1.RegisterSessionServiceServer(services, &sessionServer{Service: s})
 	penstockv1.RegisterTrackServiceServer(services, &trackServer{Service: s})
 	podv1.RegisterPodServiceServer(services, &podServer{Service: s})
@@ -114,7 +112,7 @@ func (s *Service) streamChain() []grpc.StreamServerInterceptor {
 		s.proofStream,
 		s.authStream,
 		s.limitsStream,
-		s.validationStream,
+		validationStream,
 	}
 }
 
