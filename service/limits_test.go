@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -22,6 +23,7 @@ import (
 	"github.com/penstock-media/penstock/internal/sfutest/clips"
 	"github.com/penstock-media/penstock/resolverstore"
 	"github.com/penstock-media/penstock/service/internal/identity"
+	"github.com/penstock-media/penstock/service/metrics"
 )
 
 // wantLimit checks that an error says which limit was reached, and when to try again where that helps.
@@ -434,6 +436,11 @@ func TestO4_EveryLimitIsTold(t *testing.T) {
 			t.Errorf("%s is not counted", info.name)
 		}
 		wantLimit(t, st.Err(), kind, 7)
+	}
+	for name := range counts {
+		if !slices.Contains(strings.Fields(metrics.Limits), name) {
+			t.Errorf("%s is no label of the metric", name)
+		}
 	}
 	if len(counts) != int(limitKinds) {
 		t.Errorf("%d names for %d limits", len(counts), limitKinds)

@@ -50,6 +50,11 @@ func (s *Service) observe(o *metrics.Observer) {
 	o.Observe("penstock_forwards_refused_total", float64(st.ForwardsRefused))
 	o.Flag("penstock_degraded", st.Degraded)
 	o.Observe("penstock_store_lost_total", float64(st.StoreLost))
+	for name, n := range st.Refused {
+		o.Observe("penstock_limit_refusals_total", float64(n), name)
+	}
+	o.Observe("penstock_unauthenticated_total", float64(st.Unauthenticated))
+	o.Observe("penstock_panics_total", float64(st.Panics))
 	pods := s.pods.Stats()
 	o.Observe("penstock_pod_connections", float64(pods.Connections))
 	o.Observe("penstock_forwarded_open", float64(pods.Open))

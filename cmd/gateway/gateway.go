@@ -221,6 +221,9 @@ func (g *gateway) Start() error {
 		return fmt.Errorf("--http-addr: %w; is another gateway running, or does the address belong to another machine?", err)
 	}
 	g.httpListener = limited(web, &g.cfg)
+	if err := g.measures.Register(g.observeConnections); err != nil {
+		return err
+	}
 	g.pool.Protect(addrPortOf(g.grpcListener), addrPortOf(g.httpListener))
 	grpcServed, httpServed := make(chan struct{}), make(chan struct{})
 	go func() {

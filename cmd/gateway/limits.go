@@ -12,6 +12,7 @@ import (
 	"github.com/penstock-media/penstock/cmd/gateway/internal/config"
 	"github.com/penstock-media/penstock/cmd/gateway/internal/connlimit"
 	"github.com/penstock-media/penstock/service"
+	"github.com/penstock-media/penstock/service/metrics"
 )
 
 // limitsOf gives the settings that bound callers to the service.
@@ -28,6 +29,16 @@ func limitsOf(c *config.Config) service.Limits {
 // limited bounds the connections of a listener.
 func limited(l net.Listener, c *config.Config) *connlimit.Listener {
 	return connlimit.New(l, connlimit.Limits{Total: c.MaxConnections, PerAddress: c.MaxConnectionsPerAddress})
+}
+
+// observeConnections tells what became of the connections of both listeners.
+func (g *gateway) observeConnections(o *metrics.Observer) {
+	for name, l := range map[string]*connlimit.Listener{"grpc": g.grpcListener, "http": g.httpListener} {
+		st := l.Stats()
+		o.Observe("penstock_connections", float64(st.Open), name)
+		o.Observe("penstock_limit_refusals_total", float64(st.RefusedTotal), name+"_connections")
+		o.Observe("penstock_limit_refusals_total", float64(st.RefusedByAddr), name+"_address_connections")
+	}
 }
 
 // limitWHIP refuses requests that are too many with 429 and a problem document (RFC 6585 section 4, RFC 9457).

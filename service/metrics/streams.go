@@ -3,7 +3,8 @@ package metrics
 // ErrorReasons are the reasons of errors (docs/errors.md) as label values. A test compares them with the contract.
 const ErrorReasons = "invalid_field invalid_sdp no_media session_not_found session_exists session_ended track_not_found participant_left track_not_live " +
 	"format_kind_mismatch codec_not_accepted codec_unsupported message_too_large consumer_stalled limit_reached draining unauthenticated not_implemented internal " +
-	"not_an_offers_session negotiation_failed cancelled deadline signal_replaced store_unavailable session_moving session_elsewhere forward_refused resume_token_invalid permission_denied credentials_expired auth_unavailable"
+	"not_an_offers_session negotiation_failed cancelled deadline signal_replaced store_unavailable session_moving session_elsewhere forward_refused resume_token_invalid permission_denied credentials_expired auth_unavailable " +
+	"unknown_method malformed_request"
 
 // streamMetrics are of what workers read.
 func streamMetrics() []Metric {
