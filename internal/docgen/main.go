@@ -1,5 +1,6 @@
 // Command docgen writes docs/errors.md from the comments of the ErrorReason enum: what every error of the API means and what
-// to do about it; helm/README.md from the comments of the chart's values; docs/metrics.md from the table of metrics; and the dashboard of the chart. `make generate` runs it in the root of the tree.
+// to do about it; helm/README.md from the comments of the chart's values; docs/metrics.md from the table of metrics, and the dashboard of the chart; and
+// docs/configuration.md from the structs of the configuration. `make generate` runs it in the root of the tree.
 package main
 
 import (
@@ -18,7 +19,7 @@ const (
 )
 
 func main() {
-	if err := errors.Join(generate("."), generateChart("."), generateMetrics("."), generateTrace("."), generateDashboard(".")); err != nil {
+	if err := errors.Join(generate("."), generateChart("."), generateMetrics("."), generateTrace("."), generateDashboard("."), generateSettings(".")); err != nil {
 		fmt.Fprintln(os.Stderr, "docgen:", err)
 		os.Exit(1)
 	}
