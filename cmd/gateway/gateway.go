@@ -52,6 +52,7 @@ type gateway struct {
 	storeStats  func() resolverstore.Stats // of the store that pods share; nil where there is none
 
 	grpcListener, httpListener *connlimit.Listener
+	debugAddr                  string     // empty where nobody asked for it
 	metricsAddr                string     // empty where that is the HTTP address
 	failed                     chan error // what ended serving, from either server
 	closers                    []closer
@@ -246,6 +247,9 @@ func (g *gateway) Start() error {
 		if g.metricsAddr, err = g.serveAside("metrics-addr", g.cfg.MetricsAddr, newMetricsServer(g.metrics.Handler())); err != nil {
 			return err
 		}
+	}
+	if err := g.serveDebug(); err != nil {
+		return err
 	}
 	g.log.Info("serving", "grpc", g.GRPCAddr(), "http", g.HTTPAddr(), "metrics", g.MetricsAddr(), "version", buildVersion(), "incarnation", g.incarnation)
 	return nil

@@ -178,6 +178,7 @@ func TestO7_HelpIsComplete(t *testing.T) {
 
 func TestO7_ConfigDumpHidesSecrets(t *testing.T) {
 	const secret = "s3cr3t-s3cr3t-s3cr3t"
+	origins := map[string]string{"variable": "from PENSTOCK_MAX_SESSIONS:", "flag": "from flag:", "file": "c.yaml:2:", "own file": "from flag:"}
 	for name, got := range map[string]outcome{
 		"variable": runBinary(t, []string{"PENSTOCK_AUTH_TOKEN=" + secret, "PENSTOCK_MAX_SESSIONS=7"}, "config"),
 		"flag":     runBinary(t, nil, "config", "--auth-token="+secret, "--max-sessions=7"),
@@ -190,7 +191,43 @@ func TestO7_ConfigDumpHidesSecrets(t *testing.T) {
 		if strings.Contains(got.out+got.err, secret) {
 			t.Errorf("%s: the secret is shown", name)
 		}
+		before, _, _ := strings.Cut(got.out, "\nmax-sessions: 7\n")
+		comment := before[strings.LastIndex(before, "\n"):]
+		if !strings.Contains(comment, origins[name]) || !strings.Contains(got.out, "# PENSTOCK_LOG_LEVEL, from default: ") {
+			t.Errorf("%s: max-sessions is said to come %q", name, comment)
+		}
+		if name == "own file" && !strings.Contains(got.out, "# PENSTOCK_AUTH_TOKEN, from --auth-token-file: ") {
+			t.Errorf("the token's file is not told:\n%s", got.out)
+		}
 	}
+}
+
+// TestO7_UnknownVariablesAreWarnedOf: what looks like a setting and is none is told, with the nearest one; what Kubernetes sets for a Service is not.
+func TestO7_UnknownVariablesAreWarnedOf(t *testing.T) {
+	env := []string{"PENSTOCK_MAX_SESSION=7", "PENSTOCK_NONSENSE_OF_ALL_KINDS=1", "PENSTOCK_SERVICE_HOST=10.0.0.1", "PENSTOCK_PORT_50051_TCP_ADDR=10.0.0.1",
+		"PENSTOCK_HEADLESS_SERVICE_PORT_GRPC=1", "PENSTOCK_SESSION=of-another-command", "PENSTOCK_LOG_LEVEL=warn"}
+	want := "gateway: warning: PENSTOCK_MAX_SESSION is set and unknown: did you mean PENSTOCK_MAX_SESSIONS?\n" +
+		"gateway: warning: PENSTOCK_NONSENSE_OF_ALL_KINDS is set and unknown: no setting has this name; `gateway config` prints all\n"
+	if got := runBinary(t, env, "config"); got.code != 0 || got.err != want {
+		t.Errorf("exit %d, want\n%s\ngot\n%s", got.code, want, got.err)
+	}
+	s := startServe(t, append(env, "PENSTOCK_LOG_FORMAT=json"))
+	s.stop(t)
+	if log := s.log.String(); strings.Count(log, "an environment variable is ignored") != 2 || !strings.Contains(log, "did you mean PENSTOCK_MAX_SESSIONS?") {
+		t.Errorf("log:\n%s", log)
+	}
+}
+
+// TestO7_SIGHUPDoesNotKill: a service manager may send it to have certificates read again.
+func TestO7_SIGHUPDoesNotKill(t *testing.T) {
+	s := startServe(t, nil)
+	if err := s.cmd.Process.Signal(syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	if code, h := get(t, s.http, "/readyz"); code != 200 || h.Status != "ready" {
+		t.Errorf("after SIGHUP: %d %+v", code, h)
+	}
+	s.stop(t)
 }
 
 func TestO7_LogNeverShowsTheToken(t *testing.T) {

@@ -18,6 +18,9 @@ type Config struct {
 	// MetricsAddr is where /metrics is served, as host:port, in plain HTTP and without a token: it tells no names and no secrets. Empty serves it on HTTPAddr; of its own
 	// it stays inside where WHIP is public.
 	MetricsAddr string `name:"metrics-addr" env:"PENSTOCK_METRICS_ADDR" placeholder:"HOST:PORT" group:"Listening" help:"Where /metrics is served, in plain HTTP; empty: at --http-addr."`
+	// DebugAddr is where Go's profiles (/debug/pprof/) and a live page are served, as host:port, in plain HTTP and without a token: they tell ids and code, and a profile costs
+	// time. Empty serves them nowhere. An address that is not loopback needs Insecure.
+	DebugAddr string `name:"debug-addr" env:"PENSTOCK_DEBUG_ADDR" placeholder:"HOST:PORT" group:"Listening" help:"Where profiles and a live page are served, on loopback as a rule; empty is nowhere."`
 	// TLSCert is a PEM file with the certificate chain that both listeners show. It goes with TLSKey.
 	TLSCert string `name:"tls-cert" env:"PENSTOCK_TLS_CERT" placeholder:"FILE" group:"Security" help:"PEM file with the certificate chain of both listeners; goes with --tls-key."`
 	// TLSKey is a PEM file with the private key of TLSCert. Only the path is configuration; the key is never shown.

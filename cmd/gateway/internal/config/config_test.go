@@ -85,7 +85,7 @@ func TestFlagWinsOverEnvironmentOverFile(t *testing.T) {
 
 func TestEverySettingCanComeFromEveryPlace(t *testing.T) {
 	values := map[string]string{
-		"grpc-addr": "127.0.0.1:1", "http-addr": "127.0.0.1:2", "metrics-addr": "127.0.0.1:3", "tls-cert": "c", "tls-key": "k", "auth-token": "0123456789abcdef",
+		"grpc-addr": "127.0.0.1:1", "http-addr": "127.0.0.1:2", "metrics-addr": "127.0.0.1:3", "debug-addr": "127.0.0.1:4", "tls-cert": "c", "tls-key": "k", "auth-token": "0123456789abcdef",
 		"auth-token-file": "f", "insecure": "true", "redis-url": "r", "redis-username": "u", "redis-password": "p", "redis-password-file": "pf", "redis-sentinel-username": "su",
 		"redis-sentinel-password": "sp", "redis-tls-ca": "rca", "redis-tls-cert": "rc", "redis-tls-key": "rk",
 		"redis-tls-server-name": "rn", "redis-timeout": "2s", "heartbeat": "2s", "lease-ttl": "9s", "pod-secret": "ps", "pod-secret-file": "psf", "pod-addr": "h:1",
@@ -258,6 +258,8 @@ func TestO7_ValidateNamesTheSettingAndTheMend(t *testing.T) {
 		{[]string{"--session-grace=1ms"}, "session-grace", "use 1s to 1h0m0s"},
 		{[]string{"--drain-grace=-1s"}, "drain-grace", "use 0s to 10m0s"},
 		{[]string{"--endpoint-grace=11m"}, "endpoint-grace", "use 0s to 10m0s"},
+		{[]string{"--debug-addr=0.0.0.0:1"}, "debug-addr", "listen on 127.0.0.1"},
+		{[]string{"--debug-addr=127.0.0.1:50051"}, "debug-addr", "give them different ports"},
 		{[]string{"--max-calls=1"}, "max-calls", "use 100 to 10000000"},
 		{[]string{"--max-connection-streams=10"}, "max-connection-streams", "use 256 to 100000"},
 		{[]string{"--request-timeout=1ms"}, "request-timeout", "use 1s to 10m0s"},

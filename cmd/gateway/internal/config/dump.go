@@ -11,7 +11,7 @@ import (
 )
 
 // Write writes the configuration as a YAML file that --config can read, each setting under a comment that explains
-// it, and beside it where its value comes from: origins by name, nil where they are not known. Secrets are written as "(hidden)", which Check refuses, so that nobody runs with it by mistake.
+// it, and where its value comes from: origins by name, nil where they are not known. Secrets are written as "(hidden)", which Check refuses, so that nobody runs with it by mistake.
 func (c *Config) Write(w io.Writer, origins map[string]string) error {
 	root := &yaml.Node{Kind: yaml.MappingNode}
 	v := reflect.ValueOf(c).Elem()
@@ -21,8 +21,7 @@ func (c *Config) Write(w io.Writer, origins map[string]string) error {
 			return fmt.Errorf("config: encode %s: %w", s.Name, err)
 		}
 		value.Style |= yaml.FlowStyle
-		value.LineComment = c.origin(s, origins)
-		key := &yaml.Node{Kind: yaml.ScalarNode, Value: s.Name, HeadComment: s.Env + ": " + strings.ReplaceAll(s.Help, "\n", " ")}
+		key := &yaml.Node{Kind: yaml.ScalarNode, Value: s.Name, HeadComment: s.Env + c.origin(s, origins) + ": " + strings.ReplaceAll(s.Help, "\n", " ")}
 		root.Content = append(root.Content, key, &value)
 	}
 	enc := yaml.NewEncoder(w)
@@ -32,16 +31,16 @@ func (c *Config) Write(w io.Writer, origins map[string]string) error {
 	return enc.Close()
 }
 
-// origin returns the comment on where a setting's value comes from.
+// origin returns the part of the comment on where a setting's value comes from.
 func (c *Config) origin(s Setting, origins map[string]string) string {
 	if origins == nil {
 		return ""
 	}
 	files := map[string]string{"auth-token": c.AuthTokenFile, "pod-secret": c.PodSecretFile, "redis-password": c.RedisPasswordFile}
 	if files[s.Name] != "" {
-		return "from --" + s.Name + "-file"
+		return ", from --" + s.Name + "-file"
 	}
-	return "from " + origins[s.Name]
+	return ", from " + origins[s.Name]
 }
 
 // plain turns a field's value into what YAML shows as the command line would take it.

@@ -87,6 +87,9 @@ func (c *Config) validateAddresses() error {
 	if c.MetricsAddr != "" {
 		all = append(all, listener{"metrics-addr", c.MetricsAddr})
 	}
+	if c.DebugAddr != "" {
+		all = append(all, listener{"debug-addr", c.DebugAddr})
+	}
 	for _, l := range all {
 		_, port, err := net.SplitHostPort(l.addr)
 		if err != nil {
@@ -142,6 +145,9 @@ func (c *Config) validateTLS() error {
 }
 
 func (c *Config) validateExposure() error {
+	if c.DebugAddr != "" && !c.Insecure && !isLoopback(c.DebugAddr) {
+		return &Error{"debug-addr", fmt.Sprintf("%q can be reached from other machines, and has neither TLS nor a token", c.DebugAddr), "listen on 127.0.0.1, or say --insecure where the network is closed by other means"}
+	}
 	if c.Insecure || (c.TLSCert != "" && c.AuthToken != "") {
 		return nil
 	}
