@@ -45,8 +45,9 @@ type Config struct {
 	PodCredentials credentials.TransportCredentials
 	// Busy returns the share of the decoders' time that is used, 0 to 1, for new sessions to be placed by; nil tells nothing of it.
 	Busy func() float64
-	// PodMutual asks for a verified client certificate of a pod that forwards a call, beside its proof.
-	PodMutual bool
+	// PodCertified tells whether a connection is one of another pod, by its client certificate, which is asked for beside the proof of a forwarded call; nil
+	// asks for none.
+	PodCertified func(*tls.ConnectionState) bool
 
 	// Token is a bearer token that lets a caller do everything with the sessions of the tenant "". Secret. Where there is neither a token, nor JWT, nor
 	// ClientCertificate, nobody is asked who it is.
@@ -90,6 +91,9 @@ type Config struct {
 
 // JWTConfig says which JSON Web Tokens are good.
 type JWTConfig = identity.JWTConfig
+
+// CheckJWKS tells whether keys may be taken from JWTConfig.JWKS.
+func CheckJWKS(source string) error { return identity.CheckJWKS(source) }
 
 // Defaults of Config.
 const (

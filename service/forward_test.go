@@ -186,7 +186,7 @@ func TestP1_UnaryCallsPassByteIdentical(t *testing.T) {
 		}
 		return s.SendMsg(relay.NewMessage(mem.BufferSlice{mem.SliceBuffer(answer)}))
 	})
-	gate := relay.NewGate(owner.pod.Incarnation, p.svc.keys, false, p.svc.cfg.Logger)
+	gate := relay.NewGate(owner.pod.Incarnation, p.svc.keys, nil, p.svc.cfg.Logger)
 	const parent = "00-0102030405060708090a0b0c0d0e0f10-0102030405060708-01"
 	ctx := metadata.AppendToOutgoingContext(p.ctx, "traceparent", parent, "authorization", "Bearer s3cr3t")
 	raw := grpc.ForceCodecV2(relay.Codec(encoding.GetCodecV2(grpcproto.Name)))

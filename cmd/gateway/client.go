@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -26,6 +25,8 @@ type clientFlags struct {
 	Addr          string        `name:"addr" env:"PENSTOCK_ADDR" default:"127.0.0.1:50051" placeholder:"HOST:PORT" help:"The gateway's gRPC address."`
 	TLS           bool          `name:"tls" env:"PENSTOCK_TLS" help:"Speak TLS."`
 	CA            string        `name:"ca" env:"PENSTOCK_CA" placeholder:"FILE" help:"PEM file with the certificates to trust in place of the system's; means --tls."`
+	Cert          string        `name:"cert" env:"PENSTOCK_CERT" placeholder:"FILE" help:"PEM file with the certificate chain to show; goes with --key, and means --tls."`
+	Key           string        `name:"key" env:"PENSTOCK_KEY" placeholder:"FILE" help:"PEM file with the private key of --cert."`
 	AuthToken     config.Secret `name:"auth-token" env:"PENSTOCK_AUTH_TOKEN" placeholder:"TOKEN" help:"Bearer token. Others on this machine can see a command line: prefer --auth-token-file."`
 	AuthTokenFile string        `name:"auth-token-file" env:"PENSTOCK_AUTH_TOKEN_FILE" placeholder:"FILE" help:"File that holds the bearer token."`
 	MaxMessage    int           `name:"max-message" env:"PENSTOCK_MAX_MESSAGE" default:"67108864" placeholder:"BYTES" help:"Largest message to accept; the gateway refuses pictures that do not fit."`
@@ -70,10 +71,13 @@ func (c *clientFlags) token() (string, error) {
 }
 
 func (c *clientFlags) credentials() (credentials.TransportCredentials, error) {
-	if !c.TLS && c.CA == "" {
+	if !c.TLS && c.CA == "" && c.Cert == "" && c.Key == "" {
 		return insecure.NewCredentials(), nil
 	}
-	cfg := &tls.Config{MinVersion: tls.VersionTLS12}
+	cfg, err := clientTLS(c.Cert, c.Key)
+	if err != nil {
+		return nil, err
+	}
 	if c.CA != "" {
 		pem, err := os.ReadFile(c.CA)
 		if err != nil {

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"crypto/rand"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -13,8 +12,8 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials"
 
+	"github.com/penstock-media/penstock/cmd/gateway/internal/certs"
 	"github.com/penstock-media/penstock/cmd/gateway/internal/config"
 	"github.com/penstock-media/penstock/cmd/gateway/internal/connlimit"
 	"github.com/penstock-media/penstock/cmd/gateway/internal/localtcp"
@@ -39,6 +38,7 @@ type gateway struct {
 	log     *slog.Logger
 	service *service.Service
 	pool    *rtcpool.Pool
+	certs   *certs.Certs // nil without TLS
 	grpc    *grpc.Server
 	http    *http.Server
 
@@ -122,16 +122,17 @@ func (g *gateway) build(ctx context.Context) error {
 	g.onClose("peer connections", pool.Close)
 	g.pool = pool
 
-	pods, err := podCredentials(&g.cfg)
-	if err != nil {
+	if err := g.openCerts(); err != nil {
 		return err
 	}
-	g.service, err = service.New(service.Config{
-		OwnerAddress: address, PodSecrets: g.cfg.PodSecrets(), PodCredentials: pods, PodMutual: g.cfg.PodMTLS, Busy: func() float64 { return decoders.Stats().Busy },
+	cfg := service.Config{
+		OwnerAddress: address, PodSecrets: g.cfg.PodSecrets(), Busy: func() float64 { return decoders.Stats().Busy },
 		Pool: pool, Store: store, Logger: g.log, Metrics: g.measures, TracerProvider: tell.TracerProvider(), Propagator: tell.Propagator(), Owner: g.incarnation,
-		Token: string(g.cfg.AuthToken), WHIPCreate: g.cfg.WHIPCreate, Grace: g.cfg.SessionGrace, EndpointGrace: g.endpointGrace(), StallTimeout: g.cfg.StallTimeout,
+		WHIPCreate: g.cfg.WHIPCreate, Grace: g.cfg.SessionGrace, EndpointGrace: g.endpointGrace(), StallTimeout: g.cfg.StallTimeout,
 		Limits: limitsOf(&g.cfg),
-	})
+	}
+	g.secure(&cfg)
+	g.service, err = service.New(cfg)
 	if err != nil {
 		return fmt.Errorf("set up the service: %w", err)
 	}
@@ -179,24 +180,7 @@ func (g *gateway) openStore(ctx context.Context, address string) (resolverstore.
 }
 
 func (g *gateway) buildServers() error {
-	var opts []grpc.ServerOption
-	var tlsConfig *tls.Config
-	if g.cfg.TLSCert != "" {
-		pair, err := tls.LoadX509KeyPair(g.cfg.TLSCert, g.cfg.TLSKey)
-		if err != nil {
-			return fmt.Errorf("load the certificate: %w", err)
-		}
-		tlsConfig = &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{pair}}
-		grpcTLS := tlsConfig.Clone()
-		if g.cfg.PodMTLS {
-			pods, err := g.cfg.PodTLS()
-			if err != nil {
-				return err
-			}
-			grpcTLS.ClientCAs, grpcTLS.ClientAuth = pods.RootCAs, tls.VerifyClientCertIfGiven // workers need none
-		}
-		opts = append(opts, grpc.Creds(credentials.NewTLS(grpcTLS)))
-	}
+	opts := g.grpcCredentials()
 	g.grpc = g.service.NewServer(opts...)
 	g.onClose("gRPC server", g.stopGRPC)
 	var err error
@@ -204,7 +188,7 @@ func (g *gateway) buildServers() error {
 		return fmt.Errorf("set up HTTP: %w", err)
 	}
 	g.http.Handler = g.tell.HTTP("WHIP", "/whip/", g.http.Handler)
-	g.http.TLSConfig = tlsConfig.Clone()
+	g.http.TLSConfig = g.httpTLS()
 	g.onClose("HTTP server", g.stopHTTP)
 	return nil
 }

@@ -5,8 +5,6 @@ import (
 	"net"
 	"net/netip"
 
-	"google.golang.org/grpc/credentials"
-
 	"github.com/penstock-media/penstock/cmd/gateway/internal/config"
 )
 
@@ -60,13 +58,4 @@ func firstAddress(all []net.Addr) (netip.Addr, bool) {
 		}
 	}
 	return found, found.IsValid()
-}
-
-// podCredentials returns how other pods are called; nil where that is without TLS.
-func podCredentials(c *config.Config) (credentials.TransportCredentials, error) {
-	t, err := c.PodTLS()
-	if err != nil || t == nil {
-		return nil, err
-	}
-	return credentials.NewTLS(t), nil
 }

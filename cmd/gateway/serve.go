@@ -40,6 +40,7 @@ func (c *serveCmd) Run(ctx context.Context, std *stdio, warnings warnings) error
 	if err != nil {
 		return err
 	}
+	defer reloadOnHangup(g.Reload)()
 	failure := g.Start()
 	if failure == nil {
 		fmt.Fprintf(std.Out, "gateway serves gRPC on %s and HTTP on %s\n", g.GRPCAddr(), g.HTTPAddr())

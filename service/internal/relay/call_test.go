@@ -212,7 +212,7 @@ func TestP1_StatusesComeBackAsTheyAre(t *testing.T) {
 // TestP9_WhatIsForwardedIsNotForwardedAgain: a pod that got a call from a pod, and thinks that a third one has the session, refuses.
 func TestP9_WhatIsForwardedIsNotForwardedAgain(t *testing.T) {
 	c := newChain(t, nil, echo)
-	ctx, err := NewGate("owner", c.pods.cfg.Keys, false, nil).Enter(incoming(
+	ctx, err := NewGate("owner", c.pods.cfg.Keys, nil, nil).Enter(incoming(
 		newProof(t.Context(), "x", "owner", testMethod, Caller{}).encode(c.pods.cfg.Keys)), testMethod)
 	if err != nil {
 		t.Fatal(err)

@@ -2,6 +2,7 @@ package relay
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -22,7 +23,7 @@ const logEvery = time.Second
 type Gate struct {
 	self   string
 	keys   *Keys
-	mutual bool
+	mutual func(*tls.ConnectionState) bool
 	log    *slog.Logger
 	used   used
 
@@ -32,8 +33,9 @@ type Gate struct {
 	last    time.Time
 }
 
-// NewGate returns the gate of the pod of an incarnation. mutual asks for a verified certificate of the pod that forwards, beside the proof.
-func NewGate(self string, keys *Keys, mutual bool, log *slog.Logger) *Gate {
+// NewGate returns the gate of the pod of an incarnation. mutual tells whether a connection is one of a pod, by its verified certificate, which is asked for beside the
+// proof; nil asks for none.
+func NewGate(self string, keys *Keys, mutual func(*tls.ConnectionState) bool, log *slog.Logger) *Gate {
 	return &Gate{self: self, keys: keys, mutual: mutual, log: log}
 }
 
@@ -61,7 +63,7 @@ func (g *Gate) Enter(ctx context.Context, method string) (context.Context, error
 	switch {
 	case len(values) > 1:
 		what = "there is more than one"
-	case what == "" && g.mutual && !certified(ctx):
+	case what == "" && g.mutual != nil && !g.certified(ctx):
 		what = "the pod that forwards shows no certificate of --pod-ca"
 	case what == "" && !g.used.first(p.nonce, time.Now()):
 		what = "it was used before"
@@ -77,14 +79,14 @@ func (g *Gate) Enter(ctx context.Context, method string) (context.Context, error
 	return context.WithValue(ctx, forwardKey{}, Forward{From: p.from, Caller: caller, since: p.since}), nil
 }
 
-// certified tells whether the call's connection has a client certificate that was verified.
-func certified(ctx context.Context) bool {
+// certified tells whether the call's connection is one of a pod.
+func (g *Gate) certified(ctx context.Context) bool {
 	from, ok := peer.FromContext(ctx)
 	if !ok {
 		return false
 	}
 	info, ok := from.AuthInfo.(credentials.TLSInfo)
-	return ok && len(info.State.VerifiedChains) > 0
+	return ok && g.mutual(&info.State)
 }
 
 // Refused returns how many calls were refused.

@@ -3,6 +3,7 @@ package relay
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"log/slog"
 	"net"
@@ -43,7 +44,7 @@ func incoming(values ...string) context.Context {
 func TestP9_ForgedForwardsAreRefused(t *testing.T) {
 	keys := keysOf(t, 's', 'o')
 	var log bytes.Buffer
-	g := NewGate("b", keys, false, slog.New(slog.NewTextHandler(&log, nil)))
+	g := NewGate("b", keys, nil, slog.New(slog.NewTextHandler(&log, nil)))
 	good := proofNow(nil).encode(keys)
 	ctx, err := g.Enter(incoming(good), testMethod)
 	if err != nil {
@@ -115,7 +116,7 @@ func TestP9_ForgedForwardsAreRefused(t *testing.T) {
 // TestP9_MutualTLSAsksForACertificateToo: with it a proof alone, as somebody who has the secret could make, is refused.
 func TestP9_MutualTLSAsksForACertificateToo(t *testing.T) {
 	keys := keysOf(t, 's')
-	g := NewGate("b", keys, true, slog.New(slog.DiscardHandler))
+	g := NewGate("b", keys, func(s *tls.ConnectionState) bool { return len(s.VerifiedChains) > 0 }, slog.New(slog.DiscardHandler))
 	for name, info := range map[string]credentials.AuthInfo{"plaintext": nil, "no certificate": credentials.TLSInfo{}} {
 		ctx := peer.NewContext(incoming(proofNow(nil).encode(keys)), &peer.Peer{Addr: &net.TCPAddr{}, AuthInfo: info})
 		if _, err := g.Enter(ctx, testMethod); !errors.Is(err, ErrRefused) {

@@ -25,14 +25,41 @@ type Config struct {
 	TLSCert string `name:"tls-cert" env:"PENSTOCK_TLS_CERT" placeholder:"FILE" group:"Security" help:"PEM file with the certificate chain of both listeners; goes with --tls-key."`
 	// TLSKey is a PEM file with the private key of TLSCert. Only the path is configuration; the key is never shown.
 	TLSKey string `name:"tls-key" env:"PENSTOCK_TLS_KEY" placeholder:"FILE" group:"Security" help:"PEM file with the private key of --tls-cert."`
-	// AuthToken is the bearer token that every call but health, and every WHIP request, must carry. Empty asks for
-	// none. At least 16 characters. Secret.
-	AuthToken Secret `name:"auth-token" env:"PENSTOCK_AUTH_TOKEN" placeholder:"TOKEN" group:"Security" help:"Bearer token that callers must carry. Others on this machine can see a command line: prefer --auth-token-file."`
+	// TLSMinVersion is the lowest version of TLS that the listeners and calls to other pods speak: 1.3, or 1.2 for old clients.
+	TLSMinVersion string `name:"tls-min-version" env:"PENSTOCK_TLS_MIN_VERSION" default:"1.3" placeholder:"1.3|1.2" group:"Security" help:"Lowest version of TLS."`
+	// TLSClientCA is a PEM file with the authorities of callers' certificates: by one that they have signed a caller is known, where it shows no token. Its first URI, DNS name or
+	// common name is who it is, its organization (O) the tenant, its organizational units (OU) the actions.
+	TLSClientCA string `name:"tls-client-ca" env:"PENSTOCK_TLS_CLIENT_CA" placeholder:"FILE" group:"Security" help:"PEM file with the authorities of callers' certificates, which are then good in place of a token (mTLS)."`
+	// TLSClientAuth is whether callers may show a certificate of TLSClientCA, or must, beside a token if tokens are asked for. Probes never must.
+	TLSClientAuth string `name:"tls-client-auth" env:"PENSTOCK_TLS_CLIENT_AUTH" default:"optional" placeholder:"optional|required" group:"Security" help:"Whether callers may show a certificate of --tls-client-ca, or must."`
+	// TLSClientActions is what a certificate allows that names no organizational unit: signal, stream and admin.
+	TLSClientActions []string `name:"tls-client-actions" env:"PENSTOCK_TLS_CLIENT_ACTIONS" default:"signal,stream" placeholder:"ACTION" group:"Security" help:"What a caller's certificate without OU allows: signal, stream, admin."`
+	// JWTSecret signs JSON Web Tokens by HS256, HS384 or HS512; of several, between blanks, each is good. At least 32 characters. Secret.
+	JWTSecret Secret `name:"jwt-secret" env:"PENSTOCK_JWT_SECRET" placeholder:"SECRET" group:"Security" help:"Secret that signs callers' JSON Web Tokens (HS256, HS384, HS512); of several, between blanks, each is good. Others on this machine can see a command line: prefer --jwt-secret-file."`
+	// JWTSecretFile is a file that holds JWTSecret instead, one secret a line.
+	JWTSecretFile string `name:"jwt-secret-file" env:"PENSTOCK_JWT_SECRET_FILE" placeholder:"FILE" group:"Security" help:"File that holds the secret of JSON Web Tokens, or several, one a line."`
+	// JWTJWKS is where the public keys of JSON Web Tokens are (RFC 7517): an https URL, or a file. They are fetched again as they change.
+	JWTJWKS string `name:"jwt-jwks" env:"PENSTOCK_JWT_JWKS" placeholder:"URL|FILE" group:"Security" help:"Key set of callers' JSON Web Tokens (RS, PS, ES, EdDSA): an https URL or a file."`
+	// JWTIssuer is the iss that tokens must have. Empty asks for none.
+	JWTIssuer string `name:"jwt-issuer" env:"PENSTOCK_JWT_ISSUER" placeholder:"ISSUER" group:"Security" help:"Issuer that tokens must name."`
+	// JWTAudience are those of which a token's aud must name one. None asks for none.
+	JWTAudience []string `name:"jwt-audience" env:"PENSTOCK_JWT_AUDIENCE" placeholder:"AUDIENCE" group:"Security" help:"Audiences of which tokens must name one."`
+	// JWTTenantClaim names the claim that holds the tenant, whose sessions alone the caller can know of.
+	JWTTenantClaim string `name:"jwt-tenant-claim" env:"PENSTOCK_JWT_TENANT_CLAIM" default:"tenant" placeholder:"CLAIM" group:"Security" help:"Claim that holds the tenant."`
+	// JWTLeeway is how far the clocks of issuer and gateway may differ. 1 s to 5 min.
+	JWTLeeway time.Duration `name:"jwt-leeway" env:"PENSTOCK_JWT_LEEWAY" default:"5s" placeholder:"DURATION" group:"Security" help:"How far clocks may differ."`
+	// JWTMaxLifetime is how long a token may be good for, from when it is shown. 1 min to 8760 h.
+	JWTMaxLifetime time.Duration `name:"jwt-max-lifetime" env:"PENSTOCK_JWT_MAX_LIFETIME" default:"24h" placeholder:"DURATION" group:"Security" help:"How long a token may be good for."`
+	// AuthToken is a bearer token that allows everything, as the tenant of those who name none. Where there is neither a token, nor JSON Web Tokens, nor callers'
+	// certificates, nobody is asked for any, but for that every call but health is. At least 16 characters. Secret.
+	AuthToken Secret `name:"auth-token" env:"PENSTOCK_AUTH_TOKEN" placeholder:"TOKEN" group:"Security" help:"Bearer token that allows everything. Others on this machine can see a command line: prefer --auth-token-file."`
 	// AuthTokenFile is a file that holds the token instead; blanks around it are cut off.
 	AuthTokenFile string `name:"auth-token-file" env:"PENSTOCK_AUTH_TOKEN_FILE" placeholder:"FILE" group:"Security" help:"File that holds the bearer token."`
-	// Insecure allows an address that is not loopback without TLS or without a token: for networks that are closed by
+	// ExpiryWarning is how long before a caller's token or certificate expires its streams are told; they end then. 1 s to 10 min.
+	ExpiryWarning time.Duration `name:"expiry-warning" env:"PENSTOCK_EXPIRY_WARNING" default:"10s" placeholder:"DURATION" group:"Security" help:"How long before a caller's credentials expire its streams are told."`
+	// Insecure allows an address that is not loopback without TLS or without asking callers who they are: for networks that are closed by
 	// other means.
-	Insecure bool `name:"insecure" env:"PENSTOCK_INSECURE" group:"Security" help:"Allow listening beyond loopback without TLS or without a token."`
+	Insecure bool `name:"insecure" env:"PENSTOCK_INSECURE" group:"Security" help:"Allow listening beyond loopback without TLS, or without asking callers for a token or a certificate."`
 
 	// RedisURL is where pods share what they know: redis://host, redis-cluster://host,host, redis-sentinel://host,host/master or
 	// unix:///socket; rediss… over TLS. Empty keeps everything in the memory of this process. Secret, as it may hold a password.
@@ -168,8 +195,17 @@ type Flags struct {
 // Default returns the configuration that no flag, no environment and no file give.
 func Default() Config {
 	return Config{
-		GRPCAddr:      "127.0.0.1:50051",
-		HTTPAddr:      "127.0.0.1:8080",
+		GRPCAddr: "127.0.0.1:50051",
+		HTTPAddr: "127.0.0.1:8080",
+
+		TLSMinVersion:    "1.3",
+		TLSClientAuth:    "optional",
+		TLSClientActions: []string{"signal", "stream"},
+		JWTTenantClaim:   "tenant",
+		JWTLeeway:        5 * time.Second,
+		JWTMaxLifetime:   24 * time.Hour,
+		ExpiryWarning:    10 * time.Second,
+
 		RedisTimeout:  time.Second,
 		Heartbeat:     time.Second,
 		LeaseTTL:      3 * time.Second,

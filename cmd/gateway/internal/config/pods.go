@@ -28,7 +28,7 @@ func (c *Config) PodTLS() (*tls.Config, error) {
 	if c.TLSCert == "" {
 		return nil, nil //nolint:nilnil // documented
 	}
-	t := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: c.PodServerName}
+	t := &tls.Config{MinVersion: c.MinTLS(), ServerName: c.PodServerName}
 	if c.PodCA != "" {
 		b, err := os.ReadFile(c.PodCA)
 		if err != nil {

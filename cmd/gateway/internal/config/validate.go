@@ -35,6 +35,14 @@ func (c *Config) Complete() error {
 	if err := readSecret("auth-token", "token", c.AuthTokenFile, &c.AuthToken); err != nil {
 		return err
 	}
+	for _, list := range []*[]string{&c.JWTAudience, &c.TLSClientActions} {
+		if *list = slices.DeleteFunc(*list, isEmpty); len(*list) == 0 {
+			*list = nil
+		}
+	}
+	if err := readSecret("jwt-secret", "secret", c.JWTSecretFile, &c.JWTSecret); err != nil {
+		return err
+	}
 	if err := readSecret("pod-secret", "secret", c.PodSecretFile, &c.PodSecret); err != nil {
 		return err
 	}
@@ -63,7 +71,7 @@ func readSecret(setting, what, file string, to *Secret) error {
 // the command line, before Complete.)
 func (c *Config) Check() error {
 	checks := []func() error{
-		c.validateAddresses, c.validateSecrets, c.validateTLS, c.validateExposure, c.validateStore,
+		c.validateAddresses, c.validateSecrets, c.validateTLS, c.validateClients, c.validateJWT, c.validateExposure, c.validateStore,
 		c.validateOrigins, c.validateICE, c.validateShared, c.validateFilters, c.validateAuthorities,
 		c.validateRanges, c.validateTimes, c.validatePods, c.validateObserving,
 	}
@@ -114,7 +122,7 @@ func (c *Config) validateSecrets() error {
 		value   Secret
 	}{
 		{"auth-token", c.AuthToken}, {"redis-url", c.RedisURL}, {"redis-password", c.RedisPassword},
-		{"redis-sentinel-password", c.RedisSentinelPassword}, {"pod-secret", c.PodSecret},
+		{"redis-sentinel-password", c.RedisSentinelPassword}, {"pod-secret", c.PodSecret}, {"jwt-secret", c.JWTSecret},
 	} {
 		if s.value == hidden {
 			return &Error{s.setting, "is the text that stands for a secret in `gateway config`", "write the secret itself"}
@@ -148,12 +156,12 @@ func (c *Config) validateExposure() error {
 	if c.DebugAddr != "" && !c.Insecure && !isLoopback(c.DebugAddr) {
 		return &Error{"debug-addr", fmt.Sprintf("%q can be reached from other machines, and has neither TLS nor a token", c.DebugAddr), "listen on 127.0.0.1, or say --insecure where the network is closed by other means"}
 	}
-	if c.Insecure || (c.TLSCert != "" && c.AuthToken != "") {
+	if c.Insecure || (c.TLSCert != "" && c.AsksCallers()) {
 		return nil
 	}
 	for _, l := range c.listeners() {
 		if !isLoopback(l.addr) {
-			return &Error{l.setting, fmt.Sprintf("%q can be reached from other machines, without TLS and a token", l.addr), "set --tls-cert, --tls-key and --auth-token-file, or listen on 127.0.0.1, or say --insecure where the network is closed by other means"}
+			return &Error{l.setting, fmt.Sprintf("%q can be reached from other machines, without TLS and a token", l.addr), "set --tls-cert, --tls-key and --auth-token-file (or --jwt-secret-file, --jwt-jwks, --tls-client-ca), or listen on 127.0.0.1, or say --insecure where the network is closed by other means"}
 		}
 	}
 	return nil
