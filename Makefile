@@ -43,9 +43,9 @@ test: deps-test ## Run all tests with the race detector, and the codecs' under t
 	go test -asan -timeout 9m $(ASAN)
 
 .PHONY: e2e
-e2e: deps-e2e build ## Run the tests with heavy real parts (Chromium, ffprobe, grpcurl, buildah, Prometheus, Helm, a Kubernetes API server), and kill workers under the address sanitizer.
+e2e: deps-e2e build ## Run the tests with heavy real parts (Chromium, ffprobe, grpcurl, Jaeger, buildah, Prometheus, Helm, a Kubernetes API server), and kill workers under the address sanitizer.
 	go test -asan -run F16 -timeout 9m ./service
-	GATEWAY=$(CURDIR)/bin/gateway $(call tools,compose cyclonedx grpcurl helm kube-apiserver kubeconform) \
+	GATEWAY=$(CURDIR)/bin/gateway $(call tools,compose cyclonedx grpcurl helm jaeger kube-apiserver kubeconform) \
 	  go test -tags e2e -count=1 -timeout 17m -v ./e2e/...
 
 # tools gives the paths of pinned tools as variables: KUBE_APISERVER=… for kube-apiserver.

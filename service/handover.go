@@ -55,16 +55,26 @@ func (s *Service) Drain(ctx context.Context, grace time.Duration) Drained {
 	defer late()
 	ctx, span := s.short(ctx, spanDrain)
 	before := s.counts.handedOver.Load()
-	s.leave(ctx)
+	s.leave(ctx, func() { span.drained(s.drained(before)) })
 	s.hurry(ctx)
-	out := Drained{
-		HandedOver: int(s.counts.handedOver.Load() - before), Cut: len(s.owned()), Calls: int(s.calls.Load()), //nolint:gosec // what a process can have
-	}
+	out := s.drained(before)
 	s.counts.drained.Add(uint64(out.Cut)) //nolint:gosec // not negative
-	span.set(attribute.Int("penstock.handed_over", out.HandedOver), attribute.Int("penstock.cut", out.Cut), attribute.Int("penstock.calls", out.Calls))
-	span.end(nil)
+	span.drained(out)
 	s.drain.finish()
 	return out
+}
+
+// drained tells how a drain goes that has begun when so many sessions had been handed over.
+func (s *Service) drained(before uint64) Drained {
+	return Drained{
+		HandedOver: int(s.counts.handedOver.Load() - before), Cut: len(s.owned()), Calls: int(s.calls.Load()), //nolint:gosec // what a process can have
+	}
+}
+
+// drained ends the span of a drain, the first time that it is called: when no session is left. Calls may go on until the grace is over.
+func (s *shortSpan) drained(out Drained) {
+	s.set(attribute.Int("penstock.handed_over", out.HandedOver), attribute.Int("penstock.cut", out.Cut), attribute.Int("penstock.calls", out.Calls))
+	s.end(nil)
 }
 
 // hurry gives what is left one last chance to go on elsewhere, where the drain was cut short.
@@ -77,13 +87,15 @@ func (s *Service) hurry(ctx context.Context) {
 	s.handOverOnce(ctx)
 }
 
-// leave hands sessions over, also those that it began to take over before the drain, until neither a session nor a call is left here, or until ctx ends.
-func (s *Service) leave(ctx context.Context) {
+// leave hands sessions over, also those that it began to take over before the drain, until neither a session nor a call is left here, or until ctx ends. left is called
+// whenever no session is.
+func (s *Service) leave(ctx context.Context, left func()) {
 	for ctx.Err() == nil && s.busy() {
 		if !s.handOverOnce(ctx) {
 			rest(ctx, handoverPause)
 			continue
 		}
+		left()
 		pause, done := context.WithTimeout(ctx, handoverPause)
 		select {
 		case <-s.less:

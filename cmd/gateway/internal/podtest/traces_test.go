@@ -3,7 +3,10 @@ package podtest
 import (
 	"context"
 	"encoding/hex"
+	"net/http"
+	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -12,6 +15,7 @@ import (
 
 	penstockv1 "github.com/penstock-media/penstock/api/penstock/v1"
 	"github.com/penstock-media/penstock/internal/sfutest"
+	"github.com/penstock-media/penstock/internal/sfutest/clips"
 )
 
 // The caller's own span, in which workers call.
@@ -53,7 +57,7 @@ func traced(ctx context.Context, trace string) context.Context {
 // TestO1_OneTraceFromCallToFirstPicture reads, while the stream runs, the whole story of its beginning from what two pods have told a collector: one trace, whose only
 // missing parent is the caller's own span, without any span that is as long as the stream. What feeds the stream is linked to it, and it to that.
 func TestO1_OneTraceFromCallToFirstPicture(t *testing.T) {
-	c, traces, pods := tracedCluster(t)
+	c, traces, pods := tracedCluster(t, "--endpoint-grace=0s")
 	id := c.createAt(c.pods[0], "call")
 	k := c.call(c.pods[0].clients, id)
 	at := c.pods[1].clients
@@ -88,6 +92,87 @@ func TestO1_OneTraceFromCallToFirstPicture(t *testing.T) {
 	if len(later) != len(story) {
 		t.Errorf("of frames there are spans:\n%s", tree(later, pods))
 	}
+	c.pods[0].signal(syscall.SIGTERM)
+	handedOver(t, c, traces, pods)
+}
+
+// storyOfADrain is the trace of a pod that stops and hands its only session over.
+const storyOfADrain = `owner service.drain
+  owner service.hand_over
+    entry penstock.pod.v1.PodService/Adopt
+      entry service.take_over
+`
+
+// handedOver checks the trace of a drain, and that the stream's own tells of it.
+func handedOver(t *testing.T, c *cluster, traces *collector, pods map[string]string) {
+	t.Helper()
+	drain := traces.await(c.ctx, t, "a drain", func(s span) bool { return s.GetName() == "service.drain" }, func(s []span) bool { return len(s) == 1 })[0]
+	story := traces.await(c.ctx, t, "the story of the drain", ofTrace(hex.EncodeToString(drain.GetTraceId())), func(s []span) bool {
+		return len(s) >= strings.Count(storyOfADrain, "\n")
+	})
+	if got := tree(story, pods); got != storyOfADrain {
+		t.Errorf("the trace of the drain is\n%s\nwant\n%s", got, storyOfADrain)
+	}
+	traces.await(c.ctx, t, "that the stream lost its owner", ofTrace(callersTrace), func(spans []span) bool {
+		return slices.ContainsFunc(named(spans, "StreamTrack.event"), func(s span) bool { return slices.Contains(s.events(), "owner lost") })
+	})
+}
+
+// storyOfAPublisher is the trace of a WHIP request at a pod that does not own the session.
+const storyOfAPublisher = `entry WHIP POST
+  entry service.locate
+  entry service.forward
+    owner penstock.pod.v1.PodService/ServeWhip
+      owner rtcpool.negotiate
+`
+
+// TestO1_APublishersTrace publishes over WHIP in a trace of its own, at a pod that does not own the session. Of traces begun there the owner keeps none, nor any that strangers
+// say are kept: this one it keeps, since the other pod does.
+func TestO1_APublishersTrace(t *testing.T) {
+	traces := startCollector(t)
+	c := startClusterOf(t, 2, func(p *pod) []string {
+		p.env = []string{"OTEL_BSP_SCHEDULE_DELAY=50"}
+		args := []string{"--otlp-endpoint=http://" + traces.addr, "--trace-sample=0"}
+		if p.name == "pod 0" {
+			args = append(args, "--trace-callers-rate=0")
+		}
+		return args
+	})
+	pods := map[string]string{c.pods[0].incarnation(c.ctx): "owner", c.pods[1].incarnation(c.ctx): "entry"}
+	id := c.createAt(c.pods[0], "call")
+	p, err := sfutest.PublishWHIP(c.ctx, sfutest.WHIPConfig{
+		URL: "http://" + c.pods[1].http + "/whip/" + id, Clips: []clips.Clip{camera()},
+		Client: &http.Client{Transport: traceparent{&http.Transport{DisableKeepAlives: true}}},
+	})
+	must(t, err)
+	defer func() { must(t, p.Close(c.ctx)) }()
+	story := traces.await(c.ctx, t, "the publisher's story", ofTrace(callersTrace), func(s []span) bool {
+		return len(s) >= strings.Count(storyOfAPublisher, "\n")
+	})
+	if got := tree(story, pods); got != storyOfAPublisher {
+		t.Errorf("the trace is\n%s\nwant\n%s", got, storyOfAPublisher)
+	}
+	for _, s := range named(story, "WHIP POST") {
+		if parent := hex.EncodeToString(s.GetParentSpanId()); parent != callersSpan {
+			t.Errorf("the parent of the request is %s, not the caller's span", parent)
+		}
+	}
+	others, _ := traces.all(func(s span) bool { return hex.EncodeToString(s.GetTraceId()) != callersTrace })
+	if len(others) > 0 {
+		t.Errorf("of what nobody asked to keep there is\n%s", tree(others, pods))
+	}
+}
+
+// traceparent sends POST requests in the caller's trace.
+type traceparent struct{ next http.RoundTripper }
+
+// RoundTrip implements http.RoundTripper.
+func (c traceparent) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.Method == http.MethodPost {
+		r = r.Clone(r.Context())
+		r.Header.Set("traceparent", "00-"+callersTrace+"-"+callersSpan+"-01")
+	}
+	return c.next.RoundTrip(r)
 }
 
 // quiet publishes a camera that sends nothing yet, so that whoever comes first has to ask for a key frame.
