@@ -71,6 +71,7 @@ func (m *Memory) CreateSession(ctx context.Context, s Session) (Session, bool, e
 		}
 		old.retire(ErrSessionEnded)
 		revision = max(revision, known.Revision)
+		s.Fence = s.Fence.after(known.Fence)
 	}
 	fresh := newMemorySession(m, s, revision)
 	m.sessions[s.Key] = fresh

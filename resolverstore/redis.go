@@ -116,7 +116,7 @@ func (s *Redis) fault(ctx context.Context, err error) error {
 	return fmt.Errorf("%w: %v", ErrUnavailable, err) //nolint:errorlint // a deadline of the driver's is not the caller's
 }
 
-// Close implements Store. What is stored stays; the lease runs out.
+// Close implements Store. What is stored stays, and the lease runs out; where this process owns nothing any more nobody needs to wait for that.
 func (s *Redis) Close() error {
 	s.mu.Lock()
 	if s.closed {
@@ -133,12 +133,28 @@ func (s *Redis) Close() error {
 	s.stopped = true
 	s.running.Unlock()
 	s.cancel(ErrClosed)
+	owns := false
 	for _, r := range all {
+		r.mu.Lock()
+		owns = owns || r.owns() && r.record.State != SessionEnded
+		r.mu.Unlock()
 		s.retire(r, ErrClosed)
 	}
 	s.work.Wait()
+	if _, up := s.Contact(); up && !owns {
+		s.dropLease()
+	}
 	if err := s.client.Close(); err != nil {
 		return fmt.Errorf("close redis: %w", err)
 	}
 	return nil
+}
+
+// dropLease takes this process's lease back. It runs out otherwise.
+func (s *Redis) dropLease() {
+	ctx, cancel := context.WithTimeout(context.Background(), s.opts.Timeout)
+	defer cancel()
+	if err := s.client.Del(ctx, leaseName(s.cfg.Owner)).Err(); err != nil {
+		s.cfg.Logger.Debug("lease not dropped; it runs out", "error", err)
+	}
 }

@@ -11,7 +11,7 @@ import (
 type awake struct {
 	mu     sync.Mutex
 	last   time.Time     // when the process was last known to run
-	pauses uint64        // counts them
+	doubts uint64        // counts what asks for sessions to be looked at
 	sure   chan struct{} // not nil while sessions are looked at again after a pause; closed then
 }
 
@@ -59,20 +59,39 @@ func (s *Redis) wakes() {
 
 // wake notes that the process runs. After a pause it begins to look at all sessions again.
 func (s *Redis) wake(now time.Time) {
+	if paused := s.noteRuns(now); paused > s.cfg.LeaseTTL {
+		s.cfg.Logger.Warn("this process was paused for longer than its lease lasts: looking at every session", "paused", paused)
+	}
+}
+
+// noteRuns is wake, and returns how long the process was not known to run.
+func (s *Redis) noteRuns(now time.Time) (paused time.Duration) {
 	a := &s.awake
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	paused := now.Sub(a.last)
+	paused = now.Sub(a.last)
 	if paused > 0 {
 		a.last = now
 	}
-	if paused <= s.cfg.LeaseTTL {
-		return
+	if paused > s.cfg.LeaseTTL {
+		s.stats.pauses.Add(1)
+		s.pulse.breakContact()
+		s.doubtAll()
 	}
-	a.pauses++
-	s.stats.pauses.Add(1)
-	s.pulse.breakContact()
-	s.cfg.Logger.Warn("this process was paused for longer than its lease lasts: looking at every session", "paused", paused)
+	return paused
+}
+
+// unsure begins to look at all sessions again, as after a pause.
+func (s *Redis) unsure() {
+	s.awake.mu.Lock()
+	defer s.awake.mu.Unlock()
+	s.doubtAll()
+}
+
+// doubtAll begins to look at all sessions again. The caller holds awake.mu.
+func (s *Redis) doubtAll() {
+	a := &s.awake
+	a.doubts++
 	if a.sure == nil && s.enter() {
 		a.sure = make(chan struct{})
 		go func() {
@@ -82,11 +101,11 @@ func (s *Redis) wake(now time.Time) {
 	}
 }
 
-// recheck looks at all sessions that this process owns, again and again until that was done once without a pause.
+// recheck looks at all sessions that this process owns, again and again until that was done once without another doubt.
 func (s *Redis) recheck() {
 	for {
 		s.awake.mu.Lock()
-		pauses := s.awake.pauses
+		doubts := s.awake.doubts
 		s.awake.mu.Unlock()
 		if !s.recheckOnce() {
 			if !s.pause(s.cfg.Heartbeat / 4) {
@@ -95,7 +114,7 @@ func (s *Redis) recheck() {
 			continue
 		}
 		s.awake.mu.Lock()
-		if s.awake.pauses == pauses {
+		if s.awake.doubts == doubts {
 			close(s.awake.sure)
 			s.awake.sure = nil
 			s.awake.mu.Unlock()

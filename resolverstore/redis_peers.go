@@ -22,6 +22,7 @@ type peers struct {
 	looked  time.Time     // when they were
 	next    chan struct{} // closed and replaced after each look
 	refused map[string]string
+	tell    []func() // what is to be logged when mu is free
 }
 
 // peer is one other pod.
@@ -172,9 +173,17 @@ func (s *Redis) noteLook(began, since time.Time, listed []string, leases map[str
 
 // noteLookAt is noteLook at a time.
 func (s *Redis) noteLookAt(began, now, since time.Time, listed []string, leases map[string]lease) {
+	for _, tell := range s.looked(began, now, since, listed, leases) {
+		tell()
+	}
+}
+
+// looked is noteLookAt, and returns what is to be logged without a lock.
+func (s *Redis) looked(began, now, since time.Time, listed []string, leases map[string]lease) (tell []func()) {
 	p := s.peers
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	defer func() { tell, p.tell = p.tell, nil }()
 	unbroken := p.since.Equal(since) && began.Sub(p.looked) <= s.cfg.LeaseTTL
 	prompt := unbroken && now.Sub(p.looked) <= s.cfg.prompt()
 	for name, l := range leases {
@@ -214,6 +223,7 @@ func (s *Redis) noteLookAt(began, now, since time.Time, listed []string, leases 
 	p.since, p.looked = since, now
 	close(p.next)
 	p.next = make(chan struct{})
+	return nil
 }
 
 // noteNoLease takes it that a lease is missing. A pod is gone at once where its lease has run out while Redis answered promptly all the time: it has failed to renew it
@@ -227,7 +237,10 @@ func (s *Redis) noteNoLease(one *peer, began, now time.Time) {
 	}
 	if one.gone.IsZero() && (ranOut || began.Sub(one.missing) >= s.cfg.LeaseTTL) {
 		one.gone, one.pass = now, pass{}
-		s.cfg.Logger.Info("pod is gone", "incarnation", one.pod.Incarnation, "address", one.pod.Address)
+		pod := one.pod
+		s.peers.tell = append(s.peers.tell, func() {
+			s.cfg.Logger.Info("pod is gone", "incarnation", pod.Incarnation, "address", pod.Address)
+		})
 	}
 }
 
@@ -238,10 +251,12 @@ func (s *Redis) noteLease(one *peer, value string) {
 	if err != nil && s.peers.refused[name] != value+"!" {
 		s.peers.refused[name] = value + "!"
 		s.stats.corrupt.Add(1)
-		s.cfg.Logger.Warn("the lease of a pod cannot be read; it is left alone", "incarnation", name, "error", err)
+		s.peers.tell = append(s.peers.tell, func() {
+			s.cfg.Logger.Warn("the lease of a pod cannot be read; it is left alone", "incarnation", name, "error", err)
+		})
 	}
 	if one.pass.shard > 0 || !one.gone.IsZero() {
-		s.cfg.Logger.Info("pod is back", "incarnation", name)
+		s.peers.tell = append(s.peers.tell, func() { s.cfg.Logger.Info("pod is back", "incarnation", name) })
 	}
 	one.pod, one.alive, one.missing, one.gone, one.pass = pod, true, time.Time{}, time.Time{}, pass{}
 }

@@ -86,13 +86,11 @@ func (s *Redis) beats() {
 // beat renews the lease once. After a break in contact, and where the server has lost the lease or is another, everything is looked
 // at again.
 func (s *Redis) beat(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, s.opts.Timeout)
-	defer cancel()
-	sent, self := time.Now(), s.Self()
-	got, err := s.scripts.lease.Run(ctx, s.client, []string{leaseName(s.cfg.Owner)}, encodeLease(&self), s.cfg.LeaseTTL.Milliseconds()).Slice()
-	var r leaseReply
-	if err == nil {
-		r, err = readLeaseReply(got)
+	sent := time.Now()
+	r, err := s.renewLease(ctx)
+	if err != nil && time.Since(sent) > 2*s.opts.Timeout { // The process stood still while the deadline passed, which says nothing of Redis.
+		sent = time.Now()
+		r, err = s.renewLease(ctx)
 	}
 	if err != nil {
 		s.missed(err)
@@ -118,7 +116,22 @@ func (s *Redis) beat(ctx context.Context) error {
 		s.cfg.Logger.Info("redis can be reached again, or has lost what it held: looking at every session", "lost", lost)
 		s.refresh.all()
 	}
+	if lost && !first { // Perhaps this process stood still, and its clock with it: a machine that was suspended.
+		s.unsure()
+	}
 	return nil
+}
+
+// renewLease asks the server to keep the lease for another LeaseTTL.
+func (s *Redis) renewLease(ctx context.Context) (r leaseReply, err error) {
+	ctx, cancel := context.WithTimeout(ctx, s.opts.Timeout)
+	defer cancel()
+	self := s.Self()
+	got, err := s.scripts.lease.Run(ctx, s.client, []string{leaseName(s.cfg.Owner)}, encodeLease(&self), s.cfg.LeaseTTL.Milliseconds()).Slice()
+	if err != nil {
+		return r, err
+	}
+	return readLeaseReply(got)
 }
 
 // missed notes a heartbeat that failed.
@@ -126,12 +139,13 @@ func (s *Redis) missed(err error) {
 	s.stats.failures.Add(1)
 	p := &s.pulse
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.up {
+	news := p.up
+	p.up = false
+	p.mu.Unlock()
+	if news {
 		s.stats.breaks.Add(1)
 		s.cfg.Logger.Warn("redis cannot be reached", "error", err)
 	}
-	p.up = false
 }
 
 // leaseReply is what leaseScript returns.

@@ -73,6 +73,7 @@ func (s *Redis) create(ctx context.Context, rec Session) (Session, bool, error) 
 			return Session{}, false, ErrSessionExists
 		}
 		found, n, revision = v.raw, v.n, max(rec.Revision, known.call.revision)
+		rec.Fence = rec.Fence.after(known.record.Fence) // by another pod's clock
 	}
 	return Session{}, false, fmt.Errorf("others change it all the time: %w", ErrUnavailable)
 }

@@ -87,8 +87,7 @@ func (s *Redis) disown(r *replica) {
 	if r.owned {
 		r.owned = false
 		s.count--
-		s.stats.deposed.Add(1)
-		s.cfg.Logger.Info("session has another owner", "session", r.key.ID)
+		s.stats.deposed.Add(1) // Who serves the session logs it.
 	}
 	if r.refs == 0 && !r.idle && s.replicas[r.key] == r {
 		r.idle, r.idleAt = true, time.Now()

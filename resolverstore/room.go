@@ -89,6 +89,12 @@ func (s *state) update(u SessionUpdate) {
 	}
 }
 
+// after returns a fence with an epoch above that of another one, which has ended.
+func (f Fence) after(ended Fence) Fence {
+	f.Epoch = max(f.Epoch, ended.Epoch+1)
+	return f
+}
+
 // succeed returns the fence of who takes a session over from the owner given, by the time given.
 func succeed(from Fence, owner string, now time.Time) Fence {
 	return Fence{Owner: owner, Epoch: max(from.Epoch+1, uint64(max(now.UnixMilli(), 0)))}

@@ -99,6 +99,7 @@ func TestP7_NoFrameOfAnOwnerBefore(t *testing.T) {
 		t.Errorf("the old owner has %d sessions", n)
 	}
 	old.link.mend()
+	watchers[0].both = true
 	watchers[0].next()
 	for old.svc.Sessions() != 0 {
 		mustTick(t, old.gateway)

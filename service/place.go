@@ -46,7 +46,10 @@ func (s *Service) locate(ctx context.Context, k resolverstore.SessionKey) (p pla
 			ctx, span = s.short(ctx, spanLocate, trace.WithAttributes(attrSession.String(k.ID)))
 		}
 		owner, err := s.cfg.Store.Owner(ctx, k, resolverstore.Fence{})
+		one, over := s.endings.of(k)
 		switch {
+		case over && (err != nil || owner.Session.Fence == one.fence):
+			return place{}, fmt.Errorf("session %q, of which the store is still to be told: %w", k.ID, resolverstore.ErrSessionEnded)
 		case err != nil:
 			return place{}, fmt.Errorf("looking for session %q: %w", k.ID, waitCause(ctx, err))
 		case owner.Session.State == resolverstore.SessionEnded:

@@ -26,6 +26,7 @@ type Service struct {
 	cfg         Config
 	tracer      trace.Tracer
 	health      *health.Server
+	endings     endings // of which the store is still to be told
 	drain       *drain
 	streams     *limiter
 	limits      *callLimits

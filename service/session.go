@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"strings"
 	"sync"
 	"time"
@@ -103,25 +102,16 @@ func (v *session) follow() {
 		cancel() // The store would never tell an end that it does not know, or that is not this one's.
 	}
 	<-v.rtc.Done()
+	one := ending{v.fence, v.mirror.endReason()}
+	if unheard(err) {
+		v.svc.endings.add(v.key, one)
+	}
 	v.svc.forget(v)
-	v.endLater(err, log)
+	if unheard(err) {
+		v.svc.endLater(v.key, one, log)
+	}
 	defer time.AfterFunc(endTimeout, cancel).Stop() // It may be away.
 	watching.Wait()
-}
-
-// endLater goes on trying to tell the store an end that it could not be told, until that is done or the process stops: nobody else would, as long as this pod
-// lives.
-func (v *session) endLater(err error, log *slog.Logger) {
-	over := v.svc.drain.over
-	for wait := firstRetry; err != nil && !final(err) && over.Err() == nil; wait = min(2*wait, lastRetry) {
-		rest(over, wait)
-		ctx, cancel := context.WithTimeout(over, endTimeout)
-		err = v.svc.cfg.Store.EndOwned(ctx, v.key, v.fence, v.mirror.endReason())
-		cancel()
-		if err == nil {
-			log.Info("session ended in the store")
-		}
-	}
 }
 
 // end ends the session with a reason, and waits for its end as long as the pool lets it take. It is idempotent; the

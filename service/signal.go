@@ -83,6 +83,9 @@ func (s *Service) overlay(rec *resolverstore.Session) {
 		v.mirror.overlay(rec)
 		rec.MinGeneration = max(rec.MinGeneration, v.hub.minGeneration())
 	}
+	if one, ok := s.endings.of(rec.Key); ok && one.fence == rec.Fence && rec.State != resolverstore.SessionEnded { // The store is still to be told.
+		rec.State, rec.EndReason = resolverstore.SessionEnded, one.reason
+	}
 }
 
 // report applies call events, and tells which of them could not be used.

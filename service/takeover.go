@@ -81,6 +81,9 @@ func (s *Service) takeOver(ctx context.Context, k resolverstore.SessionKey, from
 	if v := s.session(k); v != nil {
 		return v, nil
 	}
+	if s.endings.has(k, from) {
+		return nil, fmt.Errorf("taking session %q over: %w", k.ID, resolverstore.ErrSessionEnded)
+	}
 	release, err := s.reserve(k.ID)
 	if err != nil {
 		return nil, err
@@ -127,15 +130,6 @@ func (s *Service) traceTakeOver(ctx context.Context, began time.Time, k resolver
 		span.set(attrEpoch.Int64(int64(v.fence.Epoch))) //nolint:gosec // milliseconds
 	}
 	span.end(err)
-}
-
-// abandon ends a session in the store that this process owns and could not open: nobody would ever serve it.
-func (s *Service) abandon(ctx context.Context, rec resolverstore.Session) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTimeout)
-	defer cancel()
-	if err := s.cfg.Store.EndOwned(ctx, rec.Key, rec.Fence, resolverstore.SessionDrained); err != nil {
-		s.cfg.Logger.Error("session not ended in the store", "session", logName(rec.Key), "error", err)
-	}
 }
 
 // parted waits until what was here under a key has come to its end.
