@@ -205,13 +205,13 @@ func TestO7_ConfigDumpHidesSecrets(t *testing.T) {
 // TestO7_UnknownVariablesAreWarnedOf: what looks like a setting and is none is told, with the nearest one; what Kubernetes sets for a Service is not.
 func TestO7_UnknownVariablesAreWarnedOf(t *testing.T) {
 	env := []string{"PENSTOCK_MAX_SESSION=7", "PENSTOCK_NONSENSE_OF_ALL_KINDS=1", "PENSTOCK_SERVICE_HOST=10.0.0.1", "PENSTOCK_PORT_50051_TCP_ADDR=10.0.0.1",
-		"PENSTOCK_HEADLESS_SERVICE_PORT_GRPC=1", "PENSTOCK_SESSION=of-another-command", "PENSTOCK_LOG_LEVEL=warn"}
+		"PENSTOCK_HEADLESS_SERVICE_PORT_GRPC=1", "PENSTOCK_SESSION=of-another-command", "PENSTOCK_LOG_LEVEL=info"}
 	want := "gateway: warning: PENSTOCK_MAX_SESSION is set and unknown: did you mean PENSTOCK_MAX_SESSIONS?\n" +
 		"gateway: warning: PENSTOCK_NONSENSE_OF_ALL_KINDS is set and unknown: no setting has this name; `gateway config` prints all\n"
 	if got := runBinary(t, env, "config"); got.code != 0 || got.err != want {
 		t.Errorf("exit %d, want\n%s\ngot\n%s", got.code, want, got.err)
 	}
-	s := startServe(t, append(env, "PENSTOCK_LOG_FORMAT=json"))
+	s := startServe(t, env)
 	s.stop(t)
 	if log := s.log.String(); strings.Count(log, "an environment variable is ignored") != 2 || !strings.Contains(log, "did you mean PENSTOCK_MAX_SESSIONS?") {
 		t.Errorf("log:\n%s", log)

@@ -45,8 +45,8 @@ func TestSettingsAreReadAsTheyAreWritten(t *testing.T) {
 		}
 		return dir
 	}
-	page, err := renderSettings(write("package c\ntype Config struct {\n// A goes with B, not\n// with C.\nA []string `name:\"a\" env:\"X_A\" placeholder:\"x|y\" group:\"G\"`\nInner\n}\n" +
-		"type Inner struct {\n// B is on.\nB bool `name:\"b\" env:\"X_B\" group:\"G\"`\n}\n"))
+	page, err := renderSettings(write("package c\ntype Config struct {\n// One goes with Two, not\n// with C.\nOne []string `name:\"a\" env:\"X_A\" placeholder:\"x|y\" group:\"G\"`\nInner\n}\n" +
+		"type Inner struct {\n// Two is on.\nTwo bool `name:\"b\" env:\"X_B\" group:\"G\"`\n}\n"))
 	if err != nil {
 		t.Fatal(err)
 	}
