@@ -38,7 +38,7 @@ type Limits struct {
 	ConnectionStreams int
 	// HeaderBytes is the largest header of a call, as HTTP/2 counts it. Default 16 KiB.
 	HeaderBytes int
-	// ConnectionIdle is after how long a connection without calls is closed, which its client hears of before. Default 15 min.
+	// ConnectionIdle is after how long a connection without calls is closed, which its client hears of before. Default 2 h.
 	ConnectionIdle time.Duration
 	// HandshakeTimeout is how long a connection may take to be set up: TLS, the preface of HTTP/2 and the first settings. Default 10 s.
 	HandshakeTimeout time.Duration
@@ -57,7 +57,7 @@ const (
 	DefaultQueueBytes        = 256 << 20
 	DefaultConnectionStreams = 1000
 	DefaultHeaderBytes       = 16 << 10
-	DefaultConnectionIdle    = 15 * time.Minute
+	DefaultConnectionIdle    = 2 * time.Hour
 	DefaultHandshakeTimeout  = 10 * time.Second
 	DefaultRequestTimeout    = 10 * time.Second
 )

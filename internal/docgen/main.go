@@ -92,5 +92,25 @@ field of the request is named in ` + "`google.rpc.BadRequest`" + `; where trying
 	for _, r := range reasons {
 		fmt.Fprintf(&b, "| `%s` | `%s` | %s |\n", r.name, r.status, strings.ReplaceAll(r.text, "|", `\|`))
 	}
+	b.WriteString(errorsTail)
 	return b.Bytes(), nil
 }
+
+// errorsTail is what the page says after the table.
+const errorsTail = `
+In a ` + "`Signal`" + ` stream a request that is refused gets these as ` + "`SignalError`" + `: code, reason, metadata and ` + "`retry_after`" + `. WHIP tells them by HTTP statuses and problem
+documents (RFC 9457): 429 and 503 come with Retry-After.
+
+## Errors of gRPC itself
+
+What the transport refuses before the gateway sees the call has no ` + "`ErrorInfo`" + `:
+
+| status | when |
+| --- | --- |
+| ` + "`RESOURCE_EXHAUSTED`" + ` | A message has more than 4 MiB, or is compressed in a way that makes it larger; the text has both sizes. Counted as the limit ` + "`message_bytes`" + `. |
+| ` + "`CANCELLED`" + ` | The first message of a call did not come within ` + "`--request-timeout`" + `. Counted as ` + "`request_time`" + `. A ` + "`Signal`" + ` stream gets DEADLINE instead. |
+| ` + "`INTERNAL`, `UNIMPLEMENTED`" + ` | It is not a gRPC request, or its compression is not known. |
+| ` + "`DEADLINE_EXCEEDED`, `CANCELLED`" + ` | The client's own library gave up, whatever the gateway said; nobody else can see the reason CANCELLED. |
+| a stream that is refused (REFUSED_STREAM) | The connection has more calls than ` + "`--max-connection-streams`" + `. gRPC clients wait instead. |
+| a connection that is closed | ` + "`--max-connections`, `--max-connections-per-address`, `--handshake-timeout`, `--connection-idle`" + `; headers beyond ` + "`--max-header-bytes`" + `; too many pings (ENHANCE_YOUR_CALM). |
+`

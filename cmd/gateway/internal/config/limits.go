@@ -62,7 +62,7 @@ type Limits struct {
 	// MaxHeaderBytes is how large the header of a gRPC call or of an HTTP request may be, tokens included.
 	MaxHeaderBytes int `name:"max-header-bytes" env:"PENSTOCK_MAX_HEADER_BYTES" range:"4096..1048576" default:"16384" placeholder:"BYTES" group:"Limits" help:"Largest header of a gRPC call or HTTP request, tokens included."`
 	// ConnectionIdle is after how long a gRPC connection without calls is closed; its client is told, and connects again with its next call.
-	ConnectionIdle time.Duration `name:"connection-idle" env:"PENSTOCK_CONNECTION_IDLE" range:"1s..24h" default:"15m" placeholder:"DURATION" group:"Limits" help:"After how long a gRPC connection without calls is closed."`
+	ConnectionIdle time.Duration `name:"connection-idle" env:"PENSTOCK_CONNECTION_IDLE" range:"1s..24h" default:"2h" placeholder:"DURATION" group:"Limits" help:"After how long a gRPC connection without calls is closed."`
 	// HandshakeTimeout is how long a gRPC connection may take to be set up: TLS, the preface of HTTP/2 and the first settings.
 	HandshakeTimeout time.Duration `name:"handshake-timeout" env:"PENSTOCK_HANDSHAKE_TIMEOUT" range:"1s..2m" default:"10s" placeholder:"DURATION" group:"Limits" help:"How long a gRPC connection may take to be set up, TLS included."`
 	// RequestTimeout is how long the first message of a gRPC call may take to come, after its header.
@@ -77,6 +77,6 @@ func defaultLimits() Limits {
 		MaxCalls: 30_000, CallerRate: 1000, CallerBurst: 5000, SignalRate: 200, SignalBurst: 2000, WHIPRate: 100, WHIPBurst: 500,
 		MaxHealthWatches: 256, MaxConsumersPerTrack: 1000, MaxMediaPerSession: 512, MaxPublicationsPerSession: 4000, MaxParticipantsPerSession: 2000,
 		MaxConnections: 10_000, MaxConnectionsPerAddress: 1000, MaxConnectionStreams: 1000, MaxHeaderBytes: 16 << 10,
-		ConnectionIdle: 15 * time.Minute, HandshakeTimeout: 10 * time.Second, RequestTimeout: 10 * time.Second,
+		ConnectionIdle: 2 * time.Hour, HandshakeTimeout: 10 * time.Second, RequestTimeout: 10 * time.Second,
 	}
 }
