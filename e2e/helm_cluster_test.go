@@ -160,7 +160,7 @@ func (c *cluster) podOf(t *testing.T, deployment string) map[string]any {
 func hostModes(t *testing.T, c *cluster) {
 	c.namespace(t, "modes", "restricted")
 	for name, admitted := range map[string]bool{
-		"least": true, "trial": true, "secure": true, "udp-service": true, "node-port": true, "all": true,
+		"least": true, "trial": true, "secure": true, "jwt": true, "udp-service": true, "node-port": true, "all": true,
 		"host-port": false, "host-network": false,
 	} {
 		o := rendered(t, "--values="+example(name))

@@ -61,6 +61,8 @@ func (m mounted) keys(t *testing.T, pod map[string]any, volume string) map[strin
 	for _, v := range at[[]any](pod, "volumes") {
 		switch {
 		case at[string](v, "name") != volume:
+		case at[any](v, "configMap", "items") != nil:
+			return map[string]string{at[string](v, "configMap", "items", 0, "path"): at[string](v, "configMap", "items", 0, "key")}
 		case at[any](v, "configMap") != nil:
 			return map[string]string{"gateway.yaml": ""}
 		case at[any](v, "secret", "items") == nil: // all keys: a certificate
@@ -137,6 +139,7 @@ func secretsFor(t *testing.T) map[string]string {
 	return map[string]string{
 		"tls.crt": cert, "tls.key": key, "ca.crt": ca.pem,
 		"token": "0123456789abcdef0123456789abcdef", "pod-secret": strings.Repeat("0123456789", 4),
+		"jwt-secret": strings.Repeat("9876543210", 4), "jwks.json": `{"keys":[]}`,
 		"redis-password": "pass", "sentinel-password": "pass", "redis-url": "redis-sentinel://a:26379,b:26379/main",
 	}
 }
@@ -153,13 +156,15 @@ func TestO5_TheGatewayTakesWhatTheChartGives(t *testing.T) {
 		case "secure":
 			want = map[string]any{"insecure": false, "pod-server-name": "media-penstock.calls.svc", "redis-password": "(hidden)", "pod-secret": "(hidden)", "auth-token": "(hidden)",
 				"pod-addr": "[127.0.0.1]:50051"}
+		case "jwt":
+			want = map[string]any{"insecure": false, "jwt-jwks": "https://issuer.example.org:8443/keys"}
 		case "host-port":
 			want = map[string]any{"ice-udp-mux": 50000, "ice-udp-mux-ports": 2}
 		case "udp-service":
 			want = map[string]any{"ice-udp-mux": 50000}
 		case "all":
 			want = map[string]any{"max-sessions": 500, "max-queued-bytes": 2147483648, "otlp-endpoint": "http://collector.tracing:4317", "redis-sentinel-password": "(hidden)",
-				"log-level": "warn", "max-streams": 50, "pod-server-name": "penstock.example.org", "drain-grace": "2m0s"} // extraEnv and extraArgs win
+				"log-level": "warn", "max-streams": 50, "pod-server-name": "penstock.example.org", "drain-grace": "2m0s", "jwt-issuer": "https://issuer.example.org", "jwt-secret": "(hidden)"} // extraEnv and extraArgs win
 		}
 		for setting, value := range want {
 			if settings[setting] != value {
@@ -214,7 +219,7 @@ func TestO5_SecretsAreReferences(t *testing.T) {
 		}
 		want := map[string][]string{
 			"secure": {"penstock-tls", "penstock-auth", "media-penstock-generated", "penstock-redis", "penstock-redis"},
-			"all":    {"penstock-tls", "penstock-auth", "penstock-pods", "penstock-redis", "turn"},
+			"all":    {"penstock-tls", "penstock-auth", "callers", "penstock-jwt", "penstock-pods", "penstock-redis", "turn"},
 		}[name]
 		if !slices.Equal(used, want) {
 			t.Errorf("%s: Secrets %v are mounted, want %v", name, used, want)

@@ -62,6 +62,9 @@ func TestO5_BadValuesAreRefused(t *testing.T) {
 		{"image.repository=", "image.repository is empty: build the image"},
 		{"insecure=false", "tls.existingSecret is empty"},
 		{"insecure=false,tls.existingSecret=t", "name a Secret in auth.token.existingSecret"},
+		{"auth.jwt.jwks.url=http://a", "'/auth/jwt/jwks/url'"},
+		{"auth.jwt.jwks.url=https://a,auth.jwt.jwks.configMap=b", "set one of them"},
+		{"config.jwt-secret=s3cr3t", "use auth.jwt.secret.existingSecret"},
 		{"replicas=2", "set redis.url or redis.urlSecret.existingSecret"},
 		{"autoscaling.enabled=true", "set redis.url or redis.urlSecret.existingSecret"},
 		{"redis.url=redis://a,redis.trial.enabled=true", "more than one Redis is named"},
@@ -267,6 +270,7 @@ func TestO5_NetworkPolicy(t *testing.T) {
 		{"least", "grpc http metrics", "UDP+53"},
 		{"trial", "grpc http metrics grpc<gateway", "UDP+53 50051>gateway 6379>redis"},
 		{"secure", "grpc http metrics grpc<gateway", "UDP+53 50051>gateway 6380"},
+		{"jwt", "grpc http metrics", "UDP+53 8443"},
 		{"all", "grpc<ns http<test metrics<ns grpc<gateway 50100 9999", "UDP+53 50051>gateway 6379+26379>ns 4317 443"},
 	} {
 		policy := rendered(t, "--values="+example(c.example)).must("NetworkPolicy", "")

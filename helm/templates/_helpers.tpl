@@ -86,7 +86,15 @@ The file of settings. As JSON, since YAML would write numbers from a million on 
 {{- end -}}
 {{- end -}}
 {{- end -}}
+{{- if .Values.tls.clientCA.existingSecret -}}{{- $_ := set $c "tls-client-ca" "/etc/penstock/client-ca/value" -}}{{- end -}}
 {{- if .Values.auth.token.existingSecret -}}{{- $_ := set $c "auth-token-file" "/etc/penstock/auth-token/value" -}}{{- end -}}
+{{- with .Values.auth.jwt -}}
+{{- if .secret.existingSecret -}}{{- $_ := set $c "jwt-secret-file" "/etc/penstock/jwt-secret/value" -}}{{- end -}}
+{{- if .jwks.url -}}{{- $_ := set $c "jwt-jwks" .jwks.url -}}
+{{- else if .jwks.configMap -}}{{- $_ := set $c "jwt-jwks" "/etc/penstock/jwks/value" -}}{{- end -}}
+{{- with .issuer -}}{{- $_ := set $c "jwt-issuer" . -}}{{- end -}}
+{{- with .audience -}}{{- $_ := set $c "jwt-audience" . -}}{{- end -}}
+{{- end -}}
 {{- if include "penstock.shared" . -}}
 {{- $_ := set $c "pod-secret-file" "/etc/penstock/pod-secret/value" -}}
 {{- with .Values.redis -}}
@@ -109,7 +117,9 @@ The file of settings. As JSON, since YAML would write numbers from a million on 
 {{/* Secrets that are mounted one key each: a dictionary from the directory below /etc/penstock to where it comes from. */}}
 {{- define "penstock.secretFiles" -}}
 {{- $files := dict -}}
-{{- with .Values.auth.token -}}{{- if .existingSecret -}}{{- $_ := set $files "auth-token" (dict "secret" .existingSecret "key" .key) -}}{{- end -}}{{- end -}}
+{{- range $name, $from := dict "auth-token" .Values.auth.token "jwt-secret" .Values.auth.jwt.secret "client-ca" .Values.tls.clientCA -}}
+{{- if $from.existingSecret -}}{{- $_ := set $files $name (dict "secret" $from.existingSecret "key" $from.key) -}}{{- end -}}
+{{- end -}}
 {{- if include "penstock.shared" . -}}
 {{- $generated := printf "%s-generated" (include "penstock.fullname" .) -}}
 {{- with .Values.podSecret -}}
@@ -139,5 +149,7 @@ The file of settings. As JSON, since YAML would write numbers from a million on 
 
 {{/* "true" where callers must show who they are, else nothing. */}}
 {{- define "penstock.authenticated" -}}
-{{- if .Values.auth.token.existingSecret -}}true{{- end -}}
+{{- with .Values -}}
+{{- if or .auth.token.existingSecret .auth.jwt.secret.existingSecret .auth.jwt.jwks.url .auth.jwt.jwks.configMap .tls.clientCA.existingSecret -}}true{{- end -}}
+{{- end -}}
 {{- end -}}
