@@ -40,11 +40,12 @@ func TestO5_ChartUsesRealSettings(t *testing.T) {
 		t.Fatal(err)
 	}
 	helpers := chart(t, "templates/_helpers.tpl")
-	used := slices.Concat(named(helpers, `set \$c "([a-z0-9-]+)"`), named(helpers, `"([a-z0-9-]+)" \(printf ":?%vs?"`))
+	used := slices.Concat(named(helpers, `set \$c "([a-z0-9-]+)"`), named(helpers, `"([a-z0-9-]+)" \(printf ":?%vs?"`),
+		named(chart(t, "templates/validate.yaml"), `"([a-z0-9]+(?:-[a-z0-9]+)+|config|insecure)" "`))
 	for name := range values.Config {
 		used = append(used, name)
 	}
-	if len(used) < 15 {
+	if len(used) < 50 {
 		t.Fatalf("only %d settings are found in the chart: %v", len(used), used)
 	}
 	for _, name := range used {
