@@ -5,6 +5,7 @@ package e2e
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"net"
 	"net/url"
 	"os"
@@ -58,7 +59,7 @@ func compose(t *testing.T, file string, env ...string) (composeProject, error) {
 	cmd.Stderr = &log
 	out, err := cmd.Output()
 	if err != nil {
-		return composeProject{}, &exec.Error{Name: log.String(), Err: err}
+		return composeProject{}, fmt.Errorf("%w: %s", err, log.String())
 	}
 	var p composeProject
 	if err := json.Unmarshal(out, &p); err != nil {
@@ -178,11 +179,13 @@ func settingsOf(t *testing.T, binary string, env []string) map[string]any {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), binary, "config")
 	cmd.Env = env
-	out, err := cmd.CombinedOutput()
+	var log strings.Builder
+	cmd.Stderr = &log
+	out, err := cmd.Output()
 	if err != nil {
-		t.Fatalf("the gateway refuses the settings: %v\n%s", err, out)
+		t.Fatalf("the gateway refuses the settings: %v\n%s", err, &log)
 	}
-	if strings.Contains(string(out), "0123456789abcdef") {
+	if strings.Contains(string(out)+log.String(), "0123456789abcdef") {
 		t.Errorf("the secret is printed:\n%s", out)
 	}
 	settings := make(map[string]any)
