@@ -61,6 +61,7 @@ func TestO1_Spans(t *testing.T) {
 	must(t, err)
 	r := &reader{t, s, cancel}
 	r.video()
+	r.video() // the spans of the first are made before the second is sent
 	watch, err := g.tracks.WatchTracks(ctx, &penstockv1.WatchTracksRequest{SessionId: "call"})
 	must(t, err)
 	for range 2 { // a message is sent before its span ends; the next comes after that
