@@ -76,6 +76,10 @@ func TestO5_BadValuesAreRefused(t *testing.T) {
 		{"config.auth-token=s3cr3t-s3cr3t-s3cr3t", "use auth.token.existingSecret"},
 		{"config.redis-url=redis://a", "use redis.url or redis.urlSecret.existingSecret"},
 		{"config.drain-grace=5m", "use drain.drainGraceSeconds"},
+		{"config.max-sesions=1", "config.max-sesions: there is no such setting"},
+		{"config.redis-sentinel-password=secret", "use settingsFromSecrets"},
+		{"settingsFromSecrets[0].setting=a-b,settingsFromSecrets[0].secretName=s,settingsFromSecrets[0].key=k,settingsFromSecrets[0].as=env", "there is no setting a-b"},
+		{"settingsFromSecrets[0].setting=jwt-secret,settingsFromSecrets[0].secretName=s,settingsFromSecrets[0].key=k,settingsFromSecrets[0].as=file", "set as to env"},
 		{"config.grpc-addr=:1", "use ports.grpc"},
 		{"config.metrics-addr=:1", "use ports.metrics"},
 	} {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -17,6 +18,8 @@ const (
 	chartTarget  = "helm/README.md"
 	// valuesMark is where in the prose the tables of values go.
 	valuesMark = "<!-- values -->\n"
+	// namesTarget are the names of settings, by which the chart refuses others.
+	namesTarget = "helm/settings.yaml"
 	// headingMark begins a heading among the values.
 	headingMark = "# -- "
 )
@@ -26,8 +29,15 @@ const (
 //go:embed chart.md
 var chartProse []byte
 
-// generateChart writes the page of the chart below a root directory.
+// generateChart writes the page of the chart, and the names of settings that it knows, below a root directory.
 func generateChart(root string) error {
+	names, err := renderNames(filepath.Join(root, settingsSource))
+	if err != nil {
+		return fmt.Errorf("%s: %w", settingsSource, err)
+	}
+	if err := os.WriteFile(filepath.Join(root, namesTarget), names, 0o644); err != nil { //nolint:gosec // part of the chart
+		return err
+	}
 	values, err := os.ReadFile(root + "/" + valuesSource)
 	if err != nil {
 		return err
@@ -37,6 +47,24 @@ func generateChart(root string) error {
 		return fmt.Errorf("%s: %w", valuesSource, err)
 	}
 	return os.WriteFile(root+"/"+chartTarget, page, 0o644) //nolint:gosec // documentation
+}
+
+// renderNames returns the names of settings, each with whether it is a secret.
+func renderNames(dir string) ([]byte, error) {
+	all, err := readSettings(dir)
+	if err != nil {
+		return nil, err
+	}
+	var b bytes.Buffer
+	b.WriteString("# The settings of the gateway. Made by internal/docgen from " + settingsSource + "; edit that, and run make generate.\n")
+	for _, s := range all {
+		sort := "plain"
+		if s.kind == "Secret" {
+			sort = "secret"
+		}
+		fmt.Fprintf(&b, "%s: %s\n", s.tag.Get("name"), sort)
+	}
+	return b.Bytes(), nil
 }
 
 // value is one value of the chart, as the page shows it.

@@ -28,6 +28,28 @@ func TestChartPageIsCurrent(t *testing.T) {
 	}
 }
 
+func TestO5_ChartKnowsTheNamesOfSettings(t *testing.T) {
+	want, err := renderNames(filepath.Join(root, settingsSource))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := os.ReadFile(filepath.Join(root, namesTarget))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(got, want) {
+		t.Errorf("%s is not what the code says: run make generate", namesTarget)
+	}
+	for _, line := range []string{"\nmax-sessions: plain\n", "\nauth-token: secret\n", "\nauth-token-file: plain\n"} {
+		if !bytes.Contains(got, []byte(line)) {
+			t.Errorf("%s has no line %q", namesTarget, line)
+		}
+	}
+	if _, err := renderNames(t.TempDir()); err == nil {
+		t.Error("no settings are taken for settings")
+	}
+}
+
 func TestChartPageShowsValuesInTheirOrder(t *testing.T) {
 	page, err := renderChart([]byte(`# What this file is.
 

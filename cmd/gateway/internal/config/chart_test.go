@@ -41,7 +41,7 @@ func TestO5_ChartUsesRealSettings(t *testing.T) {
 	}
 	helpers := chart(t, "templates/_helpers.tpl")
 	used := slices.Concat(named(helpers, `set \$c "([a-z0-9-]+)"`), named(helpers, `"([a-z0-9-]+)" \(printf ":?%vs?"`),
-		named(chart(t, "templates/validate.yaml"), `"([a-z0-9]+(?:-[a-z0-9]+)+|config|insecure)" "`))
+		named(chart(t, "templates/validate.yaml"), `"([a-z0-9]+(?:-[a-z0-9]+)+|insecure)" "`))
 	for name := range values.Config {
 		used = append(used, name)
 	}
@@ -81,14 +81,9 @@ func TestO5_ChartKnowsDefaults(t *testing.T) {
 	}
 }
 
-// TestO5_ChartKeepsSecretsOutOfItsConfig shows that no setting that is a secret, or that the chart decides itself, passes as an entry of config.
-func TestO5_ChartKeepsSecretsOutOfItsConfig(t *testing.T) {
+// TestO5_ChartKeepsItsOwnSettings shows that no setting that the chart decides itself passes as an entry of config.
+func TestO5_ChartKeepsItsOwnSettings(t *testing.T) {
 	refused := named(chart(t, "templates/validate.yaml"), `"([a-z0-9-]+)" "`)
-	for _, s := range Settings() {
-		if s.Secret && !slices.Contains(refused, s.Name) {
-			t.Errorf("templates/validate.yaml lets config.%s pass, which is a secret: name there where it belongs", s.Name)
-		}
-	}
 	for _, name := range named(chart(t, "templates/_helpers.tpl"), `set \$c "([a-z0-9-]+)"`) {
 		if !slices.Contains(refused, name) {
 			t.Errorf("templates/validate.yaml lets config.%s pass, which the chart decides itself", name)
