@@ -107,6 +107,18 @@ func life(t *testing.T, c *cluster) {
 	if out, err := c.helm(t, "upgrade", "media", chartDir, "--namespace=life", "--values="+example("least"), "--set=replicas=2"); err == nil {
 		t.Errorf("an upgrade to what cannot work is done: %s", out)
 	}
+	strategy := func() any {
+		t.Helper()
+		return at[any](c.get(t, "/apis/apps/v1/namespaces/life/deployments/media-penstock"), "spec", "strategy", "type")
+	}
+	run("upgrade", "media", chartDir, "--values="+example("udp-service"))
+	if c.get(t, "/api/v1/namespaces/life/services/media-penstock-udp") == nil || strategy() != "Recreate" || secret() != "" {
+		t.Errorf("with a UDP Service pods are replaced by %v, secret %q", strategy(), secret())
+	}
+	run("upgrade", "media", chartDir, "--values="+example("trial"))
+	if c.get(t, "/api/v1/namespaces/life/services/media-penstock-udp") != nil || strategy() != "RollingUpdate" || secret() == "" {
+		t.Errorf("without it pods are replaced by %v, secret %q", strategy(), secret())
+	}
 	run("uninstall", "media")
 	if after := c.list(t, "life"); !slices.Equal(after, before) {
 		t.Errorf("left are %v", after)
