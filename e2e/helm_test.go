@@ -4,6 +4,8 @@ package e2e
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -312,4 +314,27 @@ func rules(policy manifest, direction, peers, sign string) string {
 		all = append(all, text)
 	}
 	return strings.Join(all, " ")
+}
+
+// TestO5_CommandsOfTheReadmeWork renders what the chart's page tells to install.
+func TestO5_CommandsOfTheReadmeWork(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile(filepath.Join(chartDir, "README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	commands := 0
+	for line := range strings.Lines(strings.ReplaceAll(string(page), "\\\n", "")) {
+		args, ok := strings.CutPrefix(line, "helm install penstock ./helm ")
+		if !ok {
+			continue
+		}
+		commands++
+		if o := rendered(t, strings.Fields(args)...); o.pod() == nil {
+			t.Errorf("%s renders no gateway", line)
+		}
+	}
+	if commands != 2 {
+		t.Errorf("the page has %d commands", commands)
+	}
 }
