@@ -116,7 +116,11 @@ func (s *sessionServer) ListSessions(ctx context.Context, r *penstockv1.ListSess
 		recs = recs[:size]
 		out.NextPageToken = newPageToken(list, recs[size-1].Key.ID)
 	}
+	who, _ := s.whoIs(ctx)
 	for _, rec := range recs {
+		if !who.MaySession(rec.Key.ID) { // Pages of a caller that may use but some sessions are shorter.
+			continue
+		}
 		s.overlay(&rec)
 		out.Sessions = append(out.Sessions, protoSession(rec))
 	}
