@@ -27,12 +27,12 @@ import (
 	"github.com/penstock-media/penstock/service/internal/identity"
 )
 
-// jwtSecret signs the tests' tokens.
-var jwtSecret = []byte(strings.Repeat("tests sign by it", 2))
+// signingSecret signs the tests' tokens.
+var signingSecret = []byte(strings.Repeat("tests sign by it", 2))
 
-// withJWT lets a gateway know callers by tokens of jwtSecret.
+// withJWT lets a gateway know callers by tokens of signingSecret.
 func withJWT(c *Config) {
-	c.JWT = &JWTConfig{Secrets: [][]byte{jwtSecret}, Issuer: "issuer", Audiences: []string{"penstock"}}
+	c.JWT = &JWTConfig{Secrets: [][]byte{signingSecret}, Issuer: "issuer", Audiences: []string{"penstock"}}
 }
 
 // claimed returns a token that is good for an hour, of claims that are changed.
@@ -42,7 +42,7 @@ func claimed(t testing.TB, tenant string, change ...func(jwt.MapClaims)) string 
 	for _, f := range change {
 		f(c)
 	}
-	s, err := jwt.NewWithClaims(jwt.SigningMethodHS256, c).SignedString(jwtSecret)
+	s, err := jwt.NewWithClaims(jwt.SigningMethodHS256, c).SignedString(signingSecret)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -372,7 +372,7 @@ func TestO3_NothingSecretIsLogged(t *testing.T) {
 	if !strings.Contains(text, "credentials refused") || !strings.Contains(text, "DEBUG") {
 		t.Fatalf("the log lacks what is there:\n%.2000s", text)
 	}
-	forbidden := []string{"a-shared-token", string(jwtSecret), "turn-user-one", "turn-credential-one", "pods share this.", "ice-pwd"}
+	forbidden := []string{"a-shared-token", string(signingSecret), "turn-user-one", "turn-credential-one", "pods share this.", "ice-pwd"}
 	for _, token := range tokens {
 		for part := range strings.SplitSeq(token, ".") {
 			if len(part) >= 12 {
