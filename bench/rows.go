@@ -26,6 +26,7 @@ func (b *bench) groups() []group {
 		{[]string{"X9"}, b.otherCodecs},
 		{[]string{"X11"}, b.forwarded},
 		{[]string{"takeover"}, b.takeOver},
+		{[]string{"telemetry"}, b.told},
 		{[]string{"X10", "X12", "LiveKit"}, b.elsewhere},
 	}
 }

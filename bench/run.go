@@ -25,6 +25,7 @@ type bench struct {
 	cache   string // for clips that are made
 	python  string // with aiortc
 	script  string // aiortc_receiver.py
+	args    []string // of the gateway, beside those that it always gets
 	padding bool
 	rounds  int
 	log     io.Writer

@@ -39,8 +39,9 @@ func (b *bench) set(ctx context.Context, program string, l load, work bool) (out
 			s.stop()
 		}
 	}()
-	if s.gateway, err = start("the gateway", program, "serve",
-		"--grpc-addr", "127.0.0.1:0", "--http-addr", "127.0.0.1:0", "--log-level", "warn"); err != nil {
+	if s.gateway, err = start("the gateway", program, append([]string{
+		"serve", "--grpc-addr", "127.0.0.1:0", "--http-addr", "127.0.0.1:0", "--log-level", "warn",
+	}, b.args...)...); err != nil {
 		return nil, err
 	}
 	where, err := s.gateway.await(starting, "gateway serves gRPC on ")
