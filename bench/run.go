@@ -19,12 +19,12 @@ import (
 // bench is one run of everything.
 type bench struct {
 	window  window
-	self    string // this program
-	gateway string // the built gateway
-	clip    string // the video clip as a file, for ffmpeg
-	cache   string // for clips that are made
-	python  string // with aiortc
-	script  string // aiortc_receiver.py
+	self    string   // this program
+	gateway string   // the built gateway
+	clip    string   // the video clip as a file, for ffmpeg
+	cache   string   // for clips that are made
+	python  string   // with aiortc
+	script  string   // aiortc_receiver.py
 	args    []string // of the gateway, beside those that it always gets
 	padding bool
 	rounds  int

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/sdk/metric"
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 
@@ -73,15 +74,15 @@ func (m gauge) figures(t *testing.T) map[string]float64 {
 			switch d := one.Data.(type) {
 			case metricdata.Sum[float64]:
 				for _, p := range d.DataPoints {
-					out[fmt.Sprint(one.Name, p.Attributes.ToSlice())] = p.Value
+					out[one.Name+"{"+p.Attributes.Encoded(attribute.DefaultEncoder())+"}"] = p.Value
 				}
 			case metricdata.Gauge[float64]:
 				for _, p := range d.DataPoints {
-					out[fmt.Sprint(one.Name, p.Attributes.ToSlice())] = p.Value
+					out[one.Name+"{"+p.Attributes.Encoded(attribute.DefaultEncoder())+"}"] = p.Value
 				}
 			case metricdata.Histogram[float64]:
 				for _, p := range d.DataPoints {
-					out[fmt.Sprint(one.Name, p.Attributes.ToSlice())] = float64(p.Count)
+					out[one.Name+"{"+p.Attributes.Encoded(attribute.DefaultEncoder())+"}"] = float64(p.Count)
 				}
 			}
 		}
@@ -120,16 +121,16 @@ func TestO2_TheServiceTellsWhatIsOpenAndHowItEnded(t *testing.T) {
 	r := &reader{t, s, cancel}
 	r.video()
 	is("while it runs", map[string]float64{
-		"penstock_sessions[{source offers} {state connected}]":   1,
-		"penstock_tracks[{codec vp8} {kind video} {state live}]": 1,
-		"penstock_streams[]":                                                         1,
-		"penstock_grpc_calls_open[{type stream}]":                                    1,
-		"penstock_resolve_seconds[{result live}]":                                    1,
-		"penstock_resolve_waiting[]":                                                 0,
-		"penstock_stream_open_seconds[]":                                             1,
-		"penstock_stream_first_frame_seconds[{kind video}]":                          1,
-		"penstock_grpc_calls_total[{code ok} {method SessionService/CreateSession}]": 1,
-		"penstock_draining[]":                                                        0,
+		"penstock_sessions{source=offers,state=connected}": 1,
+		"penstock_tracks{codec=vp8,kind=video,state=live}": 1,
+		"penstock_streams{}":                                                     1,
+		"penstock_grpc_calls_open{type=stream}":                                  1,
+		"penstock_resolve_seconds{result=live}":                                  1,
+		"penstock_resolve_waiting{}":                                             0,
+		"penstock_stream_open_seconds{}":                                         1,
+		"penstock_stream_first_frame_seconds{kind=video}":                        1,
+		"penstock_grpc_calls_total{code=ok,method=SessionService/CreateSession}": 1,
+		"penstock_draining{}":                                                    0,
 	})
 	waits, stop := context.WithCancel(g.ctx)
 	waited := make(chan error, 1)
@@ -137,7 +138,7 @@ func TestO2_TheServiceTellsWhatIsOpenAndHowItEnded(t *testing.T) {
 		_, err := g.tracks.ResolveTrack(waits, &penstockv1.ResolveTrackRequest{SessionId: "call", Selector: byParticipant("nobody", camera)})
 		waited <- err
 	}()
-	is("while somebody waits", map[string]float64{"penstock_resolve_waiting[]": 1, "penstock_grpc_calls_open[{type unary}]": 1})
+	is("while somebody waits", map[string]float64{"penstock_resolve_waiting{}": 1, "penstock_grpc_calls_open{type=unary}": 1})
 	stop()
 	<-waited
 	_, err = g.sessions.GetSession(g.ctx, &penstockv1.GetSessionRequest{SessionId: "nothing"})
@@ -148,16 +149,16 @@ func TestO2_TheServiceTellsWhatIsOpenAndHowItEnded(t *testing.T) {
 		_, err = s.Recv()
 	}
 	is("after its end", map[string]float64{
-		"penstock_sessions[{source offers} {state connected}]":   0,
-		"penstock_tracks[{codec vp8} {kind video} {state live}]": 0,
-		"penstock_streams[]":                                0,
-		"penstock_streams_ended_total[{reason ok}]":         1,
-		"penstock_sessions_ended_total[{reason deleted}]":   1,
-		"penstock_resolve_seconds[{result cancelled}]":      1,
-		"penstock_errors_total[{reason session_not_found}]": 1,
+		"penstock_sessions{source=offers,state=connected}": 0,
+		"penstock_tracks{codec=vp8,kind=video,state=live}": 0,
+		"penstock_streams{}":                              0,
+		"penstock_streams_ended_total{reason=ok}":         1,
+		"penstock_sessions_ended_total{reason=deleted}":   1,
+		"penstock_resolve_seconds{result=cancelled}":      1,
+		"penstock_errors_total{reason=session_not_found}": 1,
 	})
 	g.svc.Drain(g.ctx, 0)
-	is("in a drain", map[string]float64{"penstock_draining[]": 1})
+	is("in a drain", map[string]float64{"penstock_draining{}": 1})
 }
 
 // TestResolveResults: each way in which a wait ends has its name.
