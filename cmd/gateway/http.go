@@ -26,7 +26,7 @@ const (
 // /metrics, unless that has an address of its own, and measures takes what is measured here.
 func newHTTPServer(cfg config.Config, svc *service.Service, degraded func() bool, told http.Handler, measures *metrics.Set, log *slog.Logger) (*http.Server, error) {
 	publish, err := whip.New(whip.Config{
-		Sessions: svc.WHIP(), Elsewhere: svc.WHIPElsewhere, Authorize: svc.AuthorizeWHIP, AllowedOrigins: cfg.WHIPOrigins,
+		Sessions: svc.WHIP(), Reason: service.WHIPReason, Elsewhere: svc.WHIPElsewhere, Authorize: svc.AuthorizeWHIP, AllowedOrigins: cfg.WHIPOrigins,
 		MaxBodyBytes: int64(cfg.MaxSDPBytes), Logger: log,
 	})
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"mime"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/penstock-media/penstock/rtcpool"
 )
@@ -41,6 +42,8 @@ type Config struct {
 	ICEServers []rtcpool.ICEServer
 	// AllowedOrigins are the web origins whose pages may publish; empty is all. Nothing here relies on cookies.
 	AllowedOrigins []string
+	// Reason names the reason of an error of Sessions, Elsewhere or Authorize, and when trying again may help, for problem documents; nil leaves them out.
+	Reason func(err error) (reason string, wait time.Duration)
 	// MaxBodyBytes refuses larger requests. Default 1 MiB.
 	MaxBodyBytes int64
 	// Logger is told of internal errors; nil discards.

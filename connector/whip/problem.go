@@ -4,7 +4,10 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"math"
 	"net/http"
+	"strconv"
+	"time"
 )
 
 // problem is an error that is answered with a status of its own.
@@ -19,6 +22,25 @@ func (p *problem) Error() string { return "whip: " + p.detail }
 
 // Unwrap returns the cause.
 func (p *problem) Unwrap() error { return p.err }
+
+// reason is that of what is wrong with the request as HTTP; empty for what lies behind.
+func (p *problem) reason() string {
+	switch p.status {
+	case http.StatusMethodNotAllowed:
+		return "UNKNOWN_METHOD"
+	case http.StatusRequestEntityTooLarge:
+		return "LIMIT_REACHED"
+	case http.StatusUnsupportedMediaType, http.StatusPreconditionRequired, http.StatusPreconditionFailed:
+		return "INVALID_FIELD"
+	}
+	switch p {
+	case errNoSuchPath:
+		return "UNKNOWN_METHOD"
+	case errSessionID, errPublisher, errRestart:
+		return "INVALID_FIELD"
+	}
+	return ""
+}
 
 var (
 	errNoSuchPath = &problem{status: http.StatusNotFound, detail: "publish to /whip/{session}"}
@@ -74,11 +96,16 @@ type document struct {
 	Title  string `json:"title"`
 	Status int    `json:"status"`
 	Detail string `json:"detail"`
+	Reason string `json:"reason,omitempty"` // as the rest of the API has it
 }
 
 // fail answers an error.
 func (h *Handler) fail(w http.ResponseWriter, r *http.Request, err error) {
 	p := problemOf(err)
+	reason, wait := p.reason(), time.Duration(0)
+	if reason == "" && h.cfg.Reason != nil {
+		reason, wait = h.cfg.Reason(err)
+	}
 	header := w.Header()
 	switch p.status {
 	case http.StatusInternalServerError:
@@ -86,14 +113,14 @@ func (h *Handler) fail(w http.ResponseWriter, r *http.Request, err error) {
 	case http.StatusUnauthorized:
 		header.Set("WWW-Authenticate", `Bearer realm="whip"`)
 	case http.StatusServiceUnavailable:
-		header.Set("Retry-After", "1")
+		header.Set("Retry-After", strconv.Itoa(max(1, int(math.Ceil(wait.Seconds())))))
 	}
 	header.Set("Content-Type", "application/problem+json")
 	w.WriteHeader(p.status)
 	if r.Method == http.MethodHead {
 		return
 	}
-	b, err := json.Marshal(document{Type: "about:blank", Title: http.StatusText(p.status), Status: p.status, Detail: p.detail})
+	b, err := json.Marshal(document{Type: "about:blank", Title: http.StatusText(p.status), Status: p.status, Detail: p.detail, Reason: reason})
 	if err != nil {
 		return // a struct of strings always marshals
 	}
