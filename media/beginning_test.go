@@ -36,11 +36,18 @@ func TestBeginningOfAConsumer(t *testing.T) {
 	}
 	f.now = time.Now()
 	sent := f.now
+	if f.next = 1; f.feed().KeyFrame {
+		t.Fatal("the clip has its key frames elsewhere")
+	}
+	if b := first.Beginning(); !b.FirstPacket.Equal(sent) || !b.FirstFrame.IsZero() {
+		t.Errorf("a packet of no use came at %v, but %+v", sent, b)
+	}
+	f.next = 0 // a key frame
 	f.feed()
 	got := frame(t, first)
 	b = first.Beginning()
 	inOrder(t, b.Attached, b.KeyFrameAsked, b.FirstPacket, b.FirstFrame)
-	if !b.FirstPacket.Equal(sent) || !got.Received.Equal(sent) {
+	if !b.FirstPacket.Equal(sent) || !got.Received.After(sent) {
 		t.Errorf("the first packet came at %v, not %v", b.FirstPacket, sent)
 	}
 	made := b.FirstFrame
@@ -57,6 +64,19 @@ func TestBeginningOfAConsumer(t *testing.T) {
 		t.Errorf("who is served with what was kept begins with %+v", b)
 	} else {
 		inOrder(t, b.Attached, b.FirstFrame)
+	}
+}
+
+// TestBeginningWithWhatWasKept gives a consumer a frame that is older than the packet which came first after it.
+func TestBeginningWithWhatWasKept(t *testing.T) {
+	now := time.Now()
+	c := &Consumer{firstPacket: now}
+	if c.beginsWith(&Frame{Received: now.Add(-time.Second)}); !c.firstPacket.Equal(now.Add(-time.Second)) || c.firstFrame.IsZero() {
+		t.Errorf("the first packet is told to have come at %v", c.firstPacket)
+	}
+	c = &Consumer{firstPacket: now}
+	if c.beginsWith(&Frame{Received: now.Add(time.Second)}); !c.firstPacket.Equal(now) {
+		t.Errorf("the first packet is told to have come at %v, not before the frame", c.firstPacket)
 	}
 }
 

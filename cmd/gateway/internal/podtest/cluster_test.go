@@ -73,6 +73,8 @@ func startCluster(t *testing.T, pods int, args ...string) *cluster {
 // startClusterOf starts a Redis and so many pods, each with further arguments of its own.
 func startClusterOf(t *testing.T, pods int, args func(*pod) []string) *cluster {
 	t.Helper()
+	_, err := binary() // the first test that asks builds it, which on a busy machine may take longer than any test
+	must(t, err)
 	ctx, cancel := context.WithTimeout(context.Background(), hang)
 	t.Cleanup(cancel)
 	c := &cluster{t: t, ctx: ctx}
