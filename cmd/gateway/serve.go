@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"sync"
 	"syscall"
 
 	"go.opentelemetry.io/otel"
@@ -41,6 +42,9 @@ func (c *serveCmd) Run(ctx context.Context, std *stdio, warnings warnings) error
 		return err
 	}
 	defer reloadOnHangup(g.Reload)()
+	asked := make(chan os.Signal, 2) // from now on, so that no second one is lost while the first is taken note of
+	signal.Notify(asked, os.Interrupt, syscall.SIGTERM)
+	defer signal.Stop(asked)
 	failure := g.Start()
 	if failure == nil {
 		fmt.Fprintf(std.Out, "gateway serves gRPC on %s and HTTP on %s\n", g.GRPCAddr(), g.HTTPAddr())
@@ -49,7 +53,7 @@ func (c *serveCmd) Run(ctx context.Context, std *stdio, warnings warnings) error
 		case failure = <-g.Failed():
 		}
 	}
-	hurry, stop := signal.NotifyContext(context.WithoutCancel(ctx), os.Interrupt, syscall.SIGTERM)
+	hurry, stop := hurried(ctx, asked)
 	defer stop()
 	if failure != nil {
 		stop() // nobody is served any more, so nobody is waited for
@@ -58,6 +62,30 @@ func (c *serveCmd) Run(ctx context.Context, std *stdio, warnings warnings) error
 		failure = err
 	}
 	return failure
+}
+
+// hurried returns a context that ends with the next signal after the one that ended ctx, if one has. The caller must call stop, which waits for nothing but itself.
+func hurried(ctx context.Context, asked <-chan os.Signal) (hurry context.Context, stop func()) {
+	left := 1
+	if why := context.Cause(ctx); why != nil && why != context.Canceled { //nolint:errorlint // a signal's cause is one that counts as Canceled
+		left = 2 // it comes here too
+	}
+	hurry, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	var waiting sync.WaitGroup
+	waiting.Go(func() {
+		for ; left > 0; left-- {
+			select {
+			case <-asked:
+			case <-hurry.Done():
+				return
+			}
+		}
+		cancel()
+	})
+	return hurry, func() {
+		cancel()
+		waiting.Wait()
+	}
 }
 
 // newLogger returns a logger of the level and format that Config.Check has let pass.

@@ -17,6 +17,7 @@ import (
 	"math/big"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"syscall"
 	"testing"
@@ -77,6 +78,23 @@ func TestServeDrainsOnSIGTERM(t *testing.T) {
 	<-s.exited
 	if s.err != nil {
 		t.Errorf("after two signals: %v\n%s", s.err, s.log)
+	}
+}
+
+// TestP4_SecondSignalIsNotLost sends two signals at once: the second one hurries, however soon it comes after the first.
+func TestP4_SecondSignalIsNotLost(t *testing.T) {
+	for range 5 {
+		s := startServe(t, nil, "--drain-grace=10m")
+		s.create(t, "call")
+		for _, one := range []os.Signal{syscall.SIGTERM, os.Interrupt} { // of one kind the kernel keeps only one
+			if err := s.cmd.Process.Signal(one); err != nil {
+				t.Fatal(err)
+			}
+		}
+		<-s.exited
+		if s.err != nil {
+			t.Errorf("after two signals: %v\n%s", s.err, s.log)
+		}
 	}
 }
 
