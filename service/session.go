@@ -2,6 +2,7 @@ package service
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"strings"
@@ -39,10 +40,11 @@ type session struct {
 	keeping sync.Mutex // held while the session is told whether signalling keeps it
 
 	mu        sync.Mutex
-	publisher string // resource id of the WHIP publication, "" while there is none
-	published uint64 // how many publications were tried
-	offered   bool   // an offer was forwarded by signalling
-	feeds     feeds  // streams
+	publisher string            // resource id of the WHIP publication, "" while there is none
+	offer     [sha256.Size]byte // of that publication, as digestOf has it; zero after an ICE restart
+	published uint64            // how many publications were tried
+	offered   bool              // an offer was forwarded by signalling
+	feeds     feeds             // streams
 }
 
 // newSession returns a session that is not in the pool yet.

@@ -3,6 +3,7 @@ package service
 import (
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"strings"
@@ -31,13 +32,16 @@ func (s whipSessions) Publish(ctx context.Context, id string, p whip.Publisher, 
 		return whip.Publication{}, whipError(err)
 	}
 	resource := strings.ToLower(rand.Text())
-	generation, ok := v.claim(resource)
+	of, again, ok := v.claim(resource, digestOf(p, offer))
 	if !ok {
 		return whip.Publication{}, whip.ErrConflict
 	}
-	out, err := s.publish(ctx, v, publicationOf{resource, generation}, p, offer)
-	if err == nil {
+	out, err := s.publish(ctx, v, of, p, offer, again)
+	switch {
+	case err == nil:
 		return out, nil
+	case again: // The first one says what becomes of it.
+		return whip.Publication{}, whipError(err)
 	}
 	v.unclaim(resource)
 	v.rtc.SetEndOnRemoteClose(context.WithoutCancel(ctx), false)
@@ -66,7 +70,10 @@ func (s whipSessions) whipSession(ctx context.Context, k resolverstore.SessionKe
 		Key: k, Source: resolverstore.SourceWHIP, RequestHash: "whip " + rand.Text(),
 	}, nil)
 	if errors.Is(err, resolverstore.ErrSessionExists) {
-		return nil, false, whip.ErrConflict
+		if v := s.session(k); v != nil { // It is here by now; whether it has a publisher it knows.
+			return v, false, nil
+		}
+		return nil, false, errMoving // It is another pod's, or about to be this one's.
 	}
 	if err != nil {
 		return nil, false, err
@@ -83,8 +90,8 @@ type publicationOf struct {
 	generation uint64
 }
 
-// publish answers the offer and tells the store what is published.
-func (s whipSessions) publish(ctx context.Context, v *session, of publicationOf, p whip.Publisher, offer string) (whip.Publication, error) {
+// publish answers the offer and tells the store what is published. An offer that comes again, as the answer to the first was lost, gets the same answer.
+func (s whipSessions) publish(ctx context.Context, v *session, of publicationOf, p whip.Publisher, offer string, again bool) (whip.Publication, error) {
 	who, err := publisherOf(p)
 	if err != nil {
 		return whip.Publication{}, err
@@ -97,8 +104,12 @@ func (s whipSessions) publish(ctx context.Context, v *session, of publicationOf,
 	switch {
 	case err != nil:
 		return whip.Publication{}, fmt.Errorf("publishing into session %q: %w", v.key.ID, err)
+	case r.Answer == nil && v.moved.Err() != nil:
+		return whip.Publication{}, errMoved
 	case r.Answer == nil:
 		return whip.Publication{}, whip.ErrConflict
+	case again:
+		return whip.Publication{ResourceID: of.resource, AnswerSDP: r.Answer.SDP}, nil
 	}
 	v.answered(r.Answer)
 	if err := s.announce(ctx, v, who, publishedMedia(offer)); err != nil {
@@ -161,6 +172,7 @@ func (s whipSessions) RestartICE(ctx context.Context, id, resource, ufrag, pwd s
 	if v == nil {
 		return "", whip.ErrNotFound
 	}
+	v.forgetOffer() // What came first is no longer what stands.
 	r, err := v.rtc.RestartICE(ctx, ufrag, pwd, c)
 	switch {
 	case err != nil:
@@ -190,17 +202,32 @@ func (s whipSessions) published(k resolverstore.SessionKey, resource string) *se
 	return nil
 }
 
-// claim makes a publication the only one of the session, unless there is one or signalling has offered. It returns the generation
-// of its peer connection: one that failed may have left its own half made.
-func (v *session) claim(resource string) (generation uint64, ok bool) {
+// digestOf tells one publisher's offer from all others. It names an ICE password, which nobody else knows.
+func digestOf(p whip.Publisher, offer string) [sha256.Size]byte {
+	return sha256.Sum256([]byte(p.UserID + "\x00" + p.ParticipantID + "\x00" + offer))
+}
+
+// claim makes a publication the only one of the session, unless there is one or signalling has offered. It has the generation
+// of its peer connection: one that failed may have left its own half made. An offer that comes again is that of the publication which there is.
+func (v *session) claim(resource string, digest [sha256.Size]byte) (of publicationOf, again, ok bool) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if v.publisher != "" || v.offered {
-		return 0, false
+	switch {
+	case v.publisher != "" && v.offer == digest:
+		return publicationOf{v.publisher, v.published}, true, true
+	case v.publisher != "" || v.offered:
+		return of, false, false
 	}
-	v.publisher = resource
+	v.publisher, v.offer = resource, digest
 	v.published++
-	return v.published, true
+	return publicationOf{resource, v.published}, false, true
+}
+
+// forgetOffer takes note that the offer of the publication is no longer what its peer connection stands on.
+func (v *session) forgetOffer() {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.offer = [sha256.Size]byte{}
 }
 
 // unclaim takes a publication back, and tells whether it was the session's.
@@ -236,7 +263,7 @@ func whipError(err error) error {
 		return fmt.Errorf("%w: %w", whip.ErrConflict, err)
 	case errors.Is(err, resolverstore.ErrSessionNotFound), errors.Is(err, resolverstore.ErrSessionEnded):
 		return fmt.Errorf("%w: %w", whip.ErrNotFound, err)
-	case errors.Is(err, errDraining), errors.Is(err, errLimit), outOfReach(err), errors.Is(err, relay.ErrClosed), errors.Is(err, rtcpool.ErrBusy), errors.Is(err, rtcpool.ErrClosed),
+	case errors.Is(err, errDraining), errors.Is(err, errLimit), outOfReach(err), errors.Is(err, errMoved), errors.Is(err, relay.ErrClosed), errors.Is(err, rtcpool.ErrBusy), errors.Is(err, rtcpool.ErrClosed),
 		errors.Is(err, resolverstore.ErrLimitReached), errors.Is(err, resolverstore.ErrClosed),
 		errors.Is(err, resolverstore.ErrUnavailable), errors.Is(err, resolverstore.ErrCorrupt):
 		return fmt.Errorf("%w: %w", whip.ErrUnavailable, err)
