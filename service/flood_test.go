@@ -1,6 +1,7 @@
 package service
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/binary"
 	"errors"
@@ -22,6 +23,7 @@ import (
 type attacker struct {
 	t      *testing.T
 	conn   net.Conn
+	out    *bufio.Writer // of frames, which go out together
 	frames *http2.Framer
 	block  bytes.Buffer
 	hpack  *hpack.Encoder
@@ -35,12 +37,13 @@ func (g *gateway) attack(shake bool) *attacker {
 	conn, err := (&net.Dialer{}).DialContext(g.ctx, "tcp", g.addr)
 	must(g.t, err)
 	must(g.t, conn.SetDeadline(time.Now().Add(hang)))
-	a := &attacker{t: g.t, conn: conn, frames: http2.NewFramer(conn, conn), seen: make(chan http2.Frame, 1024), gone: make(chan struct{})}
-	a.hpack = hpack.NewEncoder(&a.block)
+	a := &attacker{t: g.t, conn: conn, out: bufio.NewWriterSize(conn, 64<<10), seen: make(chan http2.Frame, 1024), gone: make(chan struct{})}
+	a.hpack, a.frames = hpack.NewEncoder(&a.block), http2.NewFramer(a.out, conn)
 	if shake {
 		_, err := io.WriteString(conn, http2.ClientPreface)
 		must(g.t, err)
 		must(g.t, a.frames.WriteSettings())
+		must(g.t, a.out.Flush())
 	}
 	go a.read()
 	g.t.Cleanup(func() {
@@ -156,15 +159,15 @@ func TestO4_RapidReset(t *testing.T) {
 			working.Go(func() {
 				a := g.attack(true)
 				block := a.header(penstockv1.SessionService_GetSession_FullMethodName)
-				for i := range uint32(20_000) {
+				for i := range uint32(10_000) {
 					id := 2*i + 1
 					err := errors.Join(a.frames.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: block, EndHeaders: true}),
 						a.frames.WriteRSTStream(id, http2.ErrCodeCancel))
 					if err != nil { // it was thrown out
 						return
 					}
-					a.block.Reset()
 				}
+				_ = a.out.Flush() // as above
 			})
 		}
 		working.Wait()
@@ -201,6 +204,7 @@ func TestO4_FramesWithoutEnd(t *testing.T) {
 						break
 					}
 				}
+				_ = a.out.Flush() // it may have been thrown out
 				if flood.closes {
 					a.wantClosed(name)
 				}
@@ -220,9 +224,13 @@ func TestO4_AnswersThatNobodyReads(t *testing.T) {
 	must(t, err)
 	frames := http2.NewFramer(conn, conn)
 	must(t, frames.WriteSettings())
+	var one bytes.Buffer
+	must(t, http2.NewFramer(&one, nil).WriteSettings())
+	many := bytes.Repeat(one.Bytes(), 7000)
 	g.during(floodMemory, func() {
-		for range 2_000_000 { // far more than the buffers of the line hold
-			if conn.SetWriteDeadline(time.Now().Add(2*time.Second)) != nil || frames.WriteSettings() != nil {
+		for range 1000 { // 63 MB, far more than the buffers of the line hold
+			must(t, conn.SetWriteDeadline(time.Now().Add(5*time.Second)))
+			if _, err := conn.Write(many); err != nil {
 				return // the line is full, or was cut
 			}
 		}
@@ -253,6 +261,7 @@ func TestO4_HeadersWithoutEnd(t *testing.T) {
 						break
 					}
 				}
+				_ = a.out.Flush() // it may have been thrown out
 				a.wantRefused()
 				a.block, a.hpack = bytes.Buffer{}, nil // the test's own memory
 			}
@@ -265,6 +274,7 @@ func TestO4_HeadersWithoutEnd(t *testing.T) {
 			again := []byte{0x80 | 62} // the field that was added last
 			block = append(block, bytes.Repeat(again, 16<<10-len(block))...)
 			if err := a.frames.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: block, EndHeaders: true, EndStream: true}); err == nil {
+				must(t, a.out.Flush())
 				a.wantRefused() // 13,000 times 3,000 bytes
 			}
 		})
@@ -273,11 +283,12 @@ func TestO4_HeadersWithoutEnd(t *testing.T) {
 		g.during(floodMemory, func() {
 			a := g.attack(true)
 			err := a.frames.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: a.header(method)})
-			for i := 0; err == nil && i < 100_000; i++ { // 100 MB
+			for i := 0; err == nil && i < 50_000; i++ { // 50 MB
 				a.block.Reset()
 				must(t, a.hpack.WriteField(hpack.HeaderField{Name: "x", Value: strings.Repeat("x", 1000), Sensitive: true}))
 				err = a.frames.WriteContinuation(1, false, a.block.Bytes())
 			}
+			_ = a.out.Flush() // it was thrown out
 			a.wantClosed("a header without end")
 		})
 	})
@@ -325,6 +336,7 @@ func TestO4_SlowLoris(t *testing.T) {
 		"half a header": func() *attacker {
 			a := g.attack(true)
 			must(t, a.frames.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: a.header("/x")}))
+			must(t, a.out.Flush())
 			return a
 		},
 	} {
@@ -354,6 +366,7 @@ func TestO4_HalfAMessage(t *testing.T) {
 		must(t, a.frames.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: a.header(method), EndHeaders: true}))
 		must(t, a.frames.WriteData(id, false, half))
 	}
+	must(t, a.out.Flush())
 	for g.refused(limitFirstMessage) < uint64(len(methods)) {
 		mustTick(t, g)
 	}

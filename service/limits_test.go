@@ -229,7 +229,7 @@ func TestO4_BucketsRefillAndForget(t *testing.T) {
 	if n := took("b"); n != 20 {
 		t.Errorf("another one has %d, want 20", n)
 	}
-	for i := range 3 * maxBuckets {
+	for i := range 2 * maxBuckets {
 		if err := b.take(fmt.Sprint(i)); err != nil {
 			t.Fatal(err)
 		}
