@@ -39,6 +39,8 @@ type Config struct {
 	Owner string
 	// OwnerAddress is where other pods reach this one; it is in its lease.
 	OwnerAddress string
+	// Seal proves leases; nil neither writes nor asks for proofs, which is right for tests only: an address in a lease is where calls go.
+	Seal *LeaseSeal
 	// Heartbeat is how often the lease is renewed. Default 1 s.
 	Heartbeat time.Duration
 	// LeaseTTL is how long a pod's lease lasts without. Default 3 s.

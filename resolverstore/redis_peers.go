@@ -247,9 +247,13 @@ func (s *Redis) noteNoLease(one *peer, began, now time.Time) {
 // noteLease takes a lease that is there. The caller holds peers.mu.
 func (s *Redis) noteLease(one *peer, value string) {
 	name := one.pod.Incarnation
-	pod, err := decodeLease(name, value)
-	if err != nil && s.peers.refused[name] != value+"!" {
-		s.peers.refused[name] = value + "!"
+	pod, err := decodeLease(name, value, s.cfg.Seal)
+	mark := value + "!"
+	if errors.Is(err, errSeal) { // Its load may change all the time.
+		mark = "seal!"
+	}
+	if err != nil && s.peers.refused[name] != mark {
+		s.peers.refused[name] = mark
 		s.stats.corrupt.Add(1)
 		s.peers.tell = append(s.peers.tell, func() {
 			s.cfg.Logger.Warn("the lease of a pod cannot be read; it is left alone", "incarnation", name, "error", err)
@@ -330,7 +334,7 @@ func (s *Redis) podOf(ctx context.Context, incarnation string) (pod Pod, alive b
 		p.want(incarnation)
 		p.mu.Unlock()
 		if alive = err == nil; alive {
-			pod, _ = decodeLease(incarnation, v)
+			pod, _ = decodeLease(incarnation, v, s.cfg.Seal)
 		}
 	}
 	if !alive {

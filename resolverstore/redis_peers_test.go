@@ -283,11 +283,11 @@ func TestSealedIsStoredAndNotTold(t *testing.T) {
 
 func FuzzLease(f *testing.F) {
 	for _, p := range []Pod{{}, {Address: "10.0.0.1:50051", Load: Load{3, 7, 0.25, true}}, {Load: Load{Busy: math.NaN()}}} {
-		f.Add(encodeLease(&p))
+		f.Add(encodeLease(&p, ""))
 	}
 	f.Add("\x01\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff")
 	f.Fuzz(func(t *testing.T, v string) {
-		p, err := decodeLease("x", v)
+		p, err := decodeLease("x", v, nil)
 		if err != nil {
 			if p != (Pod{Incarnation: "x"}) {
 				t.Fatalf("a fault leaves %+v", p)
@@ -297,7 +297,7 @@ func FuzzLease(f *testing.F) {
 		if p.Load.Busy < 0 || p.Load.Busy > 1 || p.Load.Sessions < 0 || len(p.Address) > maxAddress {
 			t.Fatalf("%+v", p)
 		}
-		if again, err := decodeLease("x", encodeLease(&p)); err != nil || again != p {
+		if again, err := decodeLease("x", encodeLease(&p, ""), nil); err != nil || again != p {
 			t.Fatalf("%+v became %+v, %v", p, again, err)
 		}
 	})

@@ -127,11 +127,19 @@ func (s *Redis) renewLease(ctx context.Context) (r leaseReply, err error) {
 	ctx, cancel := context.WithTimeout(ctx, s.opts.Timeout)
 	defer cancel()
 	self := s.Self()
-	got, err := s.scripts.lease.Run(ctx, s.client, []string{leaseName(s.cfg.Owner)}, encodeLease(&self), s.cfg.LeaseTTL.Milliseconds()).Slice()
+	got, err := s.scripts.lease.Run(ctx, s.client, []string{leaseName(s.cfg.Owner)}, encodeLease(&self, s.seal(self.Address)), s.cfg.LeaseTTL.Milliseconds()).Slice()
 	if err != nil {
 		return r, err
 	}
 	return readLeaseReply(got)
+}
+
+// seal returns the proof of this process's lease.
+func (s *Redis) seal(address string) string {
+	if s.cfg.Seal == nil {
+		return ""
+	}
+	return s.cfg.Seal.Seal(s.cfg.Owner, address)
 }
 
 // missed notes a heartbeat that failed.

@@ -26,7 +26,7 @@ func (l *looked) look(after time.Duration, found lease) (gone bool) {
 func TestP2_LeaseThatRanOut(t *testing.T) {
 	const beat, ttl = time.Second, 3 * time.Second
 	there := func(left time.Duration) lease {
-		return lease{value: encodeLease(&Pod{Incarnation: "other"}), there: true, left: left}
+		return lease{value: encodeLease(&Pod{Incarnation: "other"}, ""), there: true, left: left}
 	}
 	type step struct {
 		after time.Duration

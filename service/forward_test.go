@@ -46,7 +46,10 @@ func startStandIn(t *testing.T, beside *pod, session string, serve grpc.StreamHa
 	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	must(t, err)
 	s := &standIn{pod: relay.Pod{Incarnation: rand.Text(), Address: listener.Addr().String()}}
+	seal, err := LeaseSeal(beside.svc.cfg.PodSecrets)
+	must(t, err)
 	s.store, err = resolverstore.NewRedis(t.Context(), resolverstore.Config{
+		Seal:  seal,
 		Owner: s.pod.Incarnation, OwnerAddress: s.pod.Address, Heartbeat: podHeartbeat, LeaseTTL: hang,
 	}, resolverstore.RedisOptions{URL: "unix://" + beside.link.server, Timeout: 30 * time.Second})
 	must(t, err)

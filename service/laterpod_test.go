@@ -38,7 +38,10 @@ func startLaterPod(t *testing.T, beside *pod, session string, answer func(fence 
 	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	must(t, err)
 	p := &laterPod{asked: make(chan *penstockv1.StreamTrackRequest, 16), calls: make(chan grpc.ServerStream, 16)}
+	seal, err := LeaseSeal(beside.svc.cfg.PodSecrets)
+	must(t, err)
 	p.store, err = resolverstore.NewRedis(t.Context(), resolverstore.Config{
+		Seal:  seal,
 		Owner: rand.Text(), OwnerAddress: listener.Addr().String(), Heartbeat: podHeartbeat, LeaseTTL: podLease,
 	}, resolverstore.RedisOptions{URL: "unix://" + beside.link.server})
 	must(t, err)

@@ -54,6 +54,9 @@ func startPodsOn(t *testing.T, n int, lease time.Duration, tweaks ...func(*Confi
 		all[i] = &pod{link: startLink(t, server)}
 		store := func(cfg resolverstore.Config) resolverstore.Store {
 			cfg.Heartbeat, cfg.LeaseTTL = podHeartbeat, lease
+			var err error
+			cfg.Seal, err = LeaseSeal(secret)
+			must(t, err)
 			s, err := resolverstore.NewRedis(t.Context(), cfg, resolverstore.RedisOptions{URL: "unix://" + all[i].link.path, Timeout: min(lease, 30*time.Second)})
 			must(t, err)
 			return s

@@ -167,6 +167,9 @@ func (g *gateway) openStore(ctx context.Context, address string) (resolverstore.
 	}
 	latency := g.measures.Histogram("penstock_store_command_seconds")
 	cfg.Observe = func(d time.Duration) { latency.Record(context.Background(), d.Seconds()) }
+	if cfg.Seal, err = service.LeaseSeal(g.cfg.PodSecrets()); err != nil {
+		return nil, err
+	}
 	store, err := resolverstore.NewRedis(ctx, cfg, opts)
 	if err != nil {
 		return nil, fmt.Errorf("--redis-url: %w; does it run, and may this gateway use it?", err)

@@ -41,7 +41,7 @@ func TestKeysOfPurposesDiffer(t *testing.T) {
 		}
 	}
 	// A change of these would part the pods of two versions.
-	for p, want := range map[Purpose]string{ForForward: knownForward, ForResume: knownResume, ForSeal: knownSeal, ForRequestHash: knownHash} {
+	for p, want := range map[Purpose]string{ForForward: knownForward, ForResume: knownResume, ForSeal: knownSeal, ForRequestHash: knownHash, ForLease: knownLease} {
 		if got := hex.EncodeToString(k.MAC(p, part)[:8]); got != want {
 			t.Errorf("the key of purpose %d has changed: %s, was %s", p, got, want)
 		}
@@ -143,4 +143,5 @@ const (
 	knownResume  = "5a4a85959d387e88"
 	knownSeal    = "2da50d0a053835b1"
 	knownHash    = "a1277b9acc097535"
+	knownLease   = "1b19030c44e7f970"
 )

@@ -1,0 +1,95 @@
+package service
+
+import (
+	"bytes"
+	"testing"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+
+	penstockv1 "github.com/penstock-media/penstock/api/penstock/v1"
+	"github.com/penstock-media/penstock/resolverstore"
+)
+
+// leaseSeal returns the seal of secrets that are 32 of a letter each.
+func leaseSeal(t *testing.T, letters string) *resolverstore.LeaseSeal {
+	t.Helper()
+	var secrets [][]byte
+	for _, c := range letters {
+		secrets = append(secrets, bytes.Repeat([]byte(string(c)), 32))
+	}
+	s, err := LeaseSeal(secrets)
+	must(t, err)
+	return s
+}
+
+// TestO3_LeaseSealsAreChangedPodByPod: a lease is proved for its incarnation and address only, by a secret that the other pod has among its own.
+func TestO3_LeaseSealsAreChangedPodByPod(t *testing.T) {
+	old, both, now := leaseSeal(t, "a"), leaseSeal(t, "ba"), leaseSeal(t, "b")
+	proof := old.Seal("pod", "127.0.0.1:1")
+	for name, c := range map[string]struct {
+		by   *resolverstore.LeaseSeal
+		seal string
+		want bool
+	}{
+		"the same": {old, proof, true}, "one that has both": {both, proof, true}, "one that has the new": {now, proof, false}, "back from both": {now, both.Seal("pod", "127.0.0.1:1"), true},
+		"none": {old, "", false}, "no base64": {old, "!", false}, "cut": {old, proof[1:], false},
+	} {
+		if got := c.by.Verify("pod", "127.0.0.1:1", c.seal); got != c.want {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+	if old.Verify("other", "127.0.0.1:1", proof) || old.Verify("pod", "127.0.0.1:2", proof) || old.Verify("pod1", "27.0.0.1:1", proof) {
+		t.Error("a proof is good for another pod, or address")
+	}
+	if _, err := LeaseSeal([][]byte{{1}}); err == nil {
+		t.Error("a short secret is taken")
+	}
+}
+
+// TestO3_NoCallGoesWhereAForgedLeaseSays: somebody who can write to Redis has the owner's lease name another address. No call goes there, with anybody's identity; it is counted, and as soon as
+// the owner has written its lease again calls go to it as before.
+func TestO3_NoCallGoesWhereAForgedLeaseSays(t *testing.T) {
+	pods := startPodsOn(t, 2, hang)
+	called := make(chan string, 16)
+	thief := startStandIn(t, pods[0], "bait", func(_ any, s grpc.ServerStream) error {
+		method, _ := grpc.MethodFromServerStream(s)
+		called <- method
+		return nil
+	})
+	pods[0].create("call")
+	owner := pods[0].svc.session(key("call")).fence.Owner
+	add := func() error {
+		_, err := pods[1].sessions.AddIceCandidate(pods[1].ctx, &penstockv1.AddIceCandidateRequest{SessionId: "call", Candidate: &penstockv1.IceCandidate{}})
+		return err
+	}
+	must(t, add())
+	pods[0].link.cut() // its heartbeats end, not its lease
+	t.Cleanup(pods[0].link.mend)
+	redis, ok := pods[1].store.(*resolverstore.Redis)
+	if !ok {
+		t.Fatal("no Redis")
+	}
+	before := redis.Stats().Corrupt
+	// That of the thief itself is proved, but it is another pod's.
+	ask(t, pods[1], "COPY", leaseOf(thief.pod.Incarnation), leaseOf(owner), "REPLACE")
+	for redis.Stats().Corrupt == before {
+		mustTick(t, pods[1].gateway)
+	}
+	wantStatus(t, add(), codes.Unavailable, "SESSION_MOVING")
+	select {
+	case method := <-called:
+		t.Errorf("%s went where a forged lease says", method)
+	default:
+	}
+	if n := redis.Stats().Corrupt - before; n != 1 {
+		t.Errorf("counted %d times", n)
+	}
+	pods[0].link.mend()
+	for add() != nil {
+		mustTick(t, pods[1].gateway)
+	}
+}
+
+// leaseOf names a pod's lease in Redis.
+func leaseOf(incarnation string) string { return "penstock:1:{p:" + incarnation + "}" }
