@@ -9,12 +9,16 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
 
 // imageHang bounds the making of the image: from nothing it takes minutes.
 const imageHang = 15 * time.Minute
+
+// mostLayers bounds what is kept of earlier builds: some fifteen of them.
+const mostLayers = 120
 
 // authorities is this machine's bundle of certificate authorities, with which the build stages reach modules as this machine
 // does. The image must not have it, but Debian's.
@@ -76,6 +80,8 @@ func build(t *testing.T) *image {
 	program(t, "MMDEBSTRAP", "mmdebstrap")
 	ctx, cancel := context.WithTimeout(t.Context(), imageHang)
 	defer cancel()
+	i.lock(t)
+	i.tidy(ctx, t)
 	if out, err := exec.CommandContext(ctx, "tools/base-image", i.storage...).CombinedOutput(); err != nil {
 		t.Fatalf("make the image to build in: %v\n%s", err, out)
 	}
@@ -97,6 +103,35 @@ func build(t *testing.T) *image {
 	i.config = described.Docker.Config
 	t.Logf("the image is there after %.0f s", time.Since(start).Seconds())
 	return i
+}
+
+// lock makes builds in one storage wait for each other, until the test ends.
+func (i *image) lock(t *testing.T) {
+	t.Helper()
+	file, err := os.Create(filepath.Join(i.cache(), "lock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = file.Close() }) // which unlocks
+	if err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// tidy removes what builds left that were killed, and all layers when there are many: each change of the tree adds some 140 MB.
+func (i *image) tidy(ctx context.Context, t *testing.T) {
+	t.Helper()
+	i.buildah(ctx, t, "rm", "--all")
+	for _, name := range entries(t, i.cache()) {
+		if name != "lock" && name != "buildah-cache" {
+			if err := os.RemoveAll(filepath.Join(i.cache(), name)); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	if len(strings.Fields(i.buildah(ctx, t, "images", "--all", "--quiet"))) > mostLayers {
+		i.buildah(ctx, t, "rmi", "--all", "--force")
+	}
 }
 
 // command prepares a command of the image as a container runtime would run it: the image's file system, read-only, is all that it
