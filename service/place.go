@@ -43,7 +43,7 @@ func (s *Service) locate(ctx context.Context, k resolverstore.SessionKey) (p pla
 		}
 		if !looking {
 			looking = true
-			ctx, span = s.short(ctx, spanLocate, trace.WithAttributes(attrSession.String(k.ID)))
+			ctx, span = s.short(ctx, spanLocate, trace.WithAttributes(attrSession.String(k.ID))) //nolint:fatcontext // once
 		}
 		owner, err := s.cfg.Store.Owner(ctx, k, resolverstore.Fence{})
 		one, over := s.endings.of(k)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/hex"
 	"fmt"
-	"maps"
 	"net"
 	"slices"
 	"strings"
@@ -171,13 +170,4 @@ func tree(spans []span, pods map[string]string) string {
 	}
 	write("", "")
 	return b.String()
-}
-
-// count counts spans by name.
-func count(spans []span) map[string]int {
-	out := make(map[string]int)
-	for _, s := range spans {
-		out[s.GetName()]++
-	}
-	return maps.Clone(out)
 }

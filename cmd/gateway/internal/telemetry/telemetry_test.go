@@ -17,8 +17,8 @@ const hang = 2 * time.Minute
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// clear takes the variables of the OpenTelemetry specification out of the environment of a test.
-func clear(t *testing.T) {
+// unset takes the variables of the OpenTelemetry specification out of the environment of a test.
+func unset(t *testing.T) {
 	t.Helper()
 	for _, name := range []string{"OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_TRACES_SAMPLER", "OTEL_SERVICE_NAME", "OTEL_RESOURCE_ATTRIBUTES"} {
 		t.Setenv(name, "")
@@ -26,7 +26,7 @@ func clear(t *testing.T) {
 }
 
 func TestTracingIsOffUnlessAskedFor(t *testing.T) {
-	clear(t)
+	unset(t)
 	for _, c := range []struct {
 		endpoint string
 		env      map[string]string
@@ -63,7 +63,7 @@ func TestBadEnvironment(t *testing.T) {
 		"OTEL_RESOURCE_ATTRIBUTES":           {"novalue", "deployment.environment.name=production"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			clear(t)
+			unset(t)
 			if name == "OTEL_TRACES_SAMPLER_ARG" {
 				t.Setenv("OTEL_TRACES_SAMPLER", "traceidratio")
 			}
@@ -79,7 +79,7 @@ func TestBadEnvironment(t *testing.T) {
 // TestBrokenCollectorHoldsNothing makes more spans than any queue takes while the collector accepts connections and never answers: no span waits
 // for it, and nor does the end.
 func TestBrokenCollectorHoldsNothing(t *testing.T) {
-	clear(t)
+	unset(t)
 	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
