@@ -53,8 +53,9 @@ tools = $(foreach t,$(1),$(shell echo $(t) | tr a-z- A-Z_)=$$(e2e/tools/get $(t)
 
 # The tools that are built from source and take minutes the first time.
 .PHONY: tools
-tools: ## Build the pinned tools that tests and lint use, if they are not in the cache.
+tools: deps-e2e ## Build the pinned tools that tests and lint use, if they are not in the cache.
 	@for tool in e2e/tools/*/; do e2e/tools/get "$$(basename "$$tool")"; done
+	e2e/tools/image-layers
 
 # How long `make soak` goes on.
 SOAK ?= 60s
