@@ -178,6 +178,31 @@ func TestO4_RapidReset(t *testing.T) {
 	g.idle()
 }
 
+// TestO4_CallsOfAConnection begins more calls on one connection than it may have: the others are refused, as HTTP/2 has it, and another client is served.
+func TestO4_CallsOfAConnection(t *testing.T) {
+	g := startGateway(t, func(c *Config) { c.Limits.ConnectionStreams = MinConnectionStreams })
+	g.create("call")
+	a := g.attack(true)
+	const more = 40
+	for i := range uint32(MinConnectionStreams + more) {
+		must(t, a.frames.WriteHeaders(http2.HeadersFrameParam{StreamID: 2*i + 1, BlockFragment: a.header(penstockv1.SessionService_GetSession_FullMethodName), EndHeaders: true}))
+	}
+	must(t, a.out.Flush())
+	for refused := 0; refused < more; {
+		select {
+		case f := <-a.seen:
+			if reset, ok := f.(*http2.RSTStreamFrame); ok && reset.ErrCode == http2.ErrCodeRefusedStream {
+				refused++
+			}
+		case <-a.gone:
+			t.Fatal("the connection was closed")
+		case <-g.ctx.Done():
+			t.Fatalf("%d were refused", refused)
+		}
+	}
+	g.session("call")
+}
+
 // TestO4_FramesWithoutEnd floods with frames that the server has to answer, or to remember: it answers no more than it can send, or closes the connection.
 func TestO4_FramesWithoutEnd(t *testing.T) {
 	for name, flood := range map[string]struct {
@@ -308,8 +333,8 @@ func (a *attacker) wantRefused() {
 // TestO4_SlowLoris holds connections and calls without finishing what was begun: each is ended in its time, and another client is served.
 func TestO4_SlowLoris(t *testing.T) {
 	g := startGateway(t, func(c *Config) {
-		c.Limits.HandshakeTimeout, c.Limits.RequestTimeout = 200*time.Millisecond, 200*time.Millisecond
-		c.PingInterval, c.PingTimeout = time.Second, 200*time.Millisecond
+		c.Limits.HandshakeTimeout = 2 * time.Second // long enough for the other client on a busy machine
+		c.PingInterval, c.PingTimeout = time.Second, 3*time.Second
 	})
 	g.create("call")
 	var attackers sync.WaitGroup
@@ -352,7 +377,7 @@ func TestO4_SlowLoris(t *testing.T) {
 
 // TestO4_HalfAMessage begins calls and sends half of their message, by every method: each is ended, and its place is free.
 func TestO4_HalfAMessage(t *testing.T) {
-	g := startGateway(t, func(c *Config) { c.Limits.RequestTimeout = 200 * time.Millisecond })
+	g := startGateway(t, func(c *Config) { c.Limits.RequestTimeout = 2 * time.Second })
 	g.create("call")
 	a := g.attack(true)
 	half := binary.BigEndian.AppendUint32([]byte{0}, 1000)
