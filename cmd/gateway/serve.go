@@ -34,9 +34,6 @@ func (c *serveCmd) Run(ctx context.Context, std *stdio, warnings warnings) error
 	}
 	otel.SetErrorHandler(telemetry.FaultHandler(log))
 	resolverstore.RedirectRedisLog(log)
-	hangup := make(chan os.Signal, 1) // whoever reads files again takes note by itself; nobody is ended by it
-	signal.Notify(hangup, syscall.SIGHUP)
-	defer signal.Stop(hangup)
 	g, err := newGateway(ctx, c.Config, log)
 	if err != nil {
 		return err
