@@ -269,6 +269,16 @@ func TestO7_ValidateNamesTheSettingAndTheMend(t *testing.T) {
 		{[]string{"--whip-origins=https://example.org/path"}, "whip-origins", "scheme, host and port only"},
 		{[]string{"--whip-origins=https://Example.org"}, "whip-origins", "https://example.org"},
 		{[]string{"--whip-origins=https://example.org:443"}, "whip-origins", "https://example.org"},
+	} {
+		refused(t, c.args, c.setting, c.mend)
+	}
+}
+
+func TestO7_ValidateNamesTheRangeOfALimit(t *testing.T) {
+	for _, c := range []struct {
+		args          []string
+		setting, mend string
+	}{
 		{[]string{"--max-sessions=0"}, "max-sessions", "use 1 to"},
 		{[]string{"--max-queue-bytes=5"}, "max-queue-bytes", "use 1048576 to"},
 		{[]string{"--decode-workers=-1"}, "decode-workers", "use 0 to 1024"},
