@@ -50,6 +50,13 @@ func (s *Service) observe(o *metrics.Observer) {
 	o.Observe("penstock_forwards_refused_total", float64(st.ForwardsRefused))
 	o.Flag("penstock_degraded", st.Degraded)
 	o.Observe("penstock_store_lost_total", float64(st.StoreLost))
+	auth := s.AuthStats()
+	for fault, n := range auth.Refused {
+		o.Observe("penstock_credentials_refused_total", float64(n), fault)
+	}
+	o.Observe("penstock_calls_forbidden_total", float64(auth.Forbidden))
+	o.Observe("penstock_credentials_expired_total", float64(auth.Expired))
+	o.Observe("penstock_token_key_failures_total", float64(auth.KeyFailures))
 	for name, n := range st.Refused {
 		o.Observe("penstock_limit_refusals_total", float64(n), name)
 	}

@@ -1,10 +1,12 @@
 package main
 
 import (
+	"math"
 	"runtime"
 	runtimemetrics "runtime/metrics"
 	"strings"
 
+	"github.com/penstock-media/penstock/cmd/gateway/internal/certs"
 	"github.com/penstock-media/penstock/media"
 	"github.com/penstock-media/penstock/resolverstore"
 	"github.com/penstock-media/penstock/rtcpool"
@@ -18,9 +20,24 @@ func (g *gateway) measure(o *metrics.Observer) {
 	o.Observe("penstock_consumer_queue_limit_bytes", float64(g.cfg.MaxQueuedBytes))
 	measureMedia(o, g.decoders.Totals())
 	measureNetwork(o, g.pool.Stats())
+	g.measureCerts(o)
 	if g.storeStats != nil {
 		measureStore(o, g.storeStats())
 	}
+}
+
+// measureCerts tells of certificates. Without TLS none expires.
+func (g *gateway) measureCerts(o *metrics.Observer) {
+	var s certs.Stats
+	expires := math.Inf(1)
+	if g.certs != nil {
+		s = g.certs.Stats()
+		expires = float64(s.Expires.Unix())
+	}
+	o.Observe("penstock_certificate_expiry_seconds", expires)
+	o.Observe("penstock_certificate_reloads_total", float64(s.Reloads), "ok")
+	o.Observe("penstock_certificate_reloads_total", float64(s.Failures), "failed")
+	o.Observe("penstock_tls_refused_total", float64(s.Refused))
 }
 
 // measureProcess tells the build, and what memory consists of, in bytes.

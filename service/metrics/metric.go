@@ -68,6 +68,7 @@ func Table() []Section {
 		{"Calls", callMetrics()},
 		{"Pods", podMetrics()},
 		{"Store", storeMetrics()},
+		{"Security", securityMetrics()},
 		{"Process", processMetrics()},
 	}
 }

@@ -1,0 +1,21 @@
+package metrics
+
+import (
+	"strings"
+
+	"github.com/penstock-media/penstock/service/internal/identity"
+)
+
+// securityMetrics are of callers' credentials, and of certificates.
+func securityMetrics() []Metric {
+	return []Metric{
+		{Name: "penstock_credentials_refused_total", Kind: Count, Labels: []Label{label("fault", strings.Join(identity.Faults(), " "))},
+			Help: "Calls and publishers' requests whose credentials were refused.", Do: "Many `key`, `issuer` or `audience`: `--jwt-…` and the issuer do not agree. Many `signature` or `malformed`: somebody guesses."},
+		{Name: "penstock_calls_forbidden_total", Kind: Count, Help: "Calls whose credentials were good, and did not allow them."},
+		{Name: "penstock_credentials_expired_total", Kind: Count, Help: "Streams and calls that ended since their caller's credentials expired meanwhile.", Do: "Callers are to renew at `credentials_expiring`."},
+		{Name: "penstock_token_key_failures_total", Kind: Count, Help: "Times that the keys of `--jwt-jwks` could not be fetched.", Do: "The last good ones stay in use; the log tells why."},
+		{Name: "penstock_certificate_expiry_seconds", Kind: Gauge, Unit: "s", Help: "When the certificate of the listeners expires, in seconds since 1970. Without TLS it is +Inf.", Do: "Renew it; it is read again by itself."},
+		{Name: "penstock_certificate_reloads_total", Kind: Count, Labels: []Label{label("result", "ok failed")}, Help: "Changes of certificate files: taken, and such that cannot be used.", Do: "`failed`: the log tells why; what was before stays."},
+		{Name: "penstock_tls_refused_total", Kind: Count, Help: "TLS handshakes of the gRPC listener that failed.", Do: "Certificates of another authority, versions below `--tls-min-version`, or probes of strangers."},
+	}
+}
