@@ -62,7 +62,7 @@ func unheard(err error) bool { return err != nil && !final(err) }
 // lives.
 func (s *Service) endLater(k resolverstore.SessionKey, one ending, log *slog.Logger) {
 	defer s.endings.remove(k, one)
-	over, err := s.drain.over, error(resolverstore.ErrUnavailable)
+	over, err := s.drain.over, resolverstore.ErrUnavailable
 	for wait := firstRetry; unheard(err) && over.Err() == nil; wait = min(2*wait, lastRetry) {
 		rest(over, wait)
 		ctx, cancel := context.WithTimeout(over, endTimeout)
