@@ -90,14 +90,6 @@ func (r *refusals) refuse(kind limitKind, value int) error {
 	return &limitError{kind: kind, value: int64(value)}
 }
 
-// count counts an error, if it is of a limit.
-func (r *refusals) count(err error) {
-	var l *limitError
-	if errors.As(err, &l) {
-		r[l.kind].Add(1)
-	}
-}
-
 // byName returns the counts of all limits, by their names.
 func (r *refusals) byName() map[string]uint64 {
 	out := make(map[string]uint64, limitKinds)
