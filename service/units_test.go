@@ -21,6 +21,7 @@ func TestF8_Timeline(t *testing.T) {
 	at := func(ms int) time.Time { return start.Add(time.Duration(ms) * time.Millisecond) }
 	line := timeline{start: start}
 	line.next()
+	last := time.Duration(-1)
 	for i, step := range []struct {
 		media    int // ms of the media's own time; -1 begins another media
 		seq      uint64
@@ -45,9 +46,10 @@ func TestF8_Timeline(t *testing.T) {
 			continue
 		}
 		got, seq := line.frame(time.Duration(step.media)*time.Millisecond, step.seq, at(step.received))
-		if got != time.Duration(step.wantMS)*time.Millisecond || seq != step.wantSeq {
-			t.Errorf("step %d: %v, %d; want %d ms, %d", i, got, seq, step.wantMS, step.wantSeq)
+		if got.Milliseconds() != int64(step.wantMS) || got <= last || seq != step.wantSeq {
+			t.Errorf("step %d: %v after %v, %d; want %d ms, %d", i, got, last, seq, step.wantMS, step.wantSeq)
 		}
+		last = got
 	}
 	line.next()
 	if got := line.wall(at(4000_000)); got != 4000*time.Second {
