@@ -203,7 +203,7 @@ func (r *room) listTracks(after string, limit int) ([]Track, uint64) {
 func (s *state) applyEvents(events []Event, now time.Time) (ignored []Ignored) {
 	for i := range events {
 		if reason := s.call.apply(&events[i], now); reason != "" {
-			ignored = append(ignored, Ignored{Index: i, Reason: reason})
+			ignored = append(ignored, Ignored{Index: i, Reason: reason, Limit: reason == ignoredLimit})
 		}
 	}
 	return ignored

@@ -283,4 +283,5 @@ type Applied struct {
 type Ignored struct {
 	Index  int
 	Reason string
+	Limit  bool // it would have been more than Config allows
 }

@@ -57,7 +57,7 @@ func testLimits(t *testing.T, newStore makeStore) {
 	f := newFixture(t, newStore(t, Config{MaxParticipants: 2, MaxPublications: 3, MaxMedia: 2, Settle: -1}))
 	f.mustApply(published("ann1", Camera), published("bob1", Camera), published("bob1", Microphone))
 	a := f.events(joined("cat1"), published("cat1", Camera), published("ann1", Microphone), published("ann1", Camera))
-	if len(a.Ignored) != 3 || a.Ignored[0].Reason != ignoredLimit || a.Ignored[2].Index != 2 {
+	if len(a.Ignored) != 3 || a.Ignored[0].Reason != ignoredLimit || !a.Ignored[0].Limit || a.Ignored[2].Index != 2 {
 		t.Fatalf("over the limits: %+v", a.Ignored)
 	}
 	err := f.store.ApplyMedia(f.ctx, f.key, f.fence, MediaDiff{Put: []Media{

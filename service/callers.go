@@ -44,13 +44,11 @@ func (b *buckets) take(caller string) error {
 	if b.rate == 0 {
 		return nil
 	}
-	now := b.now()
-	r := b.of(caller).ReserveN(now, 1)
-	wait := r.DelayFrom(now)
-	if wait == 0 {
+	now, of := b.now(), b.of(caller)
+	if of.AllowN(now, 1) { // Not a reservation: those that are cancelled while there are others cost tokens.
 		return nil
 	}
-	r.CancelAt(now)
+	wait := time.Duration((1 - of.TokensAt(now)) / float64(b.rate) * float64(time.Second))
 	b.count[b.kind].Add(1)
 	return &limitError{kind: b.kind, value: int64(b.rate), retry: max(wait, minRetry)}
 }

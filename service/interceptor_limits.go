@@ -25,6 +25,7 @@ type callLimits struct {
 	streams     *shares // of callers
 	sessions    *shares // of callers
 	watches     *limiter
+	watchers    *shares
 }
 
 // newCallLimits returns limits of which nothing is used.
@@ -38,6 +39,7 @@ func newCallLimits(cfg Limits) *callLimits {
 	l.streams = newShares(limitCallerStreams, cfg.CallerStreams, &l.refusals)
 	l.sessions = newShares(limitCallerSessions, cfg.CallerSessions, &l.refusals)
 	l.watches = newLimiter(limitHealthWatches, cfg.HealthWatches, &l.refusals)
+	l.watchers = newShares(limitCallerHealthWatches, (cfg.HealthWatches+1)/2, &l.refusals)
 	return l
 }
 
@@ -67,7 +69,7 @@ func (l *callLimits) enter(ctx context.Context, method, caller string) (release 
 	case healthpb.Health_Check_FullMethodName, healthpb.Health_List_FullMethodName:
 		return func() {}, l.health.take(caller)
 	case healthpb.Health_Watch_FullMethodName:
-		return l.watches.release, l.watches.acquire()
+		return l.enterWatch(caller)
 	}
 	if err := l.calls.acquire(); err != nil {
 		return nil, err
@@ -81,6 +83,19 @@ func (l *callLimits) enter(ctx context.Context, method, caller string) (release 
 		return nil, err
 	}
 	return func() { leave(); l.calls.release() }, nil
+}
+
+// enterWatch takes the place of a call that watches health. It needs no credentials, so that nobody may have all of them.
+func (l *callLimits) enterWatch(caller string) (release func(), err error) {
+	leave, err := l.watchers.acquire(caller)
+	if err != nil {
+		return nil, err
+	}
+	if err := l.watches.acquire(); err != nil {
+		leave()
+		return nil, err
+	}
+	return func() { leave(); l.watches.release() }, nil
 }
 
 // enterCaller takes a call's place among those of its caller.

@@ -25,6 +25,7 @@ const (
 	limitFirstMessage
 	limitWHIPRate
 	limitHealthWatches
+	limitCallerHealthWatches
 	limitDecoders
 	limitKinds // how many there are
 )
@@ -39,22 +40,23 @@ type limitInfo struct {
 
 // limitTable is written nowhere but here.
 var limitTable = [limitKinds]limitInfo{
-	limitSessions:       {"sessions", "max-sessions", "This pod has %d sessions open, and takes no more.", 5 * time.Second},
-	limitCallerSessions: {"caller_sessions", "max-sessions-per-caller", "The caller has %d sessions open at this pod, and may have no more.", 5 * time.Second},
-	limitStreams:        {"streams", "max-streams", "This pod has %d streams open, and takes no more.", 5 * time.Second},
-	limitCallerStreams:  {"caller_streams", "max-streams-per-caller", "The caller has %d streams open at this pod, and may have no more.", 5 * time.Second},
-	limitCalls:          {"calls", "max-calls", "This pod has %d calls under way, and takes no more.", time.Second},
-	limitCallerCalls:    {"caller_calls", "max-calls-per-caller", "The caller has %d calls under way at this pod, and may have no more.", time.Second},
-	limitCallerRate:     {"caller_rate", "caller-rate", "The caller makes more than %d calls a second.", time.Second},
-	limitSignalRate:     {"signal_rate", "signal-rate", "The conversation has more than %d messages a second.", time.Second},
-	limitConsumers:      {"consumers", "max-consumers-per-track", "The track has %d consumers, and takes no more.", 5 * time.Second},
-	limitMedia:          {"media", "max-media-per-session", "The offer has more than %d media descriptions.", 0},
-	limitFacts:          {"facts", "max-publications-per-session", "The session has as many participants or publications as it may have.", 5 * time.Second},
-	limitMessage:        {"message_bytes", "", "A request has more than %d bytes.", 0},
-	limitFirstMessage:   {"request_time", "request-timeout", "The request did not come within %d s.", time.Second},
-	limitWHIPRate:       {"whip_rate", "whip-rate", "The caller makes more than %d WHIP requests a second.", time.Second},
-	limitHealthWatches:  {"health_watches", "max-health-watches", "This pod has %d calls of Health.Watch open, and takes no more.", 5 * time.Second},
-	limitDecoders:       {"decoders", "decode-workers", "The track is suspended for lack of processors.", 5 * time.Second},
+	limitSessions:            {"sessions", "max-sessions", "This pod has %d sessions open, and takes no more.", 5 * time.Second},
+	limitCallerSessions:      {"caller_sessions", "max-sessions-per-caller", "The caller has %d sessions open at this pod, and may have no more.", 5 * time.Second},
+	limitStreams:             {"streams", "max-streams", "This pod has %d streams open, and takes no more.", 5 * time.Second},
+	limitCallerStreams:       {"caller_streams", "max-streams-per-caller", "The caller has %d streams open at this pod, and may have no more.", 5 * time.Second},
+	limitCalls:               {"calls", "max-calls", "This pod has %d calls under way, and takes no more.", time.Second},
+	limitCallerCalls:         {"caller_calls", "max-calls-per-caller", "The caller has %d calls under way at this pod, and may have no more.", time.Second},
+	limitCallerRate:          {"caller_rate", "caller-rate", "The caller makes more than %d calls a second.", time.Second},
+	limitSignalRate:          {"signal_rate", "signal-rate", "The conversation has more than %d messages a second.", time.Second},
+	limitConsumers:           {"consumers", "max-consumers-per-track", "The track has %d consumers, and takes no more.", 5 * time.Second},
+	limitMedia:               {"media", "max-media-per-session", "The offer has more than %d media descriptions.", 0},
+	limitFacts:               {"facts", "max-publications-per-session", "The session has as many participants or publications as it may have.", 5 * time.Second},
+	limitMessage:             {"message_bytes", "", "A request has more than %d bytes.", 0},
+	limitFirstMessage:        {"request_time", "request-timeout", "The request did not come within %d s.", time.Second},
+	limitWHIPRate:            {"whip_rate", "whip-rate", "The caller makes more than %d WHIP requests a second.", time.Second},
+	limitHealthWatches:       {"health_watches", "max-health-watches", "This pod has %d calls of Health.Watch open, and takes no more.", 5 * time.Second},
+	limitCallerHealthWatches: {"caller_health_watches", "max-health-watches", "The caller has %d calls of Health.Watch open at this pod, and may have no more.", 5 * time.Second},
+	limitDecoders:            {"decoders", "decode-workers", "The track is suspended for lack of processors.", 5 * time.Second},
 }
 
 // limitError says which limit was reached. It is an errLimit.
@@ -113,11 +115,15 @@ func newLimiter(kind limitKind, limit int, count *refusals) *limiter {
 
 // acquire takes one, which the caller must give back by release, or returns errLimit.
 func (l *limiter) acquire() error {
-	if l.n.Add(1) > l.limit {
-		l.n.Add(-1)
-		return l.count.refuse(l.kind, int(l.limit))
+	for {
+		n := l.n.Load()
+		if n >= l.limit {
+			return l.count.refuse(l.kind, int(l.limit))
+		}
+		if l.n.CompareAndSwap(n, n+1) { // What is refused is never counted: it would hold up a place that has just become free.
+			return nil
+		}
 	}
-	return nil
 }
 
 // release gives one back.

@@ -26,7 +26,7 @@ type Limits struct {
 	SignalRate, SignalBurst int
 	// WHIPRate is how many WHIP requests may come from one address in a second, WHIPBurst how many at once. 0 is no limit; the burst is at least the rate.
 	WHIPRate, WHIPBurst int
-	// HealthWatches are the calls of Health.Watch at one time, which need no credentials. Default 256.
+	// HealthWatches are the calls of Health.Watch at one time, which need no credentials: one caller has no more than half of them. Default 256.
 	HealthWatches int
 	// Consumers of one track at one time. Default 1000.
 	Consumers int

@@ -21,6 +21,7 @@ import (
 	penstockv1 "github.com/penstock-media/penstock/api/penstock/v1"
 	"github.com/penstock-media/penstock/connector/whip"
 	"github.com/penstock-media/penstock/internal/sfutest/clips"
+	"github.com/penstock-media/penstock/media"
 	"github.com/penstock-media/penstock/resolverstore"
 	"github.com/penstock-media/penstock/service/internal/identity"
 	"github.com/penstock-media/penstock/service/metrics"
@@ -57,6 +58,9 @@ func (g *gateway) idle() {
 		l.streams.mu.Lock()
 		left += len(l.streams.has)
 		l.streams.mu.Unlock()
+		l.watchers.mu.Lock()
+		left += len(l.watchers.has)
+		l.watchers.mu.Unlock()
 		if l.calls.n.Load() == 0 && l.watches.n.Load() == 0 && g.svc.streams.n.Load() == 0 && left == 0 {
 			return
 		}
@@ -67,11 +71,18 @@ func (g *gateway) idle() {
 // from returns clients whose connection comes from another address of loopback: another caller.
 func (g *gateway) from(address string) (penstockv1.SessionServiceClient, penstockv1.TrackServiceClient) {
 	g.t.Helper()
+	conn := g.dialFrom(address)
+	return penstockv1.NewSessionServiceClient(conn), penstockv1.NewTrackServiceClient(conn)
+}
+
+// dialFrom returns such a connection.
+func (g *gateway) dialFrom(address string) *grpc.ClientConn {
+	g.t.Helper()
 	conn := g.dial(grpc.WithContextDialer(func(ctx context.Context, to string) (net.Conn, error) {
 		return (&net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(address)}}).DialContext(ctx, "tcp", to)
 	}))
 	g.t.Cleanup(func() { must(g.t, conn.Close()) })
-	return penstockv1.NewSessionServiceClient(conn), penstockv1.NewTrackServiceClient(conn)
+	return conn
 }
 
 // waitFor opens a call of StreamTrack that waits for a track that is not there, and returns when it counts.
@@ -165,7 +176,7 @@ func TestO4_AllCallsAreBounded(t *testing.T) {
 	again, err := health.Watch(g.ctx, &healthpb.HealthCheckRequest{})
 	must(t, err)
 	_, err = again.Recv()
-	wantLimit(t, err, limitHealthWatches, 1)
+	wantLimit(t, err, limitCallerHealthWatches, 1)
 	first()
 	for g.svc.limits.calls.n.Load() == 2 {
 		mustTick(t, g)
@@ -349,7 +360,10 @@ func TestO4_ConsumersOfATrack(t *testing.T) {
 // TestO4_OffersAndFactsAreBounded: an offer of too many media is refused before it is looked at; publications and participants that are too many are named, and the
 // others count.
 func TestO4_OffersAndFactsAreBounded(t *testing.T) {
-	g := startGateway(t, func(c *Config) { c.Limits.Media = 3 })
+	g := startGatewayOn(t, media.NewDecodePool(1), func(cfg resolverstore.Config) resolverstore.Store {
+		cfg.MaxParticipants, cfg.MaxPublications = 3, 2
+		return resolverstore.NewMemory(cfg)
+	}, func(c *Config) { c.Limits.Media = 3 })
 	g.create("call")
 	wantLimit(t, negotiateCall("call", "v=0"+strings.Repeat("\r\nm=audio 9 UDP/TLS/RTP/SAVPF 0", 4))(g.ctx, g), limitMedia, 3)
 	_, err := g.svc.WHIP().Publish(g.ctx, "call", whip.Publisher{UserID: "u"}, "v=0"+strings.Repeat("\r\nm=audio 9 UDP/TLS/RTP/SAVPF 0", 4))
@@ -358,6 +372,13 @@ func TestO4_OffersAndFactsAreBounded(t *testing.T) {
 	}
 	sfu := g.sfu("call", 0)
 	must(t, sfu.Publish(g.ctx, newTrack(t, sfu, "alice", camera, clips.AliceCamera())))
+	report, err := g.sessions.ReportEvents(g.ctx, &penstockv1.ReportEventsRequest{SessionId: "call", Events: []*penstockv1.CallEvent{
+		published("bob", camera), published("bob", microphone), published("alice", camera), published("carol", camera),
+	}})
+	must(t, err)
+	if ignored := report.GetIgnored(); len(ignored) != 2 || ignored[0].GetIndex() != 1 || ignored[1].GetIndex() != 3 || g.refused(limitFacts) != 2 {
+		t.Errorf("ignored are %v, and %d are counted", ignored, g.refused(limitFacts))
+	}
 }
 
 // TestO4_CallsWithoutARequest: a call whose request does not come is ended; a stream that has begun may be silent for as long as it likes.

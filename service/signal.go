@@ -99,6 +99,9 @@ func (s *Service) report(ctx context.Context, k resolverstore.SessionKey, in []*
 		if v.Index < 0 || v.Index >= len(index) {
 			continue
 		}
+		if v.Limit {
+			s.limits.refusals[limitFacts].Add(1)
+		}
 		ignored = append(ignored, &penstockv1.IgnoredEvent{Index: uint32(index[v.Index]), Reason: v.Reason})
 	}
 	if v := s.session(k); v != nil {

@@ -42,7 +42,7 @@ type Limits struct {
 	WHIPRate int `name:"whip-rate" env:"PENSTOCK_WHIP_RATE" range:"0..1000000" default:"100" placeholder:"REQUESTS/S" group:"Limits" help:"WHIP requests from one address in a second; 0 is no limit."`
 	// WHIPBurst is how many of them may come at once. It is at least WHIPRate.
 	WHIPBurst int `name:"whip-burst" env:"PENSTOCK_WHIP_BURST" range:"1..10000000" default:"500" placeholder:"REQUESTS" group:"Limits" help:"WHIP requests from one address at once."`
-	// MaxHealthWatches is how many Health.Watch calls may be open at one time: they need no credentials.
+	// MaxHealthWatches is how many Health.Watch calls may be open at one time: they need no credentials, and one address has no more than half of them.
 	MaxHealthWatches int `name:"max-health-watches" env:"PENSTOCK_MAX_HEALTH_WATCHES" range:"1..100000" default:"256" placeholder:"N" group:"Limits" help:"Health.Watch calls open at one time."`
 	// MaxConsumersPerTrack is how many StreamTrack and GetFrame calls may take one track at one time.
 	MaxConsumersPerTrack int `name:"max-consumers-per-track" env:"PENSTOCK_MAX_CONSUMERS_PER_TRACK" range:"1..100000" default:"1000" placeholder:"N" group:"Limits" help:"Streams of one track at one time."`
