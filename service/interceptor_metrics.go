@@ -42,7 +42,7 @@ func (s *Service) metricsStream(srv any, stream grpc.ServerStream, info *grpc.St
 }
 
 // errPanicked is what a call is counted as whose handler did not return.
-var errPanicked = status.Error(codes.Internal, "panicked")
+var errPanicked = fail(penstockv1.ErrorReason_ERROR_REASON_INTERNAL, nil).status().Err()
 
 // called counts a call that ended.
 func (m *meters) called(method string, err error) {

@@ -37,9 +37,10 @@ func (g *gateway) chained(unary []grpc.UnaryServerInterceptor, stream []grpc.Str
 }
 
 // TestPanicsAreCaughtAtEveryStage puts a stage that panics between any two of both chains: the caller gets INTERNAL and nothing of the cause, it is logged and counted,
-// and no place stays taken.
+// as a call and as an error that an alert is about, and no place stays taken.
 func TestPanicsAreCaughtAtEveryStage(t *testing.T) {
-	g := startGateway(t)
+	told := newGauge(t)
+	g := startGateway(t, func(c *Config) { c.Metrics = told.set })
 	g.create("call")
 	unary, stream := g.svc.unaryChain(), g.svc.streamChain()
 	for i := 1; i <= len(unary); i++ { // behind the first, which catches
@@ -67,6 +68,10 @@ func TestPanicsAreCaughtAtEveryStage(t *testing.T) {
 	g.idle()
 	if n := g.svc.calls.Load(); n != 0 {
 		t.Errorf("%d calls count as under way", n)
+	}
+	counted := len(unary) + len(stream) - 3 // those behind the stage of metrics, which is the second, and the third of streams
+	if n := told.figures(t)["penstock_errors_total{reason=internal}"]; n != float64(counted) {
+		t.Errorf("%v errors are counted, want %d", n, counted)
 	}
 }
 
