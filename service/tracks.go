@@ -47,7 +47,7 @@ func (s *trackServer) ResolveTrack(ctx context.Context, r *penstockv1.ResolveTra
 func (s *trackServer) ListTracks(ctx context.Context, r *penstockv1.ListTracksRequest) (*penstockv1.ListTracksResponse, error) {
 	k := keyIn(ctx, r.GetSessionId())
 	list := listName(k.Tenant, "tracks of "+k.ID, nil)
-	after, err := s.openPageToken(list, r.GetPageToken())
+	after, err := openPageToken(list, r.GetPageToken())
 	if err != nil {
 		return nil, err
 	}
@@ -59,9 +59,7 @@ func (s *trackServer) ListTracks(ctx context.Context, r *penstockv1.ListTracksRe
 	out := &penstockv1.ListTracksResponse{Revision: revision}
 	if len(tracks) > size {
 		tracks = tracks[:size]
-		if out.NextPageToken, err = s.newPageToken(list, tracks[size-1].ID); err != nil {
-			return nil, err
-		}
+		out.NextPageToken = newPageToken(list, tracks[size-1].ID)
 	}
 	for _, t := range tracks {
 		out.Tracks = append(out.Tracks, s.protoTrack(k, t))

@@ -54,7 +54,7 @@ type gateway struct {
 	grpcListener, httpListener *connlimit.Listener
 	debugAddr                  string     // empty where nobody asked for it
 	metricsAddr                string     // empty where that is the HTTP address
-	failed                     chan error // what ended serving, from either server
+	failed                     chan error // what ended serving: room for each server
 	closers                    []closer
 }
 
@@ -67,7 +67,7 @@ type closer struct {
 // newGateway builds a gateway that does not listen yet, from a configuration that is complete and valid. Close must
 // be called.
 func newGateway(ctx context.Context, cfg config.Config, log *slog.Logger) (*gateway, error) {
-	g := &gateway{cfg: cfg, log: log, incarnation: rand.Text(), failed: make(chan error, 2)}
+	g := &gateway{cfg: cfg, log: log, incarnation: rand.Text(), failed: make(chan error, 4)}
 	if err := g.build(ctx); err != nil {
 		return nil, errors.Join(err, g.close(ctx))
 	}

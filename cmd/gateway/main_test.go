@@ -183,7 +183,8 @@ func TestO7_ConfigDumpHidesSecrets(t *testing.T) {
 		"variable": runBinary(t, []string{"PENSTOCK_AUTH_TOKEN=" + secret, "PENSTOCK_MAX_SESSIONS=7"}, "config"),
 		"flag":     runBinary(t, nil, "config", "--auth-token="+secret, "--max-sessions=7"),
 		"file":     runBinary(t, nil, "config", "--config="+file(t, "c.yaml", "auth-token: "+secret+"\nmax-sessions: 7\n")),
-		"own file": runBinary(t, nil, "config", "--max-sessions=7", "--auth-token-file="+file(t, "token", secret+"\n")),
+		"own file": runBinary(t, nil, "config", "--max-sessions=7", "--auth-token-file="+file(t, "token", secret+"\n"),
+			"--jwt-secret-file="+file(t, "jwt", secret+secret+"\n")),
 	} {
 		if got.code != 0 || !strings.Contains(got.out, "\nauth-token: (hidden)\n") || !strings.Contains(got.out, "\nmax-sessions: 7\n") {
 			t.Errorf("%s: exit %d\n%s%s", name, got.code, got.out, got.err)
@@ -196,8 +197,8 @@ func TestO7_ConfigDumpHidesSecrets(t *testing.T) {
 		if !strings.Contains(comment, origins[name]) || !strings.Contains(got.out, "# PENSTOCK_LOG_LEVEL, from default: ") {
 			t.Errorf("%s: max-sessions is said to come %q", name, comment)
 		}
-		if name == "own file" && !strings.Contains(got.out, "# PENSTOCK_AUTH_TOKEN, from --auth-token-file: ") {
-			t.Errorf("the token's file is not told:\n%s", got.out)
+		if name == "own file" && (!strings.Contains(got.out, "# PENSTOCK_AUTH_TOKEN, from --auth-token-file: ") || !strings.Contains(got.out, "# PENSTOCK_JWT_SECRET, from --jwt-secret-file: ")) {
+			t.Errorf("the secrets' files are not told:\n%s", got.out)
 		}
 	}
 }

@@ -36,7 +36,7 @@ func (c *Config) origin(s Setting, origins map[string]string) string {
 	if origins == nil {
 		return ""
 	}
-	files := map[string]string{"auth-token": c.AuthTokenFile, "pod-secret": c.PodSecretFile, "redis-password": c.RedisPasswordFile}
+	files := map[string]string{"auth-token": c.AuthTokenFile, "jwt-secret": c.JWTSecretFile, "pod-secret": c.PodSecretFile, "redis-password": c.RedisPasswordFile}
 	if files[s.Name] != "" {
 		return ", from --" + s.Name + "-file"
 	}
