@@ -1,7 +1,9 @@
 package service
 
 import (
+	"context"
 	"fmt"
+	"io"
 	"net/http"
 	"slices"
 	"strings"
@@ -13,6 +15,8 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	penstockv1 "github.com/penstock-media/penstock/api/penstock/v1"
+	"github.com/penstock-media/penstock/internal/sfutest"
+	"github.com/penstock-media/penstock/internal/sfutest/clips"
 	"github.com/penstock-media/penstock/resolverstore"
 )
 
@@ -96,6 +100,12 @@ func TestO8_AForeignSessionAnswersAsAnAbsentOne(t *testing.T) {
 	owner := pods[0].as(claimed(t, "acme"))
 	owner.create("call")
 	owner.create("kept")
+	owner.create("studio")
+	var urls []string
+	for _, p := range pods {
+		urls = append(urls, p.whipOfPod())
+	}
+	resource := publishAs(t, pods, urls[0], "acme", "studio")
 	asked := 0
 	for i, p := range pods {
 		g := p.as(claimed(t, "zeta"))
@@ -114,11 +124,14 @@ func TestO8_AForeignSessionAnswersAsAnAbsentOne(t *testing.T) {
 				t.Errorf("pod %d, %s: %v of another tenant's, %v of nobody's", i, m.name, foreign, absent)
 			}
 		}
-		url := p.whipOfPod()
-		for method, path := range map[string]string{http.MethodPost: "", http.MethodPatch: "/resource", http.MethodDelete: "/resource"} {
-			foreign, absent := p.whipAs(claimed(t, "zeta"), method, url+"call"+path), p.whipAs(claimed(t, "zeta"), method, url+"nope"+path)
+		url := urls[i]
+		for _, c := range []struct{ method, foreign, absent string }{
+			{http.MethodPost, "call", "nope"}, {http.MethodPatch, "call/resource", "nope/resource"}, {http.MethodDelete, "call/resource", "nope/resource"},
+			{http.MethodPatch, "studio/" + resource, "studio/resource"}, {http.MethodDelete, "studio/" + resource, "studio/resource"}, // a publication that there is
+		} {
+			foreign, absent := p.whipAs(claimed(t, "zeta"), c.method, url+c.foreign), p.whipAs(claimed(t, "zeta"), c.method, url+c.absent)
 			if foreign != absent || !strings.HasPrefix(foreign, "404") {
-				t.Errorf("pod %d, %s: %s of another tenant's, %s of nobody's", i, method, foreign, absent)
+				t.Errorf("pod %d, %s: %s of another tenant's, %s of nobody's", i, c.method, foreign, absent)
 			}
 		}
 	}
@@ -128,6 +141,27 @@ func TestO8_AForeignSessionAnswersAsAnAbsentOne(t *testing.T) {
 	if got, err := owner.sessions.GetSession(owner.ctx, &penstockv1.GetSessionRequest{SessionId: "call"}); err != nil || got.GetSession().GetState() == penstockv1.SessionState_SESSION_STATE_ENDED {
 		t.Errorf("the session is not as it was: %v, %v", got, err)
 	}
+}
+
+// publishAs publishes into a tenant's session, until the test ends, and returns the publication's resource.
+func publishAs(t *testing.T, pods []*pod, url, tenant, session string) string {
+	t.Helper()
+	transport := &http.Transport{}
+	t.Cleanup(transport.CloseIdleConnections)
+	p, err := sfutest.PublishWHIP(pods[0].ctx, sfutest.WHIPConfig{
+		URL: url + session, Token: claimed(t, tenant), Clips: []clips.Clip{clips.BobCamera()}, Client: &http.Client{Transport: transport},
+	})
+	must(t, err)
+	t.Cleanup(func() { _ = p.Close(context.Background()) }) // It may be gone already.
+	for _, p := range pods {
+		if v := p.svc.session(resolverstore.SessionKey{Tenant: tenant, ID: session}); v != nil {
+			v.mu.Lock()
+			defer v.mu.Unlock()
+			return v.publisher
+		}
+	}
+	t.Fatal("no pod has the session")
+	return ""
 }
 
 // completeRequests returns how to ask a method about a session, in a way that is right by itself; nil where it is not about one, or makes it.
@@ -156,7 +190,7 @@ func completeRequests(t *testing.T, m rpc) func(session string) proto.Message {
 	return m.request
 }
 
-// whipAs makes a request as a caller, and returns its answer.
+// whipAs makes a request as a caller, and returns its answer, but for the date.
 func (p *pod) whipAs(token, method, url string) string {
 	p.t.Helper()
 	r, err := http.NewRequestWithContext(p.ctx, method, url, strings.NewReader("v=0\r\n"))
@@ -167,10 +201,10 @@ func (p *pod) whipAs(token, method, url string) string {
 	a, err := http.DefaultClient.Do(r)
 	must(p.t, err)
 	defer a.Body.Close()
-	var body strings.Builder
-	_, err = fmt.Fprint(&body, a.Status, a.Header.Values("Www-Authenticate"))
+	body, err := io.ReadAll(a.Body)
 	must(p.t, err)
-	return body.String()
+	a.Header.Del("Date")
+	return fmt.Sprint(a.Status, a.Header, string(body))
 }
 
 // expiringToken returns a token that is good for so long.

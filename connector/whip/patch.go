@@ -21,6 +21,10 @@ func (h *Handler) patch(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	resource := r.PathValue("resource")
+	// Tags are remembered by resource, whosever it is: who has no such publication learns nothing from them.
+	if err := h.cfg.Sessions.Trickle(r.Context(), r.PathValue("session"), resource, nil, false); err != nil {
+		return err
+	}
 	tag, known := h.known.get(resource)
 	own := entityTag(resource, f.ufrag)
 	if match == "*" || match == `"*"` {

@@ -17,7 +17,7 @@ type Sessions interface {
 	// video is CAMERA, the second SCREEN_SHARE, the first audio MICROPHONE, the second SCREEN_SHARE_AUDIO.
 	// One session has one publisher: a second one gets ErrConflict, an unknown session that may not be created ErrNotFound.
 	Publish(ctx context.Context, sessionID string, p Publisher, offer string) (Publication, error)
-	// Trickle adds remote candidates; end tells that there will be no more. ErrNotFound for another resource.
+	// Trickle adds remote candidates, perhaps none; end tells that there will be no more. ErrNotFound for another resource.
 	Trickle(ctx context.Context, sessionID, resourceID string, c []rtcpool.Candidate, end bool) error
 	// RestartICE gives the publisher's new credentials and candidates and returns the new answer (RFC 9725 section 4.3.3).
 	RestartICE(ctx context.Context, sessionID, resourceID, ufrag, pwd string, c []rtcpool.Candidate) (answerSDP string, err error)

@@ -124,6 +124,7 @@ func TestC1_PatchNeedsItsPreconditions(t *testing.T) {
 	p.publish(s, "/whip/s", p.offer(false, true))
 	good := p.fragment()
 	other := "a=ice-ufrag:other\r\na=ice-pwd:0123456789012345678901\r\n"
+	elsewhere := "/whip/t" + strings.TrimPrefix(p.location, "/whip/s")
 	for _, c := range []struct {
 		name, path, body, contentType, match string
 		want                                 int
@@ -139,6 +140,9 @@ func TestC1_PatchNeedsItsPreconditions(t *testing.T) {
 		{"restart with bad credentials", p.location, "a=ice-ufrag:ab\r\na=ice-pwd:c\r\n", typeFragment, "*", 400},
 		{"another resource", "/whip/s/other", "a=end-of-candidates\r\n", typeFragment, `"x"`, 404},
 		{"another session", "/whip/t/other", other, typeFragment, "*", 404},
+		{"the resource in another session", elsewhere, good, typeFragment, `"else"`, 404},
+		{"new credentials for it", elsewhere, other, typeFragment, p.tag, 404},
+		{"a restart of it", elsewhere, good, typeFragment, "*", 404},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			r := s.call(t, "PATCH", c.path, c.body, "Content-Type", c.contentType, "If-Match", c.match)
