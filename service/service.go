@@ -99,6 +99,7 @@ func New(cfg Config) (*Service, error) {
 	}
 	s.tracer = provider.Tracer(tracerName)
 	if s.meters, err = newMeters(s); err != nil {
+		auth.Close()
 		return nil, err
 	}
 	ctx, stop := context.WithCancel(context.Background())

@@ -27,8 +27,8 @@ const maxFile = 1 << 20
 var (
 	// ErrPair means that certificate and key are not a pair that can be shown.
 	ErrPair = errors.New("certs: not a certificate chain and the unencrypted key that belongs to it")
-	// ErrAuthorities means that a file holds no certificates.
-	ErrAuthorities = errors.New("certs: holds no certificate")
+	// ErrAuthorities means that a file holds no certificates, or some that cannot be read.
+	ErrAuthorities = errors.New("certs: not a file of certificates")
 )
 
 // Config names the files. Cert and Key are required; the others may be empty.
@@ -118,6 +118,7 @@ func (c *Certs) Reload() error {
 	defer c.reading.Unlock()
 	sum, err := c.sum()
 	if err == nil && sum == c.now.Load().sum {
+		c.bad = [sha256.Size]byte{}
 		return nil
 	}
 	var m *material
@@ -173,8 +174,11 @@ func (c *Certs) read() (*material, error) {
 		all[i] = b
 	}
 	h.Sum(m.sum[:0])
-	var err error
-	if m.pair, err = tls.X509KeyPair(all[0], all[1]); err != nil {
+	_, err := certificatesOf(all[0]) // the whole chain: X509KeyPair leaves out what it cannot read
+	if err == nil {
+		m.pair, err = tls.X509KeyPair(all[0], all[1])
+	}
+	if err != nil {
 		return nil, fmt.Errorf("%w: %s: %w", ErrPair, c.cfg.Cert, err)
 	}
 	m.expires = m.pair.Leaf.NotAfter
@@ -218,7 +222,11 @@ func authoritiesOf(name string, b []byte) (*authorities, error) {
 		return nil, nil //nolint:nilnil // documented
 	}
 	a := &authorities{pool: x509.NewCertPool(), roots: map[[sha256.Size]byte]bool{}}
-	for _, c := range certificatesOf(b) {
+	all, err := certificatesOf(b)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %s: %w", ErrAuthorities, name, err)
+	}
+	for _, c := range all {
 		a.pool.AddCert(c)
 		a.roots[sha256.Sum256(c.Raw)] = true
 		a.all = append(a.all, c)

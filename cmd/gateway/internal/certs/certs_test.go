@@ -419,8 +419,23 @@ func TestBadCertificatesAreRefusedAtStart(t *testing.T) {
 	ca := newAuthority(t, "servers")
 	cert, key := ca.pair("one")
 	other, _ := ca.pair("two")
+	two := append(ca.pem(), newAuthority(t, "others").pem()...)
+	cfg := func(dir *secretDir) Config {
+		return Config{Cert: dir.file("crt"), Key: dir.file("key"), ClientCA: dir.file("ca"), Every: time.Hour, Logger: slog.New(slog.DiscardHandler)}
+	}
+	whole, err := New(cfg(newSecretDir(t, map[string][]byte{"crt": cert, "key": key, "ca": append([]byte("# authorities\n"), two...)})))
+	must(t, err)
+	whole.Close()
+	for name, ca := range map[string][]byte{
+		"half an authority behind a whole one": two[:len(two)-60], "half an authority before a whole one": append(bytes.Clone(ca.pem()[:100]), ca.pem()...),
+		"one that is no certificate": append(bytes.Clone(two), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: []byte("x")})...),
+	} {
+		if _, err := New(cfg(newSecretDir(t, map[string][]byte{"crt": cert, "key": key, "ca": ca}))); !errors.Is(err, ErrAuthorities) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
 	for name, files := range map[string]map[string][]byte{
-		"another's key": {"crt": other, "key": key}, "no certificate": {"crt": key, "key": key}, "no authority": {"crt": cert, "key": key, "ca": []byte("hello")},
+		"another's key": {"crt": other, "key": key}, "no certificate": {"crt": key, "key": key}, "half a chain": {"crt": append(bytes.Clone(cert), ca.pem()[:200]...), "key": key}, "no authority": {"crt": cert, "key": key, "ca": []byte("hello")},
 	} {
 		dir := newSecretDir(t, files)
 		cfg := Config{Cert: dir.file("crt"), Key: dir.file("key"), Logger: slog.New(slog.DiscardHandler)}

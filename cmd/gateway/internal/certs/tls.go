@@ -1,31 +1,45 @@
 package certs
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
+	"fmt"
 	"net"
 
 	"google.golang.org/grpc/credentials"
 )
 
-// certificatesOf returns the certificates of a PEM file, without what is none.
-func certificatesOf(b []byte) (all []*x509.Certificate) {
+// certificatesOf returns the certificates of a PEM file. What is not whole is an error: the file may be half written, and authorities that are left out are believed no longer.
+func certificatesOf(b []byte) (all []*x509.Certificate, err error) {
 	for {
-		var block *pem.Block
-		if block, b = pem.Decode(b); block == nil {
-			return all
+		block, rest := pem.Decode(b)
+		if block == nil {
+			if bytes.Contains(b, []byte("-----BEGIN")) {
+				return nil, errHalf
+			}
+			return all, nil
 		}
+		if bytes.Count(b[:len(b)-len(rest)], []byte("-----BEGIN")) > 1 { // Decode has skipped what it could not read.
+			return nil, errHalf
+		}
+		b = rest
 		if block.Type != "CERTIFICATE" {
 			continue
 		}
-		if c, err := x509.ParseCertificate(block.Bytes); err == nil {
-			all = append(all, c)
+		c, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			return nil, fmt.Errorf("certs: %w", err)
 		}
+		all = append(all, c)
 	}
 }
+
+// errHalf means that a PEM file ends, or is broken, in the middle of a block.
+var errHalf = errors.New("a PEM block that is not whole")
 
 // Server returns the configuration of a listener of at least a version of TLS. Each handshake takes what is in use then. pods has other pods show their
 // certificates too. A client may show one that some authority has signed; one of a stranger ends the handshake.
