@@ -43,6 +43,7 @@ type session struct {
 	publisher string            // resource id of the WHIP publication, "" while there is none
 	offer     [sha256.Size]byte // of that publication, as digestOf has it; zero after an ICE restart
 	published uint64            // how many publications were tried
+	settled   chan struct{}     // closed when it is known whether the last of them is one
 	offered   bool              // an offer was forwarded by signalling
 	feeds     feeds             // streams
 }

@@ -57,7 +57,7 @@ const defaultSpanLimit = 10 * time.Second
 // it is over. A nil one tells nothing. It is safe for concurrent use.
 type shortSpan struct {
 	tracer trace.Tracer
-	parent context.Context
+	parent context.Context // of the second span
 	name   string
 	began  time.Time
 
@@ -82,6 +82,9 @@ func newShortSpan(ctx context.Context, tracer trace.Tracer, limit time.Duration,
 		return out, nil // its children are not recorded either
 	}
 	s := &shortSpan{tracer: tracer, parent: ctx, name: name, began: time.Now(), span: span}
+	if above := trace.SpanContextFromContext(ctx); above.IsRemote() || above.TraceID() != span.SpanContext().TraceID() {
+		s.parent = out // A second span of that parent, or of none, would be a trace of its own, or not be kept.
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.timer = time.AfterFunc(limit, s.expire)

@@ -12,6 +12,7 @@ import (
 	otelcodes "go.opentelemetry.io/otel/codes"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
+	"go.opentelemetry.io/otel/trace"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
 
@@ -107,6 +108,10 @@ func TestO1_WhatLastsIsSeenWhileItLasts(t *testing.T) {
 		attributeOf(late.Attributes(), attrWaited).AsInt64() < 50 {
 		t.Errorf("the end of the wait has the parent %v, the links %v, %v", late.Parent(), late.Links(), late.Attributes())
 	}
+	late = spans.await(g.ctx, t, spanStreamTrack, 2)[1]
+	if late.Parent().SpanID() != open.SpanContext().SpanID() || len(late.Links()) != 1 || !late.Links()[0].SpanContext.Equal(open.SpanContext()) {
+		t.Errorf("the end of the opening, which has no parent, has the parent %v, the links %v", late.Parent(), late.Links())
+	}
 	sent := spans.await(g.ctx, t, spanFirstMessage, 1)[0]
 	if sent.Parent().SpanID() != open.SpanContext().SpanID() {
 		t.Errorf("the first message is told under %v", sent.Parent())
@@ -116,6 +121,46 @@ func TestO1_WhatLastsIsSeenWhileItLasts(t *testing.T) {
 			t.Errorf("%s lasts %v", s.Name(), s.EndTime().Sub(s.StartTime()))
 		}
 	}
+}
+
+// once keeps one trace that callers say is kept.
+type once struct {
+	sdktrace.Sampler
+	taken bool
+}
+
+// ShouldSample implements sdktrace.Sampler.
+func (s *once) ShouldSample(p sdktrace.SamplingParameters) sdktrace.SamplingResult {
+	if s.taken {
+		return sdktrace.NeverSample().ShouldSample(p)
+	}
+	s.taken = true
+	return s.Sampler.ShouldSample(p)
+}
+
+// TestO1_SecondSpansAreOfTheSameTrace has spans that last too long: one without a parent, one whose parent is the caller's, of whom no more traces are kept, and one that begins a trace of
+// its own. What tells of their ends is in their traces.
+func TestO1_SecondSpansAreOfTheSameTrace(t *testing.T) {
+	remote := trace.NewSpanContext(trace.SpanContextConfig{TraceID: [16]byte{1}, SpanID: [8]byte{1}, TraceFlags: trace.FlagsSampled, Remote: true})
+	synctest.Test(t, func(t *testing.T) {
+		for name, c := range map[string]struct {
+			within trace.SpanContext
+			opts   []trace.SpanStartOption
+		}{
+			"no parent": {}, "the caller's": {within: remote}, "a root": {within: remote.WithRemote(false), opts: []trace.SpanStartOption{trace.WithNewRoot()}},
+		} {
+			spans := tracetest.NewSpanRecorder()
+			provider := sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(spans), sdktrace.WithSampler(sdktrace.ParentBased(
+				&once{Sampler: sdktrace.AlwaysSample()}, sdktrace.WithRemoteParentSampled(&once{Sampler: sdktrace.AlwaysSample()}))))
+			_, span := newShortSpan(trace.ContextWithSpanContext(t.Context(), c.within), provider.Tracer("test"), time.Second, "wait", c.opts...)
+			time.Sleep(time.Minute)
+			span.end(nil)
+			ended := spans.Ended()
+			if len(ended) != 2 || ended[1].SpanContext().TraceID() != ended[0].SpanContext().TraceID() || len(ended[1].Links()) != 1 {
+				t.Errorf("%s: %v", name, ended)
+			}
+		}
+	})
 }
 
 // TestO1_SpansOfOneCallAreBounded lets a call wait for more and more, and more and more happen to it, for an hour: spans are few, and say what was left out.

@@ -36,12 +36,14 @@ func (s whipSessions) Publish(ctx context.Context, id string, p whip.Publisher, 
 	if !ok {
 		return whip.Publication{}, whip.ErrConflict
 	}
-	out, err := s.publish(ctx, v, of, p, offer, again)
-	switch {
-	case err == nil:
+	if again {
+		out, err := s.publishAgain(ctx, v, of, offer)
+		return out, whipError(err)
+	}
+	defer close(of.settled)
+	out, err := s.publish(ctx, v, of, p, offer)
+	if err == nil {
 		return out, nil
-	case again: // The first one says what becomes of it.
-		return whip.Publication{}, whipError(err)
 	}
 	v.unclaim(resource)
 	v.rtc.SetEndOnRemoteClose(context.WithoutCancel(ctx), false)
@@ -88,34 +90,59 @@ func (s whipSessions) whipSession(ctx context.Context, k resolverstore.SessionKe
 type publicationOf struct {
 	resource   string
 	generation uint64
+	settled    chan struct{} // closed when it is known whether it is one
 }
 
-// publish answers the offer and tells the store what is published. An offer that comes again, as the answer to the first was lost, gets the same answer.
-func (s whipSessions) publish(ctx context.Context, v *session, of publicationOf, p whip.Publisher, offer string, again bool) (whip.Publication, error) {
+// publish answers the offer and tells the store what is published.
+func (s whipSessions) publish(ctx context.Context, v *session, of publicationOf, p whip.Publisher, offer string) (whip.Publication, error) {
 	who, err := publisherOf(p)
 	if err != nil {
 		return whip.Publication{}, err
 	}
 	v.rtc.SetEndOnRemoteClose(ctx, true) // Nobody else could offer again.
+	answer, err := s.answerTo(ctx, v, of, offer)
+	if err != nil {
+		return whip.Publication{}, err
+	}
+	v.answered(answer)
+	if err := s.announce(ctx, v, who, publishedMedia(offer)); err != nil {
+		return whip.Publication{}, err
+	}
+	return whip.Publication{ResourceID: of.resource, AnswerSDP: answer.SDP}, nil
+}
+
+// publishAgain answers an offer that comes again, as the answer to the first was lost, like the first. That one may be under way still, and fail since its caller has left.
+func (s whipSessions) publishAgain(ctx context.Context, v *session, of publicationOf, offer string) (whip.Publication, error) {
+	select {
+	case <-of.settled:
+	case <-ctx.Done():
+		return whip.Publication{}, context.Cause(ctx)
+	}
+	if _, ok := v.publishes(of.resource); !ok {
+		return whip.Publication{}, errMoving
+	}
+	answer, err := s.answerTo(ctx, v, of, offer)
+	if err != nil {
+		return whip.Publication{}, err
+	}
+	return whip.Publication{ResourceID: of.resource, AnswerSDP: answer.SDP}, nil
+}
+
+// answerTo returns the answer to a publication's offer.
+func (s whipSessions) answerTo(ctx context.Context, v *session, of publicationOf, offer string) (*rtcpool.Answer, error) {
 	v.mu.Lock()
 	feeds := v.fed()
 	v.mu.Unlock()
 	r, err := v.rtc.Negotiate(ctx, rtcpool.Offer{Generation: of.generation, SDP: offer, Feeds: feeds})
 	switch {
 	case err != nil:
-		return whip.Publication{}, fmt.Errorf("publishing into session %q: %w", v.key.ID, err)
+		return nil, fmt.Errorf("publishing into session %q: %w", v.key.ID, err)
 	case r.Answer == nil && v.moved.Err() != nil:
-		return whip.Publication{}, errMoved
+		return nil, errMoved
 	case r.Answer == nil:
-		return whip.Publication{}, whip.ErrConflict
-	case again:
-		return whip.Publication{ResourceID: of.resource, AnswerSDP: r.Answer.SDP}, nil
+		return nil, whip.ErrConflict
 	}
-	v.answered(r.Answer)
-	if err := s.announce(ctx, v, who, publishedMedia(offer)); err != nil {
-		return whip.Publication{}, err
-	}
-	return whip.Publication{ResourceID: of.resource, AnswerSDP: r.Answer.SDP}, nil
+	return r.Answer, nil
 }
 
 // publisherOf returns the participant that a publisher is. It is called before the offer is applied: a name that cannot be used leaves
@@ -214,13 +241,14 @@ func (v *session) claim(resource string, digest [sha256.Size]byte) (of publicati
 	defer v.mu.Unlock()
 	switch {
 	case v.publisher != "" && v.offer == digest:
-		return publicationOf{v.publisher, v.published}, true, true
+		return publicationOf{v.publisher, v.published, v.settled}, true, true
 	case v.publisher != "" || v.offered:
 		return of, false, false
 	}
 	v.publisher, v.offer = resource, digest
 	v.published++
-	return publicationOf{resource, v.published}, false, true
+	v.settled = make(chan struct{})
+	return publicationOf{resource, v.published, v.settled}, false, true
 }
 
 // forgetOffer takes note that the offer of the publication is no longer what its peer connection stands on.

@@ -2,10 +2,12 @@ package service
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/penstock-media/penstock/connector/whip"
@@ -75,6 +77,93 @@ func TestC1_LostAnswerIsGivenAgain(t *testing.T) {
 	must(t, err)
 	refused("after an ICE restart", bob, way.offer)
 	must(t, sessions.Unpublish(g.ctx, "studio", resource))
+}
+
+// listener carries no request, and keeps the offer in it.
+type listener struct{ offer string }
+
+// RoundTrip implements http.RoundTripper.
+func (l *listener) RoundTrip(r *http.Request) (*http.Response, error) {
+	body, err := io.ReadAll(r.Body)
+	l.offer = string(body)
+	return nil, errors.Join(err, errLost)
+}
+
+// mute is a store in which the first events that are told wait for their caller's end.
+type mute struct {
+	resolverstore.Store
+	told sync.Once
+	in   chan struct{} // closed when they are
+}
+
+// ApplyEvents implements resolverstore.Store.
+func (s *mute) ApplyEvents(ctx context.Context, k resolverstore.SessionKey, events []resolverstore.Event) (resolverstore.Applied, error) {
+	first := false
+	s.told.Do(func() { first = true })
+	if first {
+		close(s.in)
+		<-ctx.Done()
+		return resolverstore.Applied{}, context.Cause(ctx)
+	}
+	return s.Store.ApplyEvents(ctx, k, events)
+}
+
+// waits is a context that tells when somebody waits for its end.
+type waits struct {
+	context.Context
+	once sync.Once
+	on   chan struct{}
+}
+
+// Done implements context.Context.
+func (w *waits) Done() <-chan struct{} {
+	w.once.Do(func() { close(w.on) })
+	return w.Context.Done()
+}
+
+// TestC1_OfferThatComesAgainWaitsForTheFirst: a publisher's connection is lost while its offer is answered, and the same offer comes again. It is not answered before it is known what becomes of the first,
+// which fails: it is to come once more, and is a publication like any other then.
+func TestC1_OfferThatComesAgainWaitsForTheFirst(t *testing.T) {
+	store := &mute{in: make(chan struct{})}
+	g := startGateway(t, func(c *Config) {
+		store.Store = c.Store
+		c.Store = store
+	})
+	g.create("studio")
+	way := &listener{}
+	_, err := sfutest.PublishWHIP(g.ctx, sfutest.WHIPConfig{URL: g.whipEndpoint() + "studio?user=bob", Clips: []clips.Clip{clips.BobCamera()}, Client: &http.Client{Transport: way}})
+	if !errors.Is(err, errLost) || way.offer == "" {
+		t.Fatalf("%v, offer %q", err, way.offer)
+	}
+	sessions, bob := g.svc.WHIP(), whip.Publisher{UserID: "bob"}
+	publish := func(ctx context.Context) <-chan error {
+		out := make(chan error, 1)
+		go func() {
+			_, err := sessions.Publish(ctx, "studio", bob, way.offer)
+			out <- err
+		}()
+		return out
+	}
+	lost, lose := context.WithCancel(g.ctx)
+	defer lose()
+	first := publish(lost)
+	<-store.in
+	again := &waits{Context: g.ctx, on: make(chan struct{})}
+	second := publish(again)
+	<-again.on
+	lose()
+	if err := <-first; !errors.Is(err, context.Canceled) {
+		t.Errorf("the first comes to %v", err)
+	}
+	if err := <-second; !errors.Is(err, whip.ErrUnavailable) {
+		t.Errorf("the second comes to %v", err)
+	}
+	p, err := sessions.Publish(g.ctx, "studio", bob, way.offer)
+	must(t, err)
+	if tracks := g.listed("studio"); tracks["bob SOURCE_CAMERA"] == nil {
+		t.Errorf("it has the tracks %v", tracks)
+	}
+	must(t, sessions.Unpublish(g.ctx, "studio", p.ResourceID))
 }
 
 // TestC1_MovingSessionAsksToTryAgain: a session that another pod has, or is about to have, is no conflict.
