@@ -201,6 +201,8 @@ func (j *jaeger) await(t *testing.T, id string, w *pictureStream) (story jaegerT
 	w.picture(t)
 	await(t, "the story is in Jaeger", func() bool {
 		story = j.get(t, id)
+		// What goes wrong later has spans too, as on a machine that is too busy to decode or to read every frame.
+		story.Spans = slices.DeleteFunc(story.Spans, func(s jaegerSpan) bool { return s.Operation == "StreamTrack.event" })
 		return story.count("StreamTrack.open") == 2 && story.count("service.first_message") == 2 && story.count("service.forward") == 1
 	})
 	return story

@@ -3,7 +3,6 @@ package service
 import (
 	"context"
 	"errors"
-	"runtime/debug"
 
 	"go.opentelemetry.io/otel/trace"
 
@@ -88,8 +87,7 @@ func (s *trackServer) WatchTracks(r *penstockv1.WatchTracksRequest, stream penst
 func (s *trackServer) guardedWatch(ctx context.Context, r *penstockv1.WatchTracksRequest, stream penstockv1.TrackService_WatchTracksServer) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			s.cfg.Logger.ErrorContext(ctx, "watch panicked", "panic", p, "stack", string(debug.Stack()))
-			err = fail(penstockv1.ErrorReason_ERROR_REASON_INTERNAL, nil)
+			err = s.panicked(ctx, "watch", p)
 		}
 	}()
 	return s.watch(ctx, r, stream)

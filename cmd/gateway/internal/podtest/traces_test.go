@@ -68,7 +68,7 @@ func TestO1_OneTraceFromCallToFirstPicture(t *testing.T) {
 	awaitSo(c.ctx, t, "a key frame is asked for", func() bool { return track.KeyFrameRequests() > 0 })
 	track.Hold(false)
 	w.awaitFrames(1)
-	story := traces.await(c.ctx, t, "the story of the stream", ofTrace(callersTrace), func(s []span) bool {
+	story := traces.await(c.ctx, t, "the story of the stream", storyOf(callersTrace), func(s []span) bool {
 		return len(s) >= strings.Count(storyOfAStream, "\n")
 	})
 	if !w.open() {
@@ -88,12 +88,17 @@ func TestO1_OneTraceFromCallToFirstPicture(t *testing.T) {
 	}
 	linked(t, traces, c, story, k)
 	w.awaitFrames(30)
-	later, _ := traces.all(ofTrace(callersTrace))
+	later, _ := traces.all(storyOf(callersTrace))
 	if len(later) != len(story) {
 		t.Errorf("of frames there are spans:\n%s", tree(later, pods))
 	}
 	c.pods[0].signal(syscall.SIGTERM)
 	handedOver(t, c, traces, pods)
+}
+
+// storyOf wants the spans of one trace but those of what goes wrong later, as on a machine that is too busy to decode or to read every frame.
+func storyOf(id string) func(span) bool {
+	return func(s span) bool { return ofTrace(id)(s) && s.GetName() != "StreamTrack.event" }
 }
 
 // storyOfADrain is the trace of a pod that stops and hands its only session over.
