@@ -48,7 +48,7 @@ func permissions() map[string]permission {
 
 		// The contract is no secret, but whoever may not call needs not read it here.
 		reflectionv1.ServerReflection_ServerReflectionInfo_FullMethodName:      {actions: identity.None},
-		reflectionv1alpha.ServerReflection_ServerReflectionInfo_FullMethodName: {actions: identity.None}, //nolint:staticcheck // still served
+		reflectionv1alpha.ServerReflection_ServerReflectionInfo_FullMethodName: {actions: identity.None},
 	}
 }
 

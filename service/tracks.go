@@ -121,7 +121,7 @@ func (s *trackServer) watch(ctx context.Context, r *penstockv1.WatchTracksReques
 			if err := stream.Send(&penstockv1.WatchTracksResponse{Revision: revision, CredentialsExpiring: &penstockv1.CredentialsExpiring{In: left}}); err != nil {
 				return err
 			}
-			wait = ctx
+			wait = ctx //nolint:fatcontext // the context of before, not one more
 			continue
 		case errors.Is(err, resolverstore.ErrSessionEnded):
 			return nil

@@ -31,7 +31,7 @@ const (
 	fetchBound  = 5 * time.Second
 	refreshURL  = 5 * time.Minute // how often keys are fetched without a reason
 	refreshFile = 5 * time.Second // the same of a file, which costs nothing
-	refetchMin  = 10 * time.Second
+	refetchWait = 10 * time.Second
 	maxRedirect = 3
 )
 
@@ -63,7 +63,7 @@ type publicKey struct {
 // newKeySet returns the keys of a source. They are fetched at once, and again in the background until close. Keys that cannot be fetched are no
 // error: they may be soon. Errors: ErrConfig.
 func newKeySet(ctx context.Context, source string, log *slog.Logger) (*keySet, error) {
-	s := &keySet{source: source, log: log, every: refreshFile, refetch: refetchMin}
+	s := &keySet{source: source, log: log, every: refreshFile, refetch: refetchWait}
 	if u, ok := isURL(source); ok {
 		if err := checkURL(u); err != nil {
 			return nil, err
@@ -214,7 +214,7 @@ func (s *keySet) get(ctx context.Context) ([]byte, error) {
 		}
 		return nil, fmt.Errorf("identity: JWKS: %w", err)
 	}
-	defer a.Body.Close() //nolint:errcheck // only read
+	defer a.Body.Close()
 	if a.StatusCode != http.StatusOK {
 		return nil, fmt.Errorf("%w: the JWKS is answered with %s", ErrUnavailable, a.Status)
 	}

@@ -163,7 +163,7 @@ func explained(err error) error {
 		{jwt.ErrTokenNotValidYet, ErrNotYet}, {jwt.ErrTokenUsedBeforeIssued, ErrNotYet}, {jwt.ErrTokenRequiredClaimMissing, ErrClaims},
 	} {
 		if errors.Is(err, e.theirs) {
-			if e.ours == ErrSignature && strings.Contains(err.Error(), "signing method") { // An algorithm that is not accepted is told no better.
+			if errors.Is(e.ours, ErrSignature) && strings.Contains(err.Error(), "signing method") { // An algorithm that is not accepted is told no better.
 				return fmt.Errorf("%w: %w", ErrAlgorithm, err)
 			}
 			return fmt.Errorf("%w: %w", e.ours, err)

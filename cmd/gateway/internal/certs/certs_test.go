@@ -273,6 +273,32 @@ func await(t testing.TB, holds func() bool) {
 	}
 }
 
+// stateOf is what a listener knows of a connection with verified chains.
+func stateOf(chains [][]*x509.Certificate) *tls.ConnectionState {
+	s := &tls.ConnectionState{VerifiedChains: chains}
+	if len(chains) > 0 {
+		s.PeerCertificates = chains[0][:1]
+	}
+	return s
+}
+
+// showTo makes a connection that shows a certificate of an authority, or none, and returns the chain that the listener should know.
+func showTo(t testing.TB, addr string, roots *x509.CertPool, by *authority, change ...func(*x509.Certificate)) ([][]*x509.Certificate, error) {
+	t.Helper()
+	cfg := &tls.Config{RootCAs: roots}
+	if by == nil {
+		_, err := dial(t, addr, cfg)
+		return nil, err
+	}
+	pair, err := tls.X509KeyPair(by.pair("anna", change...))
+	must(t, err)
+	cfg.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &pair, nil }
+	leaf, err := x509.ParseCertificate(pair.Certificate[0])
+	must(t, err)
+	_, err = dial(t, addr, cfg)
+	return [][]*x509.Certificate{{leaf, by.cert}}, err
+}
+
 // TestO3_ClientCertificates: one of an authority of callers is who it is, one of pods is a pod, one of a stranger, one that has expired, and one for servers only end the handshake; without
 // any the connection is as good. Which authorities these are changes with the files. TLS 1.2 is refused unless it is asked for.
 func TestO3_ClientCertificates(t *testing.T) {
@@ -287,25 +313,7 @@ func TestO3_ClientCertificates(t *testing.T) {
 	roots := x509.NewCertPool()
 	roots.AddCert(servers.cert)
 	show := func(by *authority, change ...func(*x509.Certificate)) ([][]*x509.Certificate, error) {
-		cfg := &tls.Config{RootCAs: roots}
-		if by != nil {
-			pair, err := tls.X509KeyPair(by.pair("anna", change...))
-			must(t, err)
-			cfg.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &pair, nil }
-			leaf, err := x509.ParseCertificate(pair.Certificate[0])
-			must(t, err)
-			_, err = dial(t, addr, cfg)
-			return [][]*x509.Certificate{{leaf, by.cert}}, err
-		}
-		_, err := dial(t, addr, cfg)
-		return nil, err
-	}
-	state := func(chains [][]*x509.Certificate) *tls.ConnectionState {
-		s := &tls.ConnectionState{VerifiedChains: chains}
-		if len(chains) > 0 {
-			s.PeerCertificates = chains[0][:1]
-		}
-		return s
+		return showTo(t, addr, roots, by, change...)
 	}
 	for _, x := range []struct {
 		name        string
@@ -316,7 +324,7 @@ func TestO3_ClientCertificates(t *testing.T) {
 		if err != nil {
 			t.Errorf("%s: %v", x.name, err)
 		}
-		if s := state(chains); (c.Client(s) != nil) != x.caller || c.Pod(s) != x.pod {
+		if s := stateOf(chains); (c.Client(s) != nil) != x.caller || c.Pod(s) != x.pod {
 			t.Errorf("%s: a caller: %v, a pod: %v", x.name, c.Client(s), c.Pod(s))
 		}
 	}
@@ -354,7 +362,7 @@ func TestO3_ClientCertificates(t *testing.T) {
 	files["callers"] = strangers.pem()
 	dir.set(files)
 	must(t, c.Reload())
-	if c.Client(state(chains)) != nil {
+	if c.Client(stateOf(chains)) != nil {
 		t.Error("a caller of an authority that is gone is still known")
 	}
 	if _, err := show(callers); err == nil {
@@ -383,7 +391,7 @@ func TestO3_CallsToPodsReload(t *testing.T) {
 	addr := listen(t, there, there.Server(tls.VersionTLS13, true, "h2"))
 	call := func(name, authority string) error {
 		creds := here.Pods(tls.VersionTLS13, name).Clone()
-		if of := creds.Info().ServerName; of != "" { // as gRPC does
+		if of := creds.Info().ServerName; of != "" { //nolint:staticcheck // as gRPC does
 			authority = of
 		}
 		raw, err := net.Dial("tcp", addr)
