@@ -24,8 +24,8 @@ deps-test: ## Install what tests need beside that: ffmpeg and Redis.
 	@.ci/deps build test
 deps-lint:
 	@.ci/deps build lint
-deps-e2e: ## Install what end-to-end tests need beside that: ffmpeg, Chromium, Redis, etcd and Prometheus.
-	@.ci/deps build e2e
+deps-e2e: ## Install what end-to-end tests need beside that: ffmpeg, Chromium, Redis, etcd, Prometheus and npm.
+	@.ci/deps build lint e2e
 deps-bench: ## Install the references of the benchmark: ffmpeg and aiortc.
 	@.ci/deps build bench
 

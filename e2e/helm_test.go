@@ -64,6 +64,7 @@ func TestO5_BadValuesAreRefused(t *testing.T) {
 		{"image.repository=", "image.repository is empty: build the image"},
 		{"insecure=false", "tls.existingSecret is empty"},
 		{"insecure=false,tls.existingSecret=t", "name a Secret in auth.token.existingSecret"},
+		{"insecure=false,tls.existingSecret=t,auth.token.existingSecret=a,redis.url=redis://a", "no public authority signs media-penstock.calls.svc"},
 		{"auth.jwt.jwks.url=http://a", "'/auth/jwt/jwks/url'"},
 		{"auth.jwt.jwks.url=https://a,auth.jwt.jwks.configMap=b", "set one of them"},
 		{"config.jwt-secret=s3cr3t", "use auth.jwt.secret.existingSecret"},
@@ -122,7 +123,8 @@ func TestO5_UDPInThreeWays(t *testing.T) {
 		policy      string // port and endPort that the network policy lets in; "" where there is none
 		strategy    string
 	}{
-		{"least", nil, nil, "", false, none + none, "RollingUpdate"},
+		{"least", nil, nil, "", false, none + none, "Recreate"}, // two without Redis would not know each other's sessions
+		{"trial", nil, nil, "", false, none + none, "RollingUpdate"},
 		{"host-port", []string{"50000/50000", "50001/50001"}, []string{"ice-udp-mux: 50000", "ice-udp-mux-ports: 2"}, "status.hostIP", false, "5000050001", "RollingUpdate"},
 		{"host-network", []string{"50000/50000"}, []string{"ice-udp-mux: 50000"}, "", true, "", "RollingUpdate"},
 		{"udp-service", []string{"50000/<nil>"}, []string{"ice-udp-mux: 50000", `ice-announced-ips: ["192.0.2.10"]`}, "", false, "50000" + none, "Recreate"},

@@ -2,6 +2,7 @@ package service
 
 import (
 	"context"
+	"encoding/base64"
 	"errors"
 	"io"
 	"log/slog"
@@ -307,6 +308,19 @@ func TestO3_AllowedIsAllowed(t *testing.T) {
 	must(t, err)
 	if s := list.GetSessions(); len(s) != 1 || s[0].GetSessionId() != "room-1" {
 		t.Errorf("listed are %v", s)
+	}
+	all.create("zzz")
+	pages, err := some.sessions.ListSessions(g.ctx, &penstockv1.ListSessionsRequest{PageSize: 1})
+	must(t, err)
+	told, err := base64.RawURLEncoding.DecodeString(pages.GetNextPageToken())
+	must(t, err)
+	if len(pages.GetSessions()) != 0 || len(told) == 0 || strings.Contains(string(told), "other") {
+		t.Errorf("a page of a session that is not for it tells %q", told)
+	}
+	next, err := some.sessions.ListSessions(g.ctx, &penstockv1.ListSessionsRequest{PageSize: 1, PageToken: pages.GetNextPageToken()})
+	must(t, err)
+	if s := next.GetSessions(); len(s) != 1 || s[0].GetSessionId() != "room-1" {
+		t.Errorf("on the next page are %v", s)
 	}
 	_, err = some.sessions.CreateSession(g.ctx, &penstockv1.CreateSessionRequest{})
 	wantStatus(t, err, codes.PermissionDenied, "PERMISSION_DENIED")

@@ -1,17 +1,13 @@
 package service
 
 import (
-	"crypto/sha256"
 	"encoding/base64"
-	"encoding/hex"
 	"fmt"
 	"maps"
 	"slices"
-)
 
-// pageSum is the length of the sum in a page token, in bytes. It is there to notice mistakes, such as a token
-// of another list; a forged token opens nothing that the caller may not list anyway.
-const pageSum = 8
+	"github.com/penstock-media/penstock/service/internal/relay"
+)
 
 // listName names a list of a tenant with all that decides what is in it.
 func listName(tenant, what string, labels map[string]string) string {
@@ -22,27 +18,28 @@ func listName(tenant, what string, labels map[string]string) string {
 	return name
 }
 
-// newPageToken returns the token of the page after an id.
-func newPageToken(list, after string) string {
-	return base64.RawURLEncoding.EncodeToString(append(pageTokenSum(list, after), after...))
+// newPageToken returns the token of the page after an id. It is sealed: the id may be that of a session that the caller may not use.
+func (s *Service) newPageToken(list, after string) (string, error) {
+	b, err := s.keys.Seal(relay.ForPage, []byte(after), []byte(list))
+	if err != nil {
+		return "", fmt.Errorf("making a page token: %w", err)
+	}
+	return base64.RawURLEncoding.EncodeToString(b), nil
 }
 
 // openPageToken returns the id after which a page starts.
-func openPageToken(list, token string) (after string, err error) {
+func (s *Service) openPageToken(list, token string) (after string, err error) {
 	if token == "" {
 		return "", nil
 	}
 	b, err := base64.RawURLEncoding.DecodeString(token)
-	if err != nil || len(b) <= pageSum || hex.EncodeToString(b[:pageSum]) != hex.EncodeToString(pageTokenSum(list, string(b[pageSum:]))) {
+	if err == nil {
+		b, err = s.keys.Open(relay.ForPage, b, []byte(list))
+	}
+	if err != nil || len(b) == 0 {
 		return "", invalid("page_token", "is not a token of this list; use next_page_token as it was given, with the same request, or leave it empty")
 	}
-	return string(b[pageSum:]), nil
-}
-
-// pageTokenSum binds an id to its list.
-func pageTokenSum(list, after string) []byte {
-	sum := sha256.Sum256([]byte(list + "\x00" + after))
-	return sum[:pageSum]
+	return string(b), nil
 }
 
 // pageSize returns how many entries a page has. The request has been validated.

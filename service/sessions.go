@@ -102,7 +102,7 @@ func (s *sessionServer) GetSession(ctx context.Context, r *penstockv1.GetSession
 func (s *sessionServer) ListSessions(ctx context.Context, r *penstockv1.ListSessionsRequest) (*penstockv1.ListSessionsResponse, error) {
 	tenant := identity.Tenant(ctx)
 	list := listName(tenant, "sessions", r.GetLabels())
-	after, err := openPageToken(list, r.GetPageToken())
+	after, err := s.openPageToken(list, r.GetPageToken())
 	if err != nil {
 		return nil, err
 	}
@@ -114,7 +114,9 @@ func (s *sessionServer) ListSessions(ctx context.Context, r *penstockv1.ListSess
 	out := &penstockv1.ListSessionsResponse{}
 	if len(recs) > size {
 		recs = recs[:size]
-		out.NextPageToken = newPageToken(list, recs[size-1].Key.ID)
+		if out.NextPageToken, err = s.newPageToken(list, recs[size-1].Key.ID); err != nil {
+			return nil, err
+		}
 	}
 	who, _ := s.whoIs(ctx)
 	for _, rec := range recs {

@@ -114,7 +114,9 @@ func TestListTracks(t *testing.T) {
 	if ids := slices.Sorted(maps.Keys(got)); fmt.Sprint(ids) != "[p0 p1 p2 p3 p4]" {
 		t.Errorf("listed %v", ids)
 	}
-	_, err = g.tracks.ListTracks(g.ctx, &penstockv1.ListTracksRequest{SessionId: "call", PageToken: newPageToken(listName("", "tracks of other", nil), "x")})
+	foreign, err := g.svc.newPageToken(listName("", "tracks of other", nil), "x")
+	must(t, err)
+	_, err = g.tracks.ListTracks(g.ctx, &penstockv1.ListTracksRequest{SessionId: "call", PageToken: foreign})
 	wantStatus(t, err, codes.InvalidArgument, "INVALID_FIELD")
 }
 

@@ -7,6 +7,7 @@ import "time"
 type timeline struct {
 	start  time.Time     // presentation time 0
 	last   time.Duration // never goes back
+	frames time.Duration // of the last frame: the next one is later
 	offset time.Duration // from the media's time to the stream's, valid when placed
 	placed bool
 	base   uint64 // sequence number before the first frame of the media
@@ -19,13 +20,17 @@ func (t *timeline) next() {
 	t.base = t.seq
 }
 
-// frame returns the presentation time and the sequence number of a frame that the media gives its own.
+// frame returns the presentation time and the sequence number of a frame that the media gives its own. No two have the same time.
 func (t *timeline) frame(media time.Duration, sequence uint64, received time.Time) (time.Duration, uint64) {
 	if !t.placed {
 		t.placed = true
 		t.offset = max(received.Sub(t.start), t.last) - media
 	}
 	t.last = max(t.last, t.offset+media)
+	if t.last == t.frames && (t.seq > 0 || t.frames > 0) { // not before the first one
+		t.last++
+	}
+	t.frames = t.last
 	t.seq = t.base + sequence
 	return t.last, t.seq
 }
@@ -37,7 +42,7 @@ func (t *timeline) startAt(received time.Time, media time.Duration) {
 
 // goOn makes the stream go on where a worker is, behind what it has. The start may be of another pod's clock.
 func (t *timeline) goOn(m mark, epoch uint64) {
-	t.start, t.last = m.start, m.at
+	t.start, t.last, t.frames = m.start, m.at, m.at
 	if m.epoch == epoch {
 		t.seq = m.sequence
 	}

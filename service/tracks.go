@@ -46,7 +46,7 @@ func (s *trackServer) ResolveTrack(ctx context.Context, r *penstockv1.ResolveTra
 func (s *trackServer) ListTracks(ctx context.Context, r *penstockv1.ListTracksRequest) (*penstockv1.ListTracksResponse, error) {
 	k := keyIn(ctx, r.GetSessionId())
 	list := listName(k.Tenant, "tracks of "+k.ID, nil)
-	after, err := openPageToken(list, r.GetPageToken())
+	after, err := s.openPageToken(list, r.GetPageToken())
 	if err != nil {
 		return nil, err
 	}
@@ -58,7 +58,9 @@ func (s *trackServer) ListTracks(ctx context.Context, r *penstockv1.ListTracksRe
 	out := &penstockv1.ListTracksResponse{Revision: revision}
 	if len(tracks) > size {
 		tracks = tracks[:size]
-		out.NextPageToken = newPageToken(list, tracks[size-1].ID)
+		if out.NextPageToken, err = s.newPageToken(list, tracks[size-1].ID); err != nil {
+			return nil, err
+		}
 	}
 	for _, t := range tracks {
 		out.Tracks = append(out.Tracks, s.protoTrack(k, t))

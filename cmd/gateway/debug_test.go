@@ -59,7 +59,7 @@ func TestLivePage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer sfu.Close() //nolint:errcheck // the gateway is about to end
+	defer sfu.Close()
 	camera := penstockv1.Source_SOURCE_CAMERA
 	track, err := sfu.NewTrack(sfutest.Participant{ParticipantID: "alice", UserID: "alice"}, camera, clips.AliceCamera())
 	if err != nil {

@@ -65,6 +65,9 @@ app.kubernetes.io/component: test
 {{/* HTTP or HTTPS, as probes write it. */}}
 {{- define "penstock.scheme" -}}{{- ternary "HTTPS" "HTTP" (ne .Values.tls.existingSecret "") -}}{{- end -}}
 
+{{/* What meshes and load balancers are told of the port of gRPC. With TLS they are not to look inside: "grpc" would promise them clear text. */}}
+{{- define "penstock.grpcProtocol" -}}{{- ternary "https" "grpc" (ne .Values.tls.existingSecret "") -}}{{- end -}}
+
 {{/*
 The file of settings. As JSON, since YAML would write numbers from a million on as 1e+06: they come from values files as floats.
 */}}
@@ -137,14 +140,40 @@ The file of settings. As JSON, since YAML would write numbers from a million on 
 {{- toYaml $files -}}
 {{- end -}}
 
-{{/* Ports of Redis, as a JSON list: those in its URL, or the usual one, and those that are told. */}}
+{{/* The port in a URL, or the one that is meant without. Takes a list of the two. */}}
+{{- define "penstock.portOf" -}}
+{{- regexFind ":[0-9]+$" (urlParse (index . 0)).host | trimPrefix ":" | default (index . 1) -}}
+{{- end -}}
+
+{{/*
+Ports of Redis, as a JSON list: those of the hosts in its URL, which may be several, and those that are told. The servers that sentinels name are
+at the usual port unless it is told.
+*/}}
 {{- define "penstock.redisPorts" -}}
 {{- $ports := list -}}
-{{- range .Values.networkPolicy.redisPorts -}}{{- $ports = append $ports (int .) -}}{{- end -}}
 {{- $url := .Values.redis.url -}}
-{{- range regexFindAll ":[0-9]+" $url -1 -}}{{- $ports = append $ports (int (trimPrefix ":" .)) -}}{{- end -}}
-{{- if and (not $ports) (not (hasPrefix "unix:" $url)) -}}{{- $ports = list 6379 -}}{{- end -}}
+{{- if and $url (not (hasPrefix "unix:" $url)) -}}
+{{- $sentinel := regexMatch "^rediss?-sentinel:" $url -}}
+{{- range regexReplaceAll "^[a-z-]+://([^/?]*).*$" $url "${1}" | splitList "," -}}
+{{- $ports = append $ports (regexFind ":[0-9]+$" . | trimPrefix ":" | default (ternary "26379" "6379" $sentinel) | int) -}}
+{{- end -}}
+{{- if $sentinel -}}{{- $ports = append $ports 6379 -}}{{- end -}}
+{{- end -}}
+{{- range .Values.networkPolicy.redisPorts -}}{{- $ports = append $ports (int .) -}}{{- end -}}
+{{- if and (not $ports) (not $url) -}}{{- $ports = list 6379 -}}{{- end -}}
 {{- $ports | uniq | toJson -}}
+{{- end -}}
+
+{{/*
+The soft limit of the Go runtime's memory, in bytes: three quarters of the container's limit, since codecs allocate beside it. Nothing where there is no limit.
+*/}}
+{{- define "penstock.goMemory" -}}
+{{- $limit := dig "limits" "memory" "" .Values.resources | toString -}}
+{{- $units := dict "" 1.0 "k" 1e3 "M" 1e6 "G" 1e9 "T" 1e12 "Ki" 1024.0 "Mi" 1048576.0 "Gi" 1073741824.0 "Ti" 1099511627776.0 -}}
+{{- $unit := regexFind "[kKMGT]i?$" $limit -}}
+{{- if and (ne $limit "") (hasKey $units $unit) -}}
+{{- trimSuffix $unit $limit | float64 | mulf (index $units $unit) 0.75 | printf "%.0f" -}}
+{{- end -}}
 {{- end -}}
 
 {{/* "true" where callers must show who they are, else nothing. */}}

@@ -128,7 +128,11 @@ func (a *Authenticator) authenticate(ctx context.Context, c Credentials) (Identi
 	case err != nil:
 		return Identity{}, err
 	case token != "":
-		return a.ofToken(ctx, token)
+		who, err := a.ofToken(ctx, token)
+		if a.cfg.CertificateRequired && (who.Expires.IsZero() || shown.Expires.Before(who.Expires)) {
+			who.Expires = shown.Expires // It takes both.
+		}
+		return who, err
 	case a.cfg.Certificates && c.Certificate != nil:
 		return shown, nil
 	}

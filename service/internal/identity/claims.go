@@ -1,6 +1,7 @@
 package identity
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -20,12 +21,54 @@ const (
 	maxScope    = 2048 // bytes of all patterns
 )
 
-// claims are those of a token. What is not named here is not looked at.
+// claims are those of a token. What is not named here, but for the tenant, is not looked at.
 type claims struct {
 	jwt.RegisteredClaims
-	Sessions words `json:"sessions"`
-	Actions  words `json:"actions"`
-	tenant   string
+	Sessions words
+	Actions  words
+	all      map[string]json.RawMessage
+}
+
+// UnmarshalJSON implements json.Unmarshaler. Names are compared as they are, and none may be there twice (RFC 7519 section 4): encoding/json alone would take "Actions" for
+// actions too, and the last of two, though an issuer means nothing by the one, or the other one.
+func (c *claims) UnmarshalJSON(b []byte) error {
+	var err error
+	if c.all, err = members(b); err != nil {
+		return err
+	}
+	for name, to := range map[string]any{
+		"iss": &c.Issuer, "sub": &c.Subject, "aud": &c.Audience, "exp": &c.ExpiresAt, "nbf": &c.NotBefore, "iat": &c.IssuedAt, "sessions": &c.Sessions, "actions": &c.Actions,
+	} {
+		if raw, ok := c.all[name]; ok && json.Unmarshal(raw, to) != nil { // without its text, which may be anything
+			return fmt.Errorf("%w: %s is not of its type", ErrClaims, name)
+		}
+	}
+	return nil
+}
+
+// members returns those of a JSON object that is well formed. Errors: ErrMalformed of another value, ErrClaims where a name is there twice.
+func members(b []byte) (map[string]json.RawMessage, error) {
+	d := json.NewDecoder(bytes.NewReader(b))
+	if open, err := d.Token(); err != nil || open != json.Delim('{') {
+		return nil, fmt.Errorf("%w: its claims are no object", ErrMalformed)
+	}
+	all := map[string]json.RawMessage{}
+	for d.More() {
+		key, err := d.Token()
+		name, ok := key.(string)
+		if err != nil || !ok {
+			return nil, fmt.Errorf("%w: its claims are no object", ErrMalformed)
+		}
+		if _, twice := all[name]; twice {
+			return nil, fmt.Errorf("%w: one is there twice", ErrClaims)
+		}
+		var value json.RawMessage
+		if err := d.Decode(&value); err != nil {
+			return nil, fmt.Errorf("%w: its claims are no object", ErrMalformed)
+		}
+		all[name] = value
+	}
+	return all, nil
 }
 
 // words is a claim that is a list of texts, or one text with blanks between (as in RFC 8693 section 4.2).
@@ -38,7 +81,7 @@ type words struct {
 func (w *words) UnmarshalJSON(b []byte) error {
 	var one string
 	if err := json.Unmarshal(b, &one); err == nil {
-		*w = words{strings.Fields(one), string(b) != "null"}
+		*w = words{strings.Fields(one), true} // null is an empty list, as some issuers write one, and not a claim that is left out
 		return nil
 	}
 	var many []string
@@ -49,9 +92,14 @@ func (w *words) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-// identity returns who the claims say that the caller is. It is good until exp, and for the leeway after, as far as clocks may differ. Errors: ErrClaims.
-func (c *claims) identity(leeway time.Duration) (Identity, error) {
-	i := Identity{Subject: c.Subject, Tenant: c.tenant, Sessions: c.Sessions.list, Expires: c.ExpiresAt.Add(leeway)}
+// identity returns who the claims say that the caller is, of the tenant that a claim names. It is good until exp, and for the leeway after, as far as clocks may
+// differ. Errors: ErrClaims.
+func (c *claims) identity(tenantClaim string, leeway time.Duration) (Identity, error) {
+	tenant, err := c.tenant(tenantClaim)
+	if err != nil {
+		return Identity{}, err
+	}
+	i := Identity{Subject: c.Subject, Tenant: tenant, Sessions: c.Sessions.list, Expires: c.ExpiresAt.Add(leeway)}
 	if c.Sessions.set && len(i.Sessions) == 0 {
 		return Identity{}, fmt.Errorf("%w: sessions is there and empty; leave it out for all", ErrClaims)
 	}
@@ -100,13 +148,9 @@ func notInID(r rune) bool {
 	return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && !strings.ContainsRune("._~-", r)
 }
 
-// tenantOf returns the tenant that a token's payload names in a claim. One that is not there is the tenant "".
-func tenantOf(payload []byte, claim string) (string, error) {
-	var all map[string]json.RawMessage
-	if err := json.Unmarshal(payload, &all); err != nil {
-		return "", fmt.Errorf("%w: %w", ErrMalformed, err)
-	}
-	raw, ok := all[claim]
+// tenant returns the tenant that a claim names. One that is not there is the tenant "".
+func (c *claims) tenant(claim string) (string, error) {
+	raw, ok := c.all[claim]
 	if !ok {
 		return "", nil
 	}

@@ -28,6 +28,7 @@ const (
 	maxJWKS     = 1 << 20 // bytes
 	maxKeys     = 256
 	minRSABits  = 2048
+	maxRSABits  = 8192 // more takes long to check by, for whoever shows a token
 	fetchBound  = 5 * time.Second
 	refreshURL  = 5 * time.Minute // how often keys are fetched without a reason
 	refreshFile = 5 * time.Second // the same of a file, which costs nothing
@@ -70,7 +71,7 @@ func newKeySet(ctx context.Context, source string, log *slog.Logger) (*keySet, e
 		}
 		s.every = refreshURL
 		s.client = &http.Client{Timeout: fetchBound, CheckRedirect: func(r *http.Request, via []*http.Request) error {
-			if len(via) > maxRedirect || r.URL.Scheme != u.Scheme {
+			if len(via) > maxRedirect || r.URL.Scheme != u.Scheme || checkURL(r.URL) != nil {
 				return fmt.Errorf("%w: a redirect that is not followed", ErrConfig)
 			}
 			return nil
@@ -272,8 +273,8 @@ func publicKeyOf(m jwkset.JWKMarshal) (publicKey, error) {
 	k := publicKey{id: m.KID, algorithm: string(m.ALG), key: j.Key()}
 	switch key := k.key.(type) {
 	case *rsa.PublicKey:
-		if key.N.BitLen() < minRSABits {
-			return publicKey{}, fmt.Errorf("%w: RSA of %d bits; at least %d are needed", ErrKey, key.N.BitLen(), minRSABits)
+		if n := key.N.BitLen(); n < minRSABits || n > maxRSABits {
+			return publicKey{}, fmt.Errorf("%w: RSA of %d bits; it needs %d to %d", ErrKey, n, minRSABits, maxRSABits)
 		}
 	case *ecdsa.PublicKey, ed25519.PublicKey:
 	default:

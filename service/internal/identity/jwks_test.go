@@ -123,7 +123,13 @@ func TestO3_KeysStayWhileTheirServerIsAway(t *testing.T) {
 			}
 		},
 		"elsewhere": func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "ftp://example/", http.StatusFound) },
-		"hangs up":  func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
+		"in the open": func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "http://192.0.2.1/", http.StatusFound) // keys that could be anybody's
+		},
+		"huge keys": func(w http.ResponseWriter, _ *http.Request) {
+			_, _ = w.Write([]byte(`{"keys":[{"kty":"RSA","kid":"2","e":"AQAB","n":"` + strings.Repeat("_", 32<<10) + `"}]}`))
+		},
+		"hangs up": func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
 	} {
 		server.serve(answer)
 		failed := set.failures.Load()
@@ -133,6 +139,9 @@ func TestO3_KeysStayWhileTheirServerIsAway(t *testing.T) {
 		if _, err := show(t, a, p.kidToken(t, "1")); err != nil || a.KeyFailures() == failed {
 			t.Errorf("%s: %v, %d failures", name, err, a.KeyFailures())
 		}
+	}
+	if n := strings.Count(log.String(), "redirect that is not followed"); n != 2 {
+		t.Errorf("%d redirects are refused", n)
 	}
 	if strings.Contains(log.String(), "hidden") {
 		t.Errorf("the log tells the URL:\n%s", log.String())

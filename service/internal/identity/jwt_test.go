@@ -12,6 +12,7 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"errors"
+	"fmt"
 	"maps"
 	"reflect"
 	"strings"
@@ -107,6 +108,15 @@ func TestO3_TokensOfASharedSecret(t *testing.T) {
 		return signed(t, jwt.SigningMethodHS256, secret, header, good(change...))
 	}
 	now := time.Now()
+	raw := func(payload string) string {
+		text := base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"HS256"}`)) + "." + base64.RawURLEncoding.EncodeToString([]byte(payload))
+		sum, err := jwt.SigningMethodHS256.Sign(text, secret)
+		must(t, err)
+		return text + "." + base64.RawURLEncoding.EncodeToString(sum)
+	}
+	spelled := func(members string) string {
+		return raw(fmt.Sprintf(`{"exp":%d,"iss":"https://issuer.example","aud":["penstock"],%s}`, now.Add(time.Hour).Unix(), members))
+	}
 	whole := hs(nil)
 	unsigned := signed(t, jwt.SigningMethodNone, jwt.UnsafeAllowNoneSignatureType, nil, good())
 	cases := map[string]struct {
@@ -136,6 +146,11 @@ func TestO3_TokensOfASharedSecret(t *testing.T) {
 		"long tenant":           {hs(nil, with("tenant", strings.Repeat("t", 65))), ErrClaims},
 		"hostile pattern":       {hs(nil, with("sessions", "a{b}")), ErrClaims},
 		"no pattern":            {hs(nil, with("sessions", []string{})), ErrClaims},
+		"patterns are null":     {hs(nil, func(c jwt.MapClaims) { c["sessions"] = json.RawMessage("null") }), ErrClaims}, // an empty list of Go's
+		"two of one claim":      {spelled(`"actions":"stream","actions":"admin"`), ErrClaims},
+		"two tenants":           {spelled(`"tenant":"acme","tenant":"zeta"`), ErrClaims},
+		"claims are a list":     {raw(`[]`), ErrMalformed},
+		"exp is a text":         {raw(`{"exp":"4000000000","iss":"https://issuer.example","aud":"penstock"}`), ErrClaims},
 		"an empty pattern":      {hs(nil, with("sessions", []string{""})), ErrClaims},
 		"patterns are a number": {hs(nil, with("sessions", 1)), ErrClaims},
 		"many patterns":         {hs(nil, with("sessions", strings.Repeat("a ", 33))), ErrClaims},
@@ -163,6 +178,12 @@ func TestO3_TokensOfASharedSecret(t *testing.T) {
 	}
 	if i, err := show(t, a, hs(nil, with("actions", nil), with("sessions", nil), with("tenant", nil))); err != nil || i.Actions != None || i.Tenant != "" || i.Sessions != nil {
 		t.Errorf("without claims: %+v, %v", i, err)
+	}
+	if i, err := show(t, a, spelled(`"actions":"stream","Actions":"admin","ACTIONS":"signal","Sub":"eve","sessions":"call","Sessions":"*","Tenant":"zeta","EXP":1`)); err != nil || i.Actions != Stream || i.Subject != "" || i.Tenant != "" || !reflect.DeepEqual(i.Sessions, []string{"call"}) {
+		t.Errorf("of claims that are spelled otherwise: %+v, %v", i, err)
+	}
+	if i, err := show(t, a, spelled(`"actions":null`)); err != nil || i.Actions != None {
+		t.Errorf("of no action: %+v, %v", i, err)
 	}
 	if i, err := show(t, a, hs(nil, with("actions", "admin fly"))); err != nil || i.Actions != Admin {
 		t.Errorf("of an action that is not known: %+v, %v", i, err)

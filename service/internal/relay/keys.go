@@ -24,11 +24,12 @@ const (
 	ForSeal                       // what a new owner needs of a session, such as credentials of ICE servers
 	ForRequestHash                // tells "the same request" without telling what it holds
 	ForLease                      // that a pod is at the address in its lease
+	ForPage                       // how far a list was told
 	purposes
 )
 
 // labels are the info of HKDF (RFC 5869). They are part of what pods agree on: a changed one makes another key.
-var labels = [purposes]string{"penstock forward v1", "penstock resume v1", "penstock seal v1", "penstock request-hash v1", "penstock lease v1"}
+var labels = [purposes]string{"penstock forward v1", "penstock resume v1", "penstock seal v1", "penstock request-hash v1", "penstock lease v1", "penstock page v1"}
 
 // Keys are the keys that all pods of a deployment derive from the secret that they share. There may be secrets of before, so that
 // the secret can be changed one pod at a time: what they made is still accepted. It is immutable, and safe for concurrent use.

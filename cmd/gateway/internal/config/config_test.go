@@ -201,6 +201,23 @@ func TestEmptyFilesSetNothing(t *testing.T) {
 	}
 }
 
+// TestO7_LimitsHaveRanges: so have the addresses that are served only where asked for.
+func TestO7_LimitsHaveRanges(t *testing.T) {
+	for _, c := range []struct {
+		args          []string
+		setting, mend string
+	}{
+		{[]string{"--debug-addr=0.0.0.0:1"}, "debug-addr", "listen on 127.0.0.1"},
+		{[]string{"--debug-addr=127.0.0.1:50051"}, "debug-addr", "give them different ports"},
+		{[]string{"--max-calls=1"}, "max-calls", "use 100 to 10000000"},
+		{[]string{"--max-connection-streams=10"}, "max-connection-streams", "use 256 to 100000"},
+		{[]string{"--request-timeout=1ms"}, "request-timeout", "use 1s to 10m0s"},
+		{[]string{"--caller-rate=9000"}, "caller-burst", "use at least as many"},
+	} {
+		refused(t, c.args, c.setting, c.mend)
+	}
+}
+
 func TestO7_ValidateNamesTheSettingAndTheMend(t *testing.T) {
 	token := write(t, "token", "0123456789abcdef\n")
 	for _, c := range []struct {
@@ -285,12 +302,6 @@ func TestO7_ValidateNamesTheRangeOfALimit(t *testing.T) {
 		{[]string{"--session-grace=1ms"}, "session-grace", "use 1s to 1h0m0s"},
 		{[]string{"--drain-grace=-1s"}, "drain-grace", "use 0s to 10m0s"},
 		{[]string{"--endpoint-grace=11m"}, "endpoint-grace", "use 0s to 10m0s"},
-		{[]string{"--debug-addr=0.0.0.0:1"}, "debug-addr", "listen on 127.0.0.1"},
-		{[]string{"--debug-addr=127.0.0.1:50051"}, "debug-addr", "give them different ports"},
-		{[]string{"--max-calls=1"}, "max-calls", "use 100 to 10000000"},
-		{[]string{"--max-connection-streams=10"}, "max-connection-streams", "use 256 to 100000"},
-		{[]string{"--request-timeout=1ms"}, "request-timeout", "use 1s to 10m0s"},
-		{[]string{"--caller-rate=9000"}, "caller-burst", "use at least as many"},
 		{[]string{"--log-level=loud"}, "log-level", "use one of these"},
 		{[]string{"--log-format=xml"}, "log-format", "use one of these"},
 		{[]string{"--otlp-endpoint=localhost:4317"}, "otlp-endpoint", "write it like http://127.0.0.1:4317"},
