@@ -118,9 +118,12 @@ func (c *calling) first(ctx context.Context) error {
 		f.add("open", "must be the first message")
 	} else {
 		f.session(o.GetSessionId())
-		c.opening.describe(attrSession.String(o.GetSessionId()))
 	}
-	return f.err()
+	if err := f.err(); err != nil {
+		return err
+	}
+	c.opening.describe(attrSession.String(c.open.GetOpen().GetSessionId()))
+	return nil
 }
 
 // run holds one leg after another until the conversation ends for good.

@@ -24,7 +24,7 @@ func (t *Telemetry) HTTP(name, path string, next http.Handler) http.Handler {
 		}
 		ctx := t.propagator.Extract(r.Context(), propagation.HeaderCarrier(r.Header))
 		ctx, span := tracer.Start(ctx, name+" "+method(r.Method), trace.WithSpanKind(trace.SpanKindServer), trace.WithAttributes(
-			attribute.String("http.request.method", method(r.Method)), attribute.String("url.path", r.URL.Path),
+			attribute.String("http.request.method", method(r.Method)), attribute.String("url.path", shownPath(r.URL.Path, path)),
 		))
 		defer span.End()
 		said := &statusWriter{ResponseWriter: w, status: http.StatusOK}
@@ -34,6 +34,15 @@ func (t *Telemetry) HTTP(name, path string, next http.Handler) http.Handler {
 			span.SetStatus(codes.Error, http.StatusText(said.status))
 		}
 	})
+}
+
+// shownPath is what is told of a path below another one: its first part. What follows is a publication's own, and whoever knows it may end that.
+func shownPath(path, below string) string {
+	first, _, more := strings.Cut(strings.TrimPrefix(path, below), "/")
+	if more {
+		first += "/..."
+	}
+	return below + first
 }
 
 // method returns a method that is in use, else what OpenTelemetry's conventions say for others: names of spans are few.

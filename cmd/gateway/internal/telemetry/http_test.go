@@ -50,7 +50,7 @@ func TestO1_RequestsHaveSpans(t *testing.T) {
 		}
 	}
 	ask(http.MethodPost, "/whip/s", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")
-	ask("BREW", "/whip/s", "")
+	ask("BREW", "/whip/s/secret", "")
 	ask(http.MethodOptions, "/whip/s", "")
 	ask(http.MethodGet, "/healthz", "")
 	spans := recorder.Ended()
@@ -65,6 +65,12 @@ func TestO1_RequestsHaveSpans(t *testing.T) {
 	}
 	if len(inside) != 4 || !inside[0].Equal(spans[0].SpanContext()) || !inside[1].Equal(spans[1].SpanContext()) || inside[2].IsValid() || inside[3].IsValid() {
 		t.Errorf("requests are served in the spans %v", inside)
+	}
+	for i, want := range []string{"/whip/s", "/whip/s/..."} {
+		set := attribute.NewSet(spans[i].Attributes()...)
+		if v, _ := set.Value("url.path"); v.AsString() != want {
+			t.Errorf("the path told is %q, want %q", v.AsString(), want)
+		}
 	}
 	set := attribute.NewSet(spans[0].Attributes()...)
 	if v, _ := set.Value("http.response.status_code"); v.AsInt64() != http.StatusServiceUnavailable {

@@ -9,6 +9,9 @@ import (
 	"time"
 
 	"go.opentelemetry.io/otel"
+	"go.opentelemetry.io/otel/attribute"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/trace"
 	"go.uber.org/goleak"
 )
 
@@ -107,6 +110,24 @@ func TestBrokenCollectorHoldsNothing(t *testing.T) {
 	}
 	if !strings.Contains(log.String(), "not taken by the collector") {
 		t.Errorf("it is not told: %q", log.String())
+	}
+}
+
+// TestTextsOfCallersAreCut gives a span a text as long as a caller could make it: what is kept for the collector is short, unless the operator says otherwise.
+func TestTextsOfCallersAreCut(t *testing.T) {
+	for limit, want := range map[string]int{"": maxValue, "5000": 5000} {
+		unset(t)
+		t.Setenv("OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT", limit)
+		tell, err := New(t.Context(), Config{Endpoint: "http://127.0.0.1:1", Sample: 1, Logger: slog.New(slog.DiscardHandler)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, span := tell.Tracer("x").Start(t.Context(), "x", trace.WithAttributes(attribute.String("a", strings.Repeat("x", 1<<20))))
+		kept, ok := span.(sdktrace.ReadOnlySpan)
+		if !ok || len(kept.Attributes()) != 1 || len(kept.Attributes()[0].Value.AsString()) != want {
+			t.Errorf("of a text the span keeps other than %d bytes", want)
+		}
+		tell.Shutdown(t.Context())
 	}
 }
 

@@ -19,6 +19,9 @@ const (
 	serviceInstance = attribute.Key("service.instance.id")
 )
 
+// maxValue bounds the text of an attribute, in bytes, where OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT does not: some comes from callers, and many spans wait for a collector.
+const maxValue = 1024
+
 // errEnvironment means that a variable of the OpenTelemetry specification has a value that this program cannot follow.
 var errEnvironment = errors.New("cannot be followed")
 
@@ -39,10 +42,16 @@ func newTraces(ctx context.Context, cfg Config, res *resource.Resource, env func
 	if err != nil {
 		return nil, fmt.Errorf("OTLP exporter: %w", err)
 	}
+	limits := sdktrace.NewSpanLimits() // with what the environment says
+	if limits.AttributeValueLengthLimit < 0 {
+		limits.AttributeValueLengthLimit = maxValue
+	}
 	last := &lastExporter{SpanExporter: exporter, ended: make(chan struct{})}
 	return &traces{
-		TracerProvider: sdktrace.NewTracerProvider(sdktrace.WithBatcher(last), sdktrace.WithResource(res), sdktrace.WithSampler(sampler)),
-		exporter:       last,
+		TracerProvider: sdktrace.NewTracerProvider(
+			sdktrace.WithBatcher(last), sdktrace.WithResource(res), sdktrace.WithSampler(sampler), sdktrace.WithRawSpanLimits(limits),
+		),
+		exporter: last,
 	}, nil
 }
 
