@@ -155,7 +155,7 @@ func TestO5_TheGatewayTakesWhatTheChartGives(t *testing.T) {
 		switch name {
 		case "secure":
 			want = map[string]any{"insecure": false, "pod-server-name": "media-penstock.calls.svc", "redis-password": "(hidden)", "pod-secret": "(hidden)", "auth-token": "(hidden)",
-				"pod-addr": "[127.0.0.1]:50051"}
+				"pod-addr": "[127.0.0.1]:50051", "redis-wait": "1m30s"} // less than the startup probe gives
 		case "jwt":
 			want = map[string]any{"insecure": false, "jwt-jwks": "https://issuer.example.org:8443/keys"}
 		case "host-port":

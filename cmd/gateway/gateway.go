@@ -154,34 +154,6 @@ func (g *gateway) listenGRPC(ctx context.Context) (address string, err error) {
 	return podAddress(&g.cfg, l)
 }
 
-// openStore opens what sessions are kept in: Redis if the configuration names one, else the memory of this process. Without
-// its Redis a gateway does not start.
-func (g *gateway) openStore(ctx context.Context, address string) (resolverstore.Store, error) {
-	cfg := resolverstore.Config{Logger: g.log, Owner: g.incarnation, OwnerAddress: address, MaxSessions: max(g.cfg.MaxSessions, 10_000), MaxParticipants: g.cfg.MaxParticipantsPerSession, MaxPublications: g.cfg.MaxPublicationsPerSession, Heartbeat: g.cfg.Heartbeat, LeaseTTL: g.cfg.LeaseTTL}
-	if g.degraded = func() bool { return false }; g.cfg.RedisURL == "" {
-		return resolverstore.NewMemory(cfg), nil
-	}
-	opts, err := g.cfg.Redis()
-	if err != nil {
-		return nil, err
-	}
-	latency := g.measures.Histogram("penstock_store_command_seconds")
-	cfg.Observe = func(d time.Duration) { latency.Record(context.Background(), d.Seconds()) }
-	if cfg.Seal, err = service.LeaseSeal(g.cfg.PodSecrets()); err != nil {
-		return nil, err
-	}
-	store, err := resolverstore.NewRedis(ctx, cfg, opts)
-	if err != nil {
-		return nil, fmt.Errorf("--redis-url: %w; does it run, and may this gateway use it?", err)
-	}
-	g.degraded = func() bool {
-		_, up := store.Contact()
-		return !up
-	}
-	g.storeStats = store.Stats
-	return store, nil
-}
-
 func (g *gateway) buildServers() error {
 	opts := g.grpcCredentials()
 	g.grpc = g.service.NewServer(opts...)

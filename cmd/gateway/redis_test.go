@@ -1,11 +1,14 @@
 package main
 
 import (
+	"bufio"
+	"io"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -25,12 +28,25 @@ const podSecret = "0123456789abcdef-of-the-pods-of-a-test"
 // startRedis starts a server on a socket, and returns its URL and its process.
 func startRedis(t *testing.T) (string, *os.Process) {
 	t.Helper()
+	socket := redisSocket(t)
+	return "unix://" + socket, startRedisAt(t, socket)
+}
+
+// redisSocket returns where a server may listen.
+func redisSocket(t *testing.T) string {
+	t.Helper()
 	dir, err := os.MkdirTemp("", "redis") //nolint:usetesting // the path of a socket must be short
 	if err != nil {
 		t.Fatal(err)
 	}
-	socket := filepath.Join(dir, "s")
-	cmd := exec.Command("redis-server", "--port", "0", "--unixsocket", socket, "--save", "", "--appendonly", "no", "--dir", dir)
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return filepath.Join(dir, "s")
+}
+
+// startRedisAt starts a server on a socket.
+func startRedisAt(t *testing.T, socket string) *os.Process {
+	t.Helper()
+	cmd := exec.Command("redis-server", "--port", "0", "--unixsocket", socket, "--save", "", "--appendonly", "no", "--dir", filepath.Dir(socket))
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -38,11 +54,10 @@ func startRedis(t *testing.T) (string, *os.Process) {
 	t.Cleanup(func() {
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
-		_ = os.RemoveAll(dir)
 	})
 	for deadline := time.Now().Add(hang); ; time.Sleep(5 * time.Millisecond) {
 		if _, err := os.Stat(socket); err == nil {
-			return "unix://" + socket, cmd.Process
+			return cmd.Process
 		}
 		if time.Now().After(deadline) {
 			t.Fatal("redis does not start")
@@ -158,5 +173,53 @@ func TestP4_ExitCodeTells(t *testing.T) {
 				t.Errorf("exit code %d, want %d\n%s", got, c.want, s.log)
 			}
 		})
+	}
+}
+
+// waitingForRedis starts a service whose Redis is not there, and returns it once it has said so.
+func waitingForRedis(t *testing.T, socket string) (cmd *exec.Cmd, out io.Reader, log *safeBuffer) {
+	t.Helper()
+	cmd, log = command(t, []string{"PENSTOCK_REDIS_URL=unix://" + socket, "PENSTOCK_REDIS_WAIT=10m", "PENSTOCK_ENDPOINT_GRACE=0s", "PENSTOCK_POD_SECRET=" + podSecret},
+		"serve", "--grpc-addr=127.0.0.1:0", "--http-addr=127.0.0.1:0"), &safeBuffer{}
+	cmd.Stderr = log
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = cmd.Process.Kill() })
+	awaitSo(t, "a word of the Redis that is not there", func() bool { return strings.Contains(log.String(), "redis cannot be reached yet") })
+	return cmd, out, log
+}
+
+// TestRedisIsAwaitedAtStart: a gateway that is started before its Redis serves as soon as that is there, and does not outlast a signal meanwhile.
+func TestRedisIsAwaitedAtStart(t *testing.T) {
+	t.Run("it comes", func(t *testing.T) {
+		socket := redisSocket(t)
+		cmd, out, log := waitingForRedis(t, socket)
+		startRedisAt(t, socket)
+		line, err := bufio.NewReader(out).ReadString('\n')
+		if err != nil || !strings.HasPrefix(line, "gateway serves gRPC on ") {
+			t.Errorf("it says %q, %v\n%s", line, err, log)
+		}
+		end(t, cmd, out)
+	})
+	t.Run("it does not", func(t *testing.T) {
+		cmd, out, _ := waitingForRedis(t, redisSocket(t))
+		end(t, cmd, out)
+	})
+}
+
+// end sends SIGTERM; with nothing to hand over the exit code is 0.
+func end(t *testing.T, cmd *exec.Cmd, out io.Reader) {
+	t.Helper()
+	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	_, _ = io.Copy(io.Discard, out)
+	if err := cmd.Wait(); err != nil {
+		t.Error(err)
 	}
 }

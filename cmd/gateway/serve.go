@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -35,6 +36,10 @@ func (c *serveCmd) Run(ctx context.Context, std *stdio, warnings warnings) error
 	otel.SetErrorHandler(telemetry.FaultHandler(log))
 	resolverstore.RedirectRedisLog(log)
 	g, err := newGateway(ctx, c.Config, log)
+	if ctx.Err() != nil && errors.Is(err, resolverstore.ErrUnavailable) {
+		log.Info("stopped before redis could be reached")
+		return nil // as asked, with nothing to hand over
+	}
 	if err != nil {
 		return err
 	}

@@ -100,6 +100,7 @@ The file of settings. As JSON, since YAML would write numbers from a million on 
 {{- end -}}
 {{- if include "penstock.shared" . -}}
 {{- $_ := set $c "pod-secret-file" "/etc/penstock/pod-secret/value" -}}
+{{- with .Values.probes.startup -}}{{- $_ := set $c "redis-wait" (printf "%ds" (min 600 (div (mul .periodSeconds .failureThreshold 3) 4))) -}}{{- end -}}
 {{- with .Values.redis -}}
 {{- if .trial.enabled -}}{{- $_ := set $c "redis-url" (printf "redis://%s-redis:6379" (include "penstock.fullname" $)) -}}
 {{- else if .url -}}{{- $_ := set $c "redis-url" .url -}}{{- end -}}

@@ -84,6 +84,8 @@ type Config struct {
 	RedisTLSServerName string `name:"redis-tls-server-name" env:"PENSTOCK_REDIS_TLS_SERVER_NAME" placeholder:"NAME" group:"Store" help:"Name in Redis's certificate, where it is not the host's."`
 	// RedisTimeout bounds a connection's set-up and each answer of Redis. 50 ms to 30 s.
 	RedisTimeout time.Duration `name:"redis-timeout" env:"PENSTOCK_REDIS_TIMEOUT" range:"50ms..30s" default:"1s" placeholder:"DURATION" group:"Store" help:"How long to wait for an answer of Redis."`
+	// RedisWait is for how long a Redis that cannot be reached is asked again at start, before the gateway gives up and exits. 0 to 10 min.
+	RedisWait time.Duration `name:"redis-wait" env:"PENSTOCK_REDIS_WAIT" range:"0s..10m" default:"0s" placeholder:"DURATION" group:"Store" help:"How long to wait at start for a Redis that cannot be reached, before giving up."`
 	// Heartbeat is how often this process renews its lease in Redis. 50 ms to 10 s.
 	Heartbeat time.Duration `name:"heartbeat" env:"PENSTOCK_HEARTBEAT" range:"50ms..10s" default:"1s" placeholder:"DURATION" group:"Store" help:"How often the lease in Redis is renewed."`
 	// LeaseTTL is how long the lease lasts without being renewed. When it has run out other pods take this one's sessions over; at once where Redis answered

@@ -90,7 +90,7 @@ func TestEverySettingCanComeFromEveryPlace(t *testing.T) {
 		"jwt-issuer": "i", "jwt-audience": "a", "jwt-tenant-claim": "org", "jwt-leeway": "7s", "jwt-max-lifetime": "2h", "expiry-warning": "3s",
 		"auth-token-file": "f", "insecure": "true", "redis-url": "r", "redis-username": "u", "redis-password": "p", "redis-password-file": "pf", "redis-sentinel-username": "su",
 		"redis-sentinel-password": "sp", "redis-tls-ca": "rca", "redis-tls-cert": "rc", "redis-tls-key": "rk",
-		"redis-tls-server-name": "rn", "redis-timeout": "2s", "heartbeat": "2s", "lease-ttl": "9s", "pod-secret": "ps", "pod-secret-file": "psf", "pod-addr": "h:1",
+		"redis-tls-server-name": "rn", "redis-timeout": "2s", "redis-wait": "3s", "heartbeat": "2s", "lease-ttl": "9s", "pod-secret": "ps", "pod-secret-file": "psf", "pod-addr": "h:1",
 		"pod-ca": "pca", "pod-server-name": "psn", "pod-mtls": "true", "session-grace": "1m", "whip-create": "false",
 		"whip-origins": "https://a.example,https://b.example", "ice-announced-ips": "192.0.2.1,192.0.2.2",
 		"ice-udp-port-min": "100", "ice-udp-port-max": "200", "ice-loopback": "off", "ice-gather-timeout": "3s",
