@@ -23,10 +23,10 @@ import (
 	"github.com/penstock-media/penstock/service/internal/relay"
 )
 
-// TestO10_NothingReadableInRedis gives credentials of TURN servers by each call that takes some, on two pods, and dumps all of a real Redis, and all that is published there:
+// TestO10_EachCallSealsCredentials gives credentials of TURN servers by each call that takes some, on two pods, and dumps all of a real Redis, and all that is published there:
 // they are in none of it, plain or encoded, nor is a plain hash of the request, by which they could be guessed. No reply holds them either. What is stored
 // is different each time it is written.
-func TestO10_NothingReadableInRedis(t *testing.T) {
+func TestO10_EachCallSealsCredentials(t *testing.T) {
 	pods := startPods(t, 2)
 	g := pods[0]
 	server := func(n string) *penstockv1.IceServer {
