@@ -41,7 +41,7 @@ func TestKeysOfPurposesDiffer(t *testing.T) {
 		}
 	}
 	// A change of these would part the pods of two versions.
-	for p, want := range map[Purpose]string{ForForward: knownForward, ForResume: knownResume, ForSeal: knownSeal, ForRequestHash: knownHash, ForLease: knownLease} {
+	for p, want := range map[Purpose]string{ForForward: knownForward, ForResume: knownResume, ForSeal: knownSeal, ForRequestHash: knownHash, ForLease: knownLease, ForPage: knownPage} {
 		if got := hex.EncodeToString(k.MAC(p, part)[:8]); got != want {
 			t.Errorf("the key of purpose %d has changed: %s, was %s", p, got, want)
 		}
@@ -144,4 +144,5 @@ const (
 	knownSeal    = "2da50d0a053835b1"
 	knownHash    = "a1277b9acc097535"
 	knownLease   = "1b19030c44e7f970"
+	knownPage    = "49745c17f61801d5"
 )
