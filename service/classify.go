@@ -42,8 +42,16 @@ func classify(err error) *failure {
 			return fail(s.reason, err)
 		}
 	}
+	for name, sentinel := range innerLimits {
+		if errors.Is(err, sentinel) {
+			return &failure{reason: penstockv1.ErrorReason_ERROR_REASON_LIMIT_REACHED, cause: err, metadata: map[string]string{"limit": name}}
+		}
+	}
 	return fail(penstockv1.ErrorReason_ERROR_REASON_INTERNAL, err)
 }
+
+// innerLimits are limits that no setting changes, by what callers are told of them. It is written nowhere but here.
+var innerLimits = map[string]error{"store": resolverstore.ErrLimitReached, "offers_waiting": rtcpool.ErrBusy}
 
 // overLimit tells which limit was reached, what it allows and by which setting it is changed.
 func overLimit(l *limitError, cause error) *failure {
@@ -95,7 +103,6 @@ var sentinels = []struct {
 	{resolverstore.ErrSessionEnded, penstockv1.ErrorReason_ERROR_REASON_SESSION_ENDED},
 	{resolverstore.ErrTrackNotFound, penstockv1.ErrorReason_ERROR_REASON_TRACK_NOT_FOUND},
 	{resolverstore.ErrParticipantLeft, penstockv1.ErrorReason_ERROR_REASON_PARTICIPANT_LEFT},
-	{resolverstore.ErrLimitReached, penstockv1.ErrorReason_ERROR_REASON_LIMIT_REACHED},
 	{resolverstore.ErrInvalidSelector, penstockv1.ErrorReason_ERROR_REASON_INVALID_FIELD},
 	{resolverstore.ErrInvalidSession, penstockv1.ErrorReason_ERROR_REASON_INVALID_FIELD},
 	{resolverstore.ErrFenced, penstockv1.ErrorReason_ERROR_REASON_SESSION_ENDED},
@@ -104,7 +111,6 @@ var sentinels = []struct {
 	{resolverstore.ErrClosed, penstockv1.ErrorReason_ERROR_REASON_DRAINING},
 	{rtcpool.ErrNoMedia, penstockv1.ErrorReason_ERROR_REASON_NO_MEDIA},
 	{rtcpool.ErrNoOffer, penstockv1.ErrorReason_ERROR_REASON_NEGOTIATION_FAILED},
-	{rtcpool.ErrBusy, penstockv1.ErrorReason_ERROR_REASON_LIMIT_REACHED},
 	{rtcpool.ErrExists, penstockv1.ErrorReason_ERROR_REASON_SESSION_EXISTS},
 	{rtcpool.ErrConfig, penstockv1.ErrorReason_ERROR_REASON_INVALID_FIELD}, // of its ICE servers
 	{rtcpool.ErrClosed, penstockv1.ErrorReason_ERROR_REASON_DRAINING},

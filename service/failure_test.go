@@ -120,6 +120,9 @@ func TestClassify(t *testing.T) {
 		if got := strings.TrimPrefix(f.reason.String(), reasonPrefix); got != want {
 			t.Errorf("%v is %s, want %s", err, got, want)
 		}
+		if limit := detail[*errdetails.ErrorInfo](f.status()).GetMetadata()["limit"]; (limit != "") != (want == "LIMIT_REACHED" && !errors.Is(err, errLimit)) {
+			t.Errorf("%v tells of the limit %q", err, limit)
+		}
 		if strings.Contains(f.message(), "10.0.0.1") || strings.Contains(f.message(), "doing it") {
 			t.Errorf("%v shows its cause: %s", err, f.message())
 		}
