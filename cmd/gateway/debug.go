@@ -4,9 +4,11 @@ import (
 	"bytes"
 	_ "embed"
 	"html/template"
+	"net"
 	"net/http"
 	"net/http/pprof"
 	"runtime"
+	"strings"
 	"time"
 
 	"github.com/penstock-media/penstock/media"
@@ -67,9 +69,25 @@ func (g *gateway) newDebugServer() (*http.Server, error) {
 	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
 	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
 	return &http.Server{
-		Handler: mux, ReadHeaderTimeout: httpHeaderTimeout, ReadTimeout: httpReadTimeout, WriteTimeout: debugWriteTimeout, IdleTimeout: httpIdleTimeout,
+		Handler: addressed(mux), ReadHeaderTimeout: httpHeaderTimeout, ReadTimeout: httpReadTimeout, WriteTimeout: debugWriteTimeout, IdleTimeout: httpIdleTimeout,
 		MaxHeaderBytes: g.cfg.MaxHeaderBytes,
 	}, nil
+}
+
+// addressed refuses requests by a host's name other than localhost: a page of the web could have its own name resolved to this machine, and so read what
+// a browser here reaches (DNS rebinding).
+func addressed(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		host := r.Host
+		if h, _, err := net.SplitHostPort(host); err == nil {
+			host = h
+		}
+		if host = strings.Trim(host, "[]"); host != "localhost" && net.ParseIP(host) == nil {
+			http.Error(w, "ask for it by address, or as localhost", http.StatusMisdirectedRequest)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 // serveDebug serves at --debug-addr, if there is one.

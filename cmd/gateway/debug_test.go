@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"strings"
 	"testing"
@@ -114,6 +115,22 @@ func TestLivePage(t *testing.T) {
 	for _, path := range []string{"/debug/pprof/", "/debug/pprof/heap"} {
 		if code, _, _ := fetch(t, "http://"+g.HTTPAddr()+path); code != http.StatusNotFound {
 			t.Errorf("the HTTP address answers %s with %d", path, code)
+		}
+	}
+}
+
+// TestLivePageIsAskedForByAddress: by another name, to which a page of the web could have itself resolved, nothing is told.
+func TestLivePageIsAskedForByAddress(t *testing.T) {
+	reached := addressed(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) }))
+	for host, want := range map[string]int{
+		"localhost": 204, "localhost:6060": 204, "127.0.0.1:6060": 204, "10.1.2.3": 204, "[::1]:6060": 204, "[::1]": 204,
+		"evil.example": 421, "evil.example:6060": 421, "localhost.evil.example:6060": 421, "127.0.0.1.evil.example": 421, "": 421,
+	} {
+		r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/", nil)
+		r.Host = host
+		w := httptest.NewRecorder()
+		if reached.ServeHTTP(w, r); w.Code != want {
+			t.Errorf("asked for as %q it answers %d, want %d", host, w.Code, want)
 		}
 	}
 }
