@@ -275,10 +275,16 @@ func (r *recorder) stream(ctx context.Context, d *grpc.StreamDesc, c *grpc.Clien
 	return &recordedStream{s, r}, err
 }
 
-// recordedStream keeps what is received.
+// recordedStream keeps what is sent and received.
 type recordedStream struct {
 	grpc.ClientStream
 	r *recorder
+}
+
+// SendMsg implements grpc.ClientStream.
+func (s *recordedStream) SendMsg(m any) error {
+	s.r.keep(&s.r.sent, m)
+	return s.ClientStream.SendMsg(m)
 }
 
 // RecvMsg implements grpc.ClientStream.
