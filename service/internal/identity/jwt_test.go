@@ -83,10 +83,14 @@ func show(t testing.TB, a *Authenticator, token string) (Identity, error) {
 	return a.Authenticate(t.Context(), Credentials{Authorization: []string{"Bearer " + token}})
 }
 
-// TestO3_TokensOfASharedSecret: what a good token says is who the caller is, with either secret and each hash; each that is not good is refused for its own
-// reason, and counted under it.
-func TestO3_TokensOfASharedSecret(t *testing.T) {
-	a := start(t, Config{JWT: &JWTConfig{Secrets: [][]byte{secret, another}, Issuer: "https://issuer.example", Audiences: []string{"penstock", "else"}}})
+// ofSecrets takes tokens of two secrets.
+func ofSecrets() Config {
+	return Config{JWT: &JWTConfig{Secrets: [][]byte{secret, another}, Issuer: "https://issuer.example", Audiences: []string{"penstock", "else"}}}
+}
+
+// TestO3_TokensOfASharedSecretSayWho: what a good token says is who the caller is, with either secret and each hash.
+func TestO3_TokensOfASharedSecretSayWho(t *testing.T) {
+	a := start(t, ofSecrets())
 	for _, m := range []jwt.SigningMethod{jwt.SigningMethodHS256, jwt.SigningMethodHS384, jwt.SigningMethodHS512} {
 		for _, key := range [][]byte{secret, another} {
 			c := good()
@@ -104,6 +108,11 @@ func TestO3_TokensOfASharedSecret(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestO3_TokensOfASharedSecret: each token that is not good is refused for its own reason, and counted under it; what a good one does not say is not allowed.
+func TestO3_TokensOfASharedSecret(t *testing.T) {
+	a := start(t, ofSecrets())
 	hs := func(header map[string]any, change ...func(jwt.MapClaims)) string {
 		return signed(t, jwt.SigningMethodHS256, secret, header, good(change...))
 	}
