@@ -39,6 +39,7 @@ type gateway struct {
 	service *service.Service
 	pool    *rtcpool.Pool
 	certs   *certs.Certs // nil without TLS
+	secrets *secrets     // nil without a file of them
 	grpc    *grpc.Server
 	http    *http.Server
 

@@ -35,6 +35,11 @@ func (g *gateway) openCerts() error {
 // secure fills in what the service needs of certificates and tokens.
 func (g *gateway) secure(c *service.Config) {
 	c.Token, c.JWT, c.ExpiryWarning = string(g.cfg.AuthToken), g.cfg.JWT(), g.cfg.ExpiryWarning
+	if g.cfg.JWTSecretFile != "" {
+		g.secrets = keepSecrets(g.cfg.ReadJWTSecrets, c.JWT.Secrets, certs.DefaultEvery, g.log)
+		g.onClose("secrets of tokens", func(context.Context) error { g.secrets.close(); return nil })
+		c.JWT.SecretsNow = g.secrets.now
+	}
 	if g.certs == nil {
 		return
 	}
@@ -64,8 +69,11 @@ func (g *gateway) httpTLS() *tls.Config {
 	return g.certs.Server(g.cfg.MinTLS(), false, "h2", "http/1.1")
 }
 
-// Reload reads at once what is read again in time by itself: the certificates.
+// Reload reads at once what is read again in time by itself: the certificates, and the secrets of tokens.
 func (g *gateway) Reload() {
+	if g.secrets != nil {
+		g.secrets.reload()
+	}
 	if g.certs != nil {
 		_ = g.certs.Reload() // it has been logged
 	}

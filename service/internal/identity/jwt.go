@@ -29,6 +29,8 @@ const (
 type JWTConfig struct {
 	// Secrets sign tokens by HS256, HS384 and HS512; each is good, so that they can be changed one after another. At least MinSecret bytes. Secret.
 	Secrets [][]byte
+	// SecretsNow returns those that are good now, where they change; Secrets are only the first ones then. It must be quick, and safe for concurrent use. What it returns is not changed. nil keeps Secrets.
+	SecretsNow func() [][]byte
 	// JWKS is where the public keys of RS, PS, ES and EdDSA tokens are (RFC 7517): an https URL, an http one of this machine, or a file.
 	JWKS string
 	// Issuer is the iss that tokens must have; empty asks for none.
@@ -129,8 +131,11 @@ func (v *verifier) keyOf(ctx context.Context, t *jwt.Token) (any, error) {
 	}
 	algorithm := t.Method.Alg()
 	if slices.Contains(algorithmsOfSecrets, algorithm) {
-		set := jwt.VerificationKeySet{}
-		for _, s := range v.cfg.Secrets {
+		secrets, set := v.cfg.Secrets, jwt.VerificationKeySet{}
+		if v.cfg.SecretsNow != nil {
+			secrets = v.cfg.SecretsNow()
+		}
+		for _, s := range secrets {
 			set.Keys = append(set.Keys, s)
 		}
 		return set, nil

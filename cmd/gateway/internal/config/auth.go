@@ -34,6 +34,19 @@ func (c *Config) JWT() *service.JWTConfig {
 	return j
 }
 
+// ReadJWTSecrets reads JWTSecretFile again. Errors: *Error.
+func (c *Config) ReadJWTSecrets() ([][]byte, error) {
+	again := *c
+	again.JWTSecret = ""
+	if err := readSecret("jwt-secret", "secret", again.JWTSecretFile, &again.JWTSecret); err != nil {
+		return nil, err
+	}
+	if err := again.validateJWT(); err != nil {
+		return nil, err
+	}
+	return again.JWT().Secrets, nil
+}
+
 // MinTLS returns the lowest version of TLS.
 func (c *Config) MinTLS() uint16 {
 	if c.TLSMinVersion == "1.2" {

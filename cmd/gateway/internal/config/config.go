@@ -36,8 +36,8 @@ type Config struct {
 	TLSClientActions []string `name:"tls-client-actions" env:"PENSTOCK_TLS_CLIENT_ACTIONS" default:"signal,stream" placeholder:"ACTION" group:"Security" help:"What a caller's certificate without OU allows: signal, stream, admin."`
 	// JWTSecret signs JSON Web Tokens by HS256, HS384 or HS512; of several, between blanks, each is good. At least 32 characters. Secret.
 	JWTSecret Secret `name:"jwt-secret" env:"PENSTOCK_JWT_SECRET" placeholder:"SECRET" group:"Security" help:"Secret that signs callers' JSON Web Tokens (HS256, HS384, HS512); of several, between blanks, each is good. Others on this machine can see a command line: prefer --jwt-secret-file."`
-	// JWTSecretFile is a file that holds JWTSecret instead, one secret a line.
-	JWTSecretFile string `name:"jwt-secret-file" env:"PENSTOCK_JWT_SECRET_FILE" placeholder:"FILE" group:"Security" help:"File that holds the secret of JSON Web Tokens, or several, one a line."`
+	// JWTSecretFile is a file that holds JWTSecret instead, one secret a line. It is read again when it changes.
+	JWTSecretFile string `name:"jwt-secret-file" env:"PENSTOCK_JWT_SECRET_FILE" placeholder:"FILE" group:"Security" help:"File that holds the secret of JSON Web Tokens, or several, one a line. It is read again within five seconds of a change, and at SIGHUP."`
 	// JWTJWKS is where the public keys of JSON Web Tokens are (RFC 7517): an https URL, or a file. They are fetched again as they change.
 	JWTJWKS string `name:"jwt-jwks" env:"PENSTOCK_JWT_JWKS" placeholder:"URL|FILE" group:"Security" help:"Key set of callers' JSON Web Tokens (RS, PS, ES, EdDSA): an https URL or a file."`
 	// JWTIssuer is the iss that tokens must have. Empty asks for none.
