@@ -25,10 +25,9 @@ func TestO3_SessionPatterns(t *testing.T) {
 			t.Errorf("%q allows %q: %v", c.patterns, c.id, got)
 		}
 	}
-	began := time.Now()
-	match(strings.Repeat("*a", 64)+"b", strings.Repeat("a", 1<<16))
-	if took := time.Since(began); took > 10*time.Second {
-		t.Errorf("a hostile pattern takes %v", took)
+	// What tried all ways to place the parts would not end before the test's own time.
+	if match(strings.Repeat("*a", 64)+"b", strings.Repeat("a", 1<<16)) {
+		t.Error("a hostile pattern fits what has no b")
 	}
 }
 
