@@ -281,12 +281,7 @@ func servePictures(t *testing.T, p *pictures) string {
 	penstockv1.RegisterTrackServiceServer(server, p)
 	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	must(t, err)
-	served := make(chan error, 1)
-	go func() { served <- server.Serve(listener) }()
-	t.Cleanup(func() {
-		server.Stop()
-		must(t, <-served)
-	})
+	t.Cleanup(serving(t, server, listener))
 	return listener.Addr().String()
 }
 

@@ -59,11 +59,9 @@ func startStandIn(t *testing.T, beside *pod, session string, serve grpc.StreamHa
 	})
 	must(t, err)
 	server := grpc.NewServer(grpc.ForceServerCodecV2(relay.Codec(encoding.GetCodecV2(grpcproto.Name))), grpc.UnknownServiceHandler(serve))
-	served := make(chan error, 1)
-	go func() { served <- server.Serve(listener) }()
+	stop := serving(t, server, listener)
 	t.Cleanup(func() {
-		server.Stop()
-		must(t, <-served)
+		stop()
 		must(t, s.store.Close())
 	})
 	return s

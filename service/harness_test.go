@@ -85,8 +85,7 @@ func startGatewayOn(t *testing.T, decoders *media.DecodePool, storeOf func(resol
 	must(t, err)
 	g := &gateway{t: t, svc: svc, store: store, decoders: decoders, addr: addr}
 	g.server, g.lines = svc.NewServer(), &lines{Listener: listener}
-	served := make(chan error, 1)
-	go func() { served <- g.server.Serve(g.lines) }()
+	stop := serving(t, g.server, g.lines)
 	var cancel context.CancelFunc
 	g.ctx, cancel = context.WithTimeout(context.Background(), hang)
 	g.conn = g.dial()
@@ -95,10 +94,23 @@ func startGatewayOn(t *testing.T, decoders *media.DecodePool, storeOf func(resol
 		cancel()
 		svc.Close()
 		must(t, g.conn.Close())
-		g.server.Stop()
-		must(t, <-served)
+		stop()
 	})
 	return g
+}
+
+// serving has a server serve a listener until stop is called, which waits for it.
+func serving(t *testing.T, server *grpc.Server, l net.Listener) (stop func()) {
+	t.Helper()
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(l) }()
+	return func() {
+		t.Helper()
+		server.Stop()
+		if err := <-served; !errors.Is(err, grpc.ErrServerStopped) { // it says so if it had not begun to serve when it was stopped
+			must(t, err)
+		}
+	}
 }
 
 // lines are a gateway's connections.

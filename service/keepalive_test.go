@@ -191,8 +191,7 @@ func TestF16_PythonsKeepaliveIsNoOffence(t *testing.T) {
 			must(t, err)
 			server := svc.NewServer()
 			listener := newPipes()
-			served := make(chan error, 1)
-			go func() { served <- server.Serve(listener) }()
+			stop := serving(t, server, listener)
 
 			p := &pinger{conn: listener.dial()}
 			p.framer = http2.NewFramer(p.conn, p.conn)
@@ -221,8 +220,7 @@ func TestF16_PythonsKeepaliveIsNoOffence(t *testing.T) {
 			must(t, p.conn.Close())
 			p.read.Wait()
 			svc.Close()
-			server.Stop()
-			must(t, <-served)
+			stop()
 			must(t, pool.Close(context.Background()))
 			must(t, store.Close())
 			decoders.Close()

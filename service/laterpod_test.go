@@ -68,11 +68,9 @@ func startLaterPod(t *testing.T, beside *pod, session string, answer func(fence 
 			}
 			return answer(rec.Fence, func(b []byte) error { return s.SendMsg(relay.NewMessage(mem.BufferSlice{mem.SliceBuffer(b)})) })
 		}))
-	served := make(chan error, 1)
-	go func() { served <- server.Serve(listener) }()
+	stop := serving(t, server, listener)
 	t.Cleanup(func() {
-		server.Stop()
-		must(t, <-served)
+		stop()
 		must(t, p.store.Close())
 	})
 	return p

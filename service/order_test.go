@@ -24,14 +24,12 @@ func (g *gateway) chained(unary []grpc.UnaryServerInterceptor, stream []grpc.Str
 	penstockv1.RegisterTrackServiceServer(server, &trackServer{Service: g.svc})
 	l, err := new(net.ListenConfig).Listen(g.t.Context(), "tcp", "127.0.0.1:0")
 	must(g.t, err)
-	served := make(chan error, 1)
-	go func() { served <- server.Serve(l) }()
+	stop := serving(g.t, server, l)
 	conn, err := grpc.NewClient(l.Addr().String(), grpc.WithTransportCredentials(insecure.NewCredentials()))
 	must(g.t, err)
 	g.t.Cleanup(func() {
 		must(g.t, conn.Close())
-		server.Stop()
-		must(g.t, <-served)
+		stop()
 	})
 	return conn
 }

@@ -33,14 +33,7 @@ func startBreaking(t *testing.T, ends ...error) *breaking {
 	b := &breaking{ends: ends, addr: l.Addr().String()}
 	server := grpc.NewServer()
 	penstockv1.RegisterTrackServiceServer(server, b)
-	served := make(chan error, 1)
-	go func() { served <- server.Serve(l) }()
-	t.Cleanup(func() {
-		server.Stop()
-		if err := <-served; err != nil {
-			t.Error(err)
-		}
-	})
+	serving(t, server, l)
 	return b
 }
 

@@ -3,6 +3,7 @@ package podtest
 import (
 	"context"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"net"
 	"slices"
@@ -41,13 +42,21 @@ func startCollector(t *testing.T) *collector {
 	c := &collector{addr: l.Addr().String(), changed: make(chan struct{})}
 	server := grpc.NewServer()
 	collectorv1.RegisterTraceServiceServer(server, c)
+	serving(t, server, l)
+	return c
+}
+
+// serving has a server serve a listener until the test ends.
+func serving(t *testing.T, server *grpc.Server, l net.Listener) {
+	t.Helper()
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(l) }()
 	t.Cleanup(func() {
 		server.Stop()
-		must(t, <-served)
+		if err := <-served; !errors.Is(err, grpc.ErrServerStopped) { // it says so if it had not begun to serve when it was stopped
+			must(t, err)
+		}
 	})
-	return c
 }
 
 // Export implements collectorv1.TraceServiceServer.

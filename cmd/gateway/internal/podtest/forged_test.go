@@ -61,13 +61,8 @@ func eavesdrop(t *testing.T, at, target string) *eavesdropper {
 	server := grpc.NewServer(grpc.ForceServerCodecV2(raw{}), grpc.UnknownServiceHandler(e.handle))
 	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", at)
 	must(t, err)
-	served := make(chan error, 1)
-	go func() { served <- server.Serve(l) }()
-	t.Cleanup(func() {
-		server.Stop()
-		must(t, <-served)
-		must(t, conn.Close())
-	})
+	t.Cleanup(func() { must(t, conn.Close()) })
+	serving(t, server, l)
 	return e
 }
 
