@@ -158,7 +158,7 @@ func badTokens(t *testing.T) map[string]string {
 	must(t, err)
 	good := claimed(t, "acme")
 	return map[string]string{
-		"none": "", "expired": claimed(t, "acme", claim("exp", now.Add(-time.Minute).Unix())), "not yet valid": claimed(t, "acme", claim("nbf", now.Add(time.Minute).Unix())),
+		"none": "", "expired": claimed(t, "acme", claim("exp", now.Add(-time.Minute).Unix())), "not yet valid": claimed(t, "acme", claim("nbf", now.Add(30*time.Minute).Unix())),
 		"wrong audience": claimed(t, "acme", claim("aud", "else")), "wrong issuer": claimed(t, "acme", claim("iss", "else")), "wrong signature": good[:len(good)-8] + "AAAAAAAA",
 		"alg none": none, "no exp": claimed(t, "acme", func(c jwt.MapClaims) { delete(c, "exp") }), "garbage": "x.y.z",
 		"algorithm of a key that there is not": strings.Replace(good, strings.SplitN(good, ".", 2)[0], "eyJhbGciOiJSUzI1NiIsImtpZCI6IjEifQ", 1),

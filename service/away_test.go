@@ -130,7 +130,7 @@ func TestP5_WithoutRedisLiveSessionsGoOn(t *testing.T) {
 
 // TestP5_AnEndWithoutRedisIsToldLater: a session whose signalling is lost while Redis is away ends in the store, for that reason, when Redis is back.
 func TestP5_AnEndWithoutRedisIsToldLater(t *testing.T) {
-	p := startPods(t, 1, func(c *Config) { c.Grace = 300 * time.Millisecond })[0]
+	p := startPods(t, 1, func(c *Config) { c.Grace = 2 * time.Second })[0]
 	p.create("call")
 	k := p.talk("call") // which keeps it until then
 	p.link.cut()

@@ -333,8 +333,8 @@ func (a *attacker) wantRefused() {
 // TestO4_SlowLoris holds connections and calls without finishing what was begun: each is ended in its time, and another client is served.
 func TestO4_SlowLoris(t *testing.T) {
 	g := startGateway(t, func(c *Config) {
-		c.Limits.HandshakeTimeout = 2 * time.Second // long enough for the other client on a busy machine
-		c.PingInterval, c.PingTimeout = time.Second, 3*time.Second
+		// Long enough for the other client on a busy machine.
+		c.Limits.HandshakeTimeout, c.PingInterval, c.PingTimeout = 4*time.Second, time.Second, 4*time.Second
 	})
 	g.create("call")
 	var attackers sync.WaitGroup

@@ -52,7 +52,9 @@ func TestP4_SessionsAreHandedOver(t *testing.T) {
 			t.Errorf("%s was %+v and is %+v", id, f, rec)
 		}
 	}
-	if a, b := rest[0].svc.Stats().TakenOver, rest[1].svc.Stats().TakenOver; a == 0 || b == 0 || a+b != uint64(len(before)) {
+	taken := func(p *pod) uint64 { return p.svc.Stats().TakenOver }
+	leaving.await(func() bool { return taken(rest[0])+taken(rest[1]) >= uint64(len(before)) }) // who hands over may hear of it first
+	if a, b := taken(rest[0]), taken(rest[1]); a == 0 || b == 0 || a+b != uint64(len(before)) {
 		t.Errorf("%d and %d were taken over", a, b)
 	}
 	if late := leaving.create("late"); late.GetOwner() == leaving.svc.cfg.Owner {

@@ -65,7 +65,7 @@ func startGatewayWith(t *testing.T, decoders *media.DecodePool, tweaks ...func(*
 // startGatewayOn starts a gateway on a store that it closes.
 func startGatewayOn(t *testing.T, decoders *media.DecodePool, storeOf func(resolverstore.Config) resolverstore.Store, tweaks ...func(*Config)) *gateway {
 	t.Helper()
-	log := slog.New(slog.NewTextHandler(testWriter{t}, &slog.HandlerOptions{Level: slog.LevelInfo}))
+	log := slog.New(slog.NewTextHandler(newTestWriter(t), &slog.HandlerOptions{Level: slog.LevelInfo}))
 	t.Cleanup(decoders.Close)
 	pool, err := rtcpool.New(rtcpool.Config{
 		Decoders: decoders, Logger: log, Tracer: noop.NewTracerProvider().Tracer(""), Loopback: true,
@@ -295,12 +295,31 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// testWriter writes log lines to a test's output.
-type testWriter struct{ t *testing.T }
+// testWriter writes log lines to a test's output, until the test is over: a handler of a server that was stopped may end later.
+type testWriter struct {
+	mu   sync.Mutex
+	t    *testing.T
+	over bool
+}
+
+// newTestWriter returns one. It must be made before what writes to it is to be cleaned up.
+func newTestWriter(t *testing.T) *testWriter {
+	w := &testWriter{t: t}
+	t.Cleanup(func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.over = true
+	})
+	return w
+}
 
 // Write implements io.Writer.
-func (w testWriter) Write(p []byte) (int, error) {
-	w.t.Log(string(p))
+func (w *testWriter) Write(p []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.over {
+		w.t.Log(string(p))
+	}
 	return len(p), nil
 }
 

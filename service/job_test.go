@@ -39,9 +39,8 @@ func TestMainJob(t *testing.T) {
 		Format: &penstockv1.StreamFormat{Format: &penstockv1.StreamFormat_Audio{Audio: &penstockv1.AudioFormat{SampleRateHz: 16000}}}})
 	wantAudio(t, late, clips.AliceMicrophone())
 
-	got, err := g.sessions.GetSession(g.ctx, &penstockv1.GetSessionRequest{SessionId: "call"})
-	must(t, err)
-	if s := got.GetSession(); s.GetState() != penstockv1.SessionState_SESSION_STATE_CONNECTED || s.GetGeneration() != 1 || s.GetExpireTime() != nil {
+	g.await(func() bool { return g.session("call").GetState() == penstockv1.SessionState_SESSION_STATE_CONNECTED })
+	if s := g.session("call"); s.GetGeneration() != 1 || s.GetExpireTime() != nil {
 		t.Errorf("the session that streams is %v", s)
 	}
 }

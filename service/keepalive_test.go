@@ -94,7 +94,7 @@ func (c *cable) forward(to, from net.Conn) {
 // TestF16_VanishedWorkerIsFound lets a worker vanish without FIN while its track is muted, so that nothing is sent: the ping that is not answered
 // ends its stream.
 func TestF16_VanishedWorkerIsFound(t *testing.T) {
-	g := startGateway(t, func(c *Config) { c.PingInterval, c.PingTimeout = time.Second, time.Second })
+	g := startGateway(t, func(c *Config) { c.PingInterval, c.PingTimeout = time.Second, 3*time.Second })
 	sfu, cam := g.call("call")
 	cable := g.lay()
 	conn, err := grpc.NewClient(cable.listener.Addr().String(), grpc.WithTransportCredentials(insecure.NewCredentials()),

@@ -42,8 +42,8 @@ func startLaterPod(t *testing.T, beside *pod, session string, answer func(fence 
 	must(t, err)
 	p.store, err = resolverstore.NewRedis(t.Context(), resolverstore.Config{
 		Seal:  seal,
-		Owner: rand.Text(), OwnerAddress: listener.Addr().String(), Heartbeat: podHeartbeat, LeaseTTL: podLease,
-	}, resolverstore.RedisOptions{URL: "unix://" + beside.link.server})
+		Owner: rand.Text(), OwnerAddress: listener.Addr().String(), Heartbeat: podHeartbeat, LeaseTTL: hang,
+	}, resolverstore.RedisOptions{URL: "unix://" + beside.link.server, Timeout: 30 * time.Second})
 	must(t, err)
 	rec, _, err := p.store.CreateSession(beside.ctx, resolverstore.Session{
 		Key: key(session), Fence: resolverstore.Fence{Owner: p.store.Self().Incarnation, Epoch: 1000}, State: resolverstore.SessionAwaitingOffer,

@@ -127,7 +127,7 @@ func TestP9_ResumeTokenIsRefusedOrGoesOn(t *testing.T) {
 	g.create("other")
 	ask := func() *penstockv1.StreamTrackRequest {
 		return &penstockv1.StreamTrackRequest{
-			SessionId: "call", Selector: byParticipant("alice", camera), Format: videoOf(&penstockv1.VideoFormat{Width: 320}),
+			SessionId: "call", Selector: byParticipant("alice", camera), Format: videoOf(&penstockv1.VideoFormat{Width: 320}), Policy: roomy(),
 		}
 	}
 	r := g.open(ask())
@@ -200,7 +200,7 @@ func TestP9_ResumeTokenOfAnotherClock(t *testing.T) {
 			t.Errorf("%s: the start moved from %v to %v", name, start, headers[0].GetStartTimeUnixNs())
 		}
 		at := time.Duration(next.GetPresentationTimeNs())
-		if at <= played || skew > 0 && at != played+1 || skew < 0 && at < played-skew {
+		if at <= played || skew > 0 && at != played+1 || skew < 0 && at < played-skew-10*time.Second { // what waits for a decoder is of before
 			t.Errorf("%s: goes on at %v", name, at)
 		}
 		if len(gaps) != 1 || gaps[0].GetGap().GetCause() != penstockv1.GapCause_GAP_CAUSE_OWNER_CHANGED ||

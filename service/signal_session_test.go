@@ -1,6 +1,7 @@
 package service
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"strings"
@@ -86,7 +87,7 @@ func gatherSlowly(t *testing.T) func(*Config) {
 		must(t, err)
 		c.Pool = pool
 		t.Cleanup(decoders.Close)
-		t.Cleanup(func() { must(t, pool.Close(t.Context())) })
+		t.Cleanup(func() { must(t, pool.Close(context.Background())) })
 	}
 }
 

@@ -100,6 +100,7 @@ func TestP2_OrphanIsTakenOver(t *testing.T) {
 	old.link.mend()
 	old.await(func() bool { return old.svc.Sessions() == 0 })
 	<-live.rtc.Done()
+	<-live.gone
 	connected := resolverstore.SessionConnected
 	old.await(func() bool { // It may have heard of the new owner before its first heartbeat.
 		_, err = old.store.UpdateSession(old.ctx, key("call"), before, resolverstore.SessionUpdate{State: &connected})
@@ -111,6 +112,7 @@ func TestP2_OrphanIsTakenOver(t *testing.T) {
 	if got := old.svc.Stats(); got.Deposed != 1 || got.TakenOver != 0 {
 		t.Errorf("the old owner counts %+v", got)
 	}
+	by.await(func() bool { return by.svc.Stats().TakenOver > 0 }) // the session is there before it is counted
 	if got := by.svc.Stats(); got.TakenOver != 1 || got.Deposed != 0 {
 		t.Errorf("the new owner counts %+v", got)
 	}
@@ -155,6 +157,7 @@ func TestP2_WhoAsksTakesOver(t *testing.T) {
 		}
 	}
 	by, rec := adopted(rest, "call", before)
+	by.await(func() bool { return by.svc.Stats().TakenOver > 0 })
 	if rec.Fence.Epoch <= before.Epoch || by.svc.Stats().TakenOver != 1 || rest[0].svc.Sessions()+rest[1].svc.Sessions() != 1 {
 		t.Errorf("taken over is %+v", rec)
 	}
@@ -184,7 +187,7 @@ func TestP2_CallsForMovingSessionsAreBounded(t *testing.T) {
 
 // TestP2_NobodyComesBack: a session that was taken over, and whose signalling does not come back, ends after its grace.
 func TestP2_NobodyComesBack(t *testing.T) {
-	pods := startPods(t, 2, func(c *Config) { c.Grace = time.Second })
+	pods := startPods(t, 2, func(c *Config) { c.Grace = 2 * time.Second })
 	created := pods[0].create("call")
 	pods = ownerFirst(pods, created)
 	k := pods[1].talk("call") // which keeps it until then
@@ -229,6 +232,7 @@ func TestP2_WHIPPublisherPublishesAgain(t *testing.T) {
 	_, err = by.publishWHIP(by.whipEndpoint()+"studio?user=bob", clips.BobCamera())
 	must(t, err)
 	wantVideo(t, by.open(&penstockv1.StreamTrackRequest{SessionId: "studio", Selector: byParticipant("bob", camera)}), clips.BobCamera())
+	by.await(func() bool { return by.record("studio").Generation >= rec.MinGeneration }) // it is written beside what goes on
 	if now := by.record("studio"); now.Fence != rec.Fence || now.Generation != rec.MinGeneration {
 		t.Errorf("published again it is %+v", now)
 	}
@@ -265,7 +269,8 @@ func TestP7_DeposedOwnerClosesWhatItHas(t *testing.T) {
 		t.Errorf("sessions: %d and %d", old.svc.Sessions(), next.svc.Sessions())
 	}
 	must(t, sfu.CloseOlder())
-	if now := next.record("call"); now.State != resolverstore.SessionConnected || now.Fence != rec.Fence {
+	next.await(func() bool { return next.record("call").State == resolverstore.SessionConnected }) // it is written beside what goes on
+	if now := next.record("call"); now.Fence != rec.Fence {
 		t.Errorf("it is %+v", now)
 	}
 }

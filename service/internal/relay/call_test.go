@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"net"
 	"reflect"
 	"slices"
 	"strings"
@@ -259,14 +258,7 @@ func TestPodsThatAreGoneAreOutOfReach(t *testing.T) {
 	c := newChain(t, nil, func(_ any, stream grpc.ServerStream) error {
 		return stream.RecvMsg(&Message{})
 	})
-	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	nobody := Pod{"b", l.Addr().String()}
-	if err := l.Close(); err != nil {
-		t.Fatal(err)
-	}
+	nobody := Pod{"b", "127.0.0.1:1"}
 	if err := c.pods.Call(bounded(t), nobody, testMethod, Caller{}, &penstockv1.GetSessionRequest{}, &penstockv1.GetSessionResponse{}); !errors.Is(err, ErrUnreachable) {
 		t.Errorf("nobody: %v", err)
 	}
