@@ -5,6 +5,7 @@ package e2e
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -57,6 +58,7 @@ func TestO5_RealAPIServer(t *testing.T) {
 	t.Run("Everything", func(t *testing.T) { t.Parallel(); everything(t, c) })
 	t.Run("HostModes", func(t *testing.T) { t.Parallel(); hostModes(t, c) })
 	t.Run("Kubeconform", func(t *testing.T) { t.Parallel(); conform(t, c) })
+	t.Run("Notes", func(t *testing.T) { t.Parallel(); notesTell(t, c) })
 	t.Run("SeveralReleases", func(t *testing.T) { t.Parallel(); severalReleases(t, c) })
 }
 
@@ -104,6 +106,10 @@ func life(t *testing.T, c *cluster) {
 	if secret() != made || replicas() != 2.0 || checksum() != sum {
 		t.Errorf("after going back: secret kept %v, %v replicas, pods as before %v", secret() == made, replicas(), checksum() == sum)
 	}
+	run("upgrade", "media", chartDir, "--values="+example("trial"), "--set=autoscaling.enabled=true")
+	if replicas() != 1.0 { // the chart's page tells of it; nothing else would leave it to the autoscaler from here on
+		t.Errorf("an autoscaler finds %v replicas", replicas())
+	}
 	if out, err := c.helm(t, "upgrade", "media", chartDir, "--namespace=life", "--values="+example("least"), "--set=replicas=2"); err == nil {
 		t.Errorf("an upgrade to what cannot work is done: %s", out)
 	}
@@ -139,6 +145,12 @@ func everything(t *testing.T, c *cluster) {
 	}
 	if len(have) != want {
 		t.Errorf("%d objects of %d are there: %v", len(have), want, have)
+	}
+	for _, suffix := range []string{"", "-pods"} { // the headless one has no addresses, but the same families
+		spec := at[any](c.get(t, "/api/v1/namespaces/calls/services/media-penstock"+suffix), "spec")
+		if families := fmt.Sprint(at[any](spec, "ipFamilies")); families != "[IPv6 IPv4]" || suffix == "" && len(at[[]any](spec, "clusterIPs")) != 2 {
+			t.Errorf("the Service%s has %v", suffix, spec)
+		}
 	}
 	pod := c.podOf(t, "/apis/apps/v1/namespaces/calls/deployments/media-penstock")
 	if err := c.create(t, "/api/v1/namespaces/calls/pods", pod); err != nil {
@@ -210,6 +222,7 @@ func severalReleases(t *testing.T, c *cluster) {
 			t.Fatal(err)
 		}
 	}
+	var made []string
 	for _, name := range []string{"one-penstock", "penstock"} {
 		selector := at[map[string]any](c.get(t, "/api/v1/namespaces/two/services/"+name), "spec", "selector")
 		labels := at[map[string]any](c.get(t, "/apis/apps/v1/namespaces/two/deployments/"+name), "spec", "template", "metadata", "labels")
@@ -218,8 +231,45 @@ func severalReleases(t *testing.T, c *cluster) {
 				t.Errorf("the Service %s selects %v, its pods have %v", name, selector, labels)
 			}
 		}
+		for _, key := range []string{"pod-secret", "redis-password"} {
+			made = append(made, at[string](c.get(t, "/api/v1/namespaces/two/secrets/"+name+"-generated"), "data", key))
+		}
 		if selector["app.kubernetes.io/instance"] != strings.TrimSuffix(name, "-penstock") {
 			t.Errorf("the Service %s selects %v", name, selector)
+		}
+	}
+	slices.Sort(made)
+	if len(slices.Compact(made)) != 4 || len(made[0]) < 40 {
+		t.Errorf("the secrets that were made are %v", made)
+	}
+	// A release may be called by a number, which labels must not be.
+	if _, err := c.helm(t, "install", "2026", chartDir, "--namespace=two", "--values="+example("trial"), "--set=fullnameOverride=numbers"); err != nil {
+		t.Error(err)
+	}
+}
+
+// notesTell shows what is told after an installation, of each way to reach the gateways. It is asked of the server, without installing: nothing is there yet.
+func notesTell(t *testing.T, c *cluster) {
+	for _, n := range []struct{ example, values, want string }{
+		{"least", "", "its sessions end with it.|Media: no inbound UDP.|40 s to end."},
+		{"trial", "", "http://media-penstock.none.svc:8080/whip/SESSION|The Redis is for trials|it hands its sessions over."},
+		{"secure", "service.type=NodePort", "https://media-penstock.none.svc:8080/whip/SESSION|From outside, on each node"},
+		{"all", "", "From outside, on the same ports|https://whip.example.org/whip/SESSION|160 s to end"},
+		{"all", "ingress.tls=null", "http://whip.example.org/whip/SESSION"},
+		{"host-port", "", "Media: UDP 50000 to 50001 of each node with a gateway|A node has room for one gateway"},
+		{"host-network", "", "gRPC, HTTP and metrics are open there, too.|A node has room for one gateway"},
+		{"udp-service", "", "Media: UDP 50000 of the Service media-penstock-udp, which peers find at 192.0.2.10."},
+		{"node-port", "", "Media: UDP 30500 of the node that the gateway is on"},
+	} {
+		out, err := c.helm(t, append([]string{"install", "media", chartDir, "--namespace=none", "--create-namespace", "--dry-run=server", "--values=" + example(n.example)}, set(n.values)...)...)
+		if err != nil {
+			t.Error(err)
+		}
+		_, notes, _ := strings.Cut(out, "\nNOTES:\n")
+		for want := range strings.SplitSeq(n.want, "|") {
+			if !strings.Contains(notes, want) {
+				t.Errorf("%s %s: no %q in\n%s", n.example, n.values, want, notes)
+			}
 		}
 	}
 }
@@ -229,7 +279,7 @@ func conform(t *testing.T, c *cluster) {
 	schemas := schemasOf(t, c)
 	var all strings.Builder
 	for _, name := range examples(t) {
-		out, err := helm(t, nil, "template", name, chartDir, "--namespace=calls", "--kube-version="+kubeVersion, "--values="+example(name))
+		out, err := helm(t, nil, "template", name, chartDir, "--namespace=calls", "--kube-version="+kubeVersion, "--values="+namedSecrets, "--values="+example(name))
 		if err != nil {
 			t.Fatal(err)
 		}

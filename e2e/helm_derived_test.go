@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 )
@@ -61,6 +62,93 @@ func TestO5_PortsSayWhatTheySpeak(t *testing.T) {
 			if got := at[string](ports[0], "appProtocol") + " " + at[string](ports[1], "appProtocol"); got != want {
 				t.Errorf("%s: the Service%s speaks %s, want %s", name, suffix, got, want)
 			}
+		}
+	}
+}
+
+// TestO5_ServicesHaveFamilies shows that what is said of families of addresses is said of every Service, and nothing by default.
+func TestO5_ServicesHaveFamilies(t *testing.T) {
+	t.Parallel()
+	for values, want := range map[string]string{
+		"":                                   "<nil> <nil>",
+		"service.ipFamilies={IPv6}":          "<nil> [IPv6]",
+		"service.ipFamilyPolicy=SingleStack": "SingleStack <nil>",
+		"service.ipFamilies={IPv6,IPv4},service.ipFamilyPolicy=PreferDualStack": "PreferDualStack [IPv6 IPv4]",
+	} {
+		o := rendered(t, append([]string{"--values=" + example("udp-service")}, set("redis.trial.enabled=true", values)...)...)
+		for _, suffix := range []string{"", "-pods", "-udp", "-redis"} {
+			spec := o.must("Service", suffix)["spec"]
+			if got := fmt.Sprint(at[any](spec, "ipFamilyPolicy"), " ", at[any](spec, "ipFamilies")); got != want {
+				t.Errorf("%s: the Service%s has %s, want %s", values, suffix, got, want)
+			}
+		}
+	}
+}
+
+// TestO5_EachVariableIsThereOnce shows that no name is twice in the environment, that extraEnv takes the place of what the chart would set, and that no
+// variable refers to one that comes after it.
+func TestO5_EachVariableIsThereOnce(t *testing.T) {
+	t.Parallel()
+	const replace = "extraEnv[0].name=POD_IP,extraEnv[0].value=10.0.0.1,extraEnv[1].name=GOMEMLIMIT,extraEnv[1].value=2GiB,extraEnv[2].name=PENSTOCK_ICE_ANNOUNCED_IPS,extraEnv[2].value=192.0.2.1"
+	for _, c := range []struct{ example, values, want string }{
+		{"least", "", "PENSTOCK_CONFIG GOMEMLIMIT=3221225472"},
+		{"host-port", "", "PENSTOCK_CONFIG GOMEMLIMIT=3221225472 POD_IP PENSTOCK_ICE_ANNOUNCED_IPS PENSTOCK_POD_ADDR=[$(POD_IP)]:50051"},
+		{"host-port", replace, "PENSTOCK_CONFIG POD_IP=10.0.0.1 GOMEMLIMIT=2GiB PENSTOCK_ICE_ANNOUNCED_IPS=192.0.2.1 PENSTOCK_POD_ADDR=[$(POD_IP)]:50051"},
+		{"host-port", "extraEnv[0].name=PENSTOCK_POD_ADDR,extraEnv[0].value=$(POD_IP):1", "PENSTOCK_CONFIG GOMEMLIMIT=3221225472 POD_IP PENSTOCK_ICE_ANNOUNCED_IPS PENSTOCK_POD_ADDR=$(POD_IP):1"},
+		{"all", "extraEnv[0].name=PENSTOCK_ICE_TURN_CA,extraEnv[0].value=/a", "PENSTOCK_CONFIG GOMEMLIMIT=3221225472 POD_IP PENSTOCK_REDIS_URL PENSTOCK_REDIS_SENTINEL_PASSWORD PENSTOCK_ICE_TURN_CA=/a PENSTOCK_POD_ADDR=[$(POD_IP)]:50051"},
+	} {
+		var got []string
+		for _, v := range at[[]any](rendered(t, append([]string{"--values=" + example(c.example)}, set(c.values)...)...).container(), "env") {
+			text := at[string](v, "name")
+			if value := at[string](v, "value"); value != "" && text != "PENSTOCK_CONFIG" {
+				text += "=" + value
+			}
+			got = append(got, text)
+		}
+		if strings.Join(got, " ") != c.want {
+			t.Errorf("%s with %q has\n%v\nwant\n%s", c.example, c.values, got, c.want)
+		}
+	}
+}
+
+// TestO5_LabelsThatMeet shows that a label which two values give is there once, the nearer one's, and that values of labels are text whatever they look like.
+func TestO5_LabelsThatMeet(t *testing.T) {
+	t.Parallel()
+	o := rendered(t, append([]string{"--values=" + example("all")}, set(`commonLabels.team=a`, `podLabels.team=b`, `serviceMonitor.labels.team=c`, `prometheusRule.labels.team=d`,
+		`dashboards.labels.team=e`, `podAnnotations.kubectl\.kubernetes\.io/default-container=shipper`, `podAnnotations.checksum/config=x`)...)...)
+	pod := at[map[string]any](o.must("Deployment", ""), "spec", "template", "metadata")
+	for got, want := range map[string]string{
+		at[string](pod, "labels", "team"): "b", at[string](o.must("ServiceMonitor", ""), "metadata", "labels", "team"): "c",
+		at[string](o.must("PrometheusRule", ""), "metadata", "labels", "team"): "d", at[string](o.must("ConfigMap", "-dashboards"), "metadata", "labels", "team"): "e",
+		at[string](o.must("Service", ""), "metadata", "labels", "team"): "a", at[string](pod, "annotations", "kubectl.kubernetes.io/default-container"): "shipper",
+	} {
+		if got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+	if sum := at[string](pod, "annotations", "checksum/config"); len(sum) != 64 {
+		t.Errorf("the checksum of settings is %q", sum)
+	}
+}
+
+// TestO5_AllPodsGoWhereTheyMay shows that the pods of the test and of Redis bear the same nodes as the gateway's.
+func TestO5_AllPodsGoWhereTheyMay(t *testing.T) {
+	t.Parallel()
+	o := rendered(t, append([]string{"--values=" + example("trial")}, set(`nodeSelector.disk=ssd`, "tolerations[0].key=media")...)...)
+	for name, pod := range map[string]any{"gateway": o.pod(), "redis": at[any](o.must("Deployment", "-redis"), "spec", "template", "spec"), "test": o.must("Pod", "-test")["spec"]} {
+		if at[string](pod, "nodeSelector", "disk") != "ssd" || at[string](pod, "tolerations", 0, "key") != "media" {
+			t.Errorf("%s: the pod has %v", name, pod)
+		}
+	}
+}
+
+// TestO5_RolloutsAreGivenTime shows that a rollout is not called failed while a pod may still start, or end.
+func TestO5_RolloutsAreGivenTime(t *testing.T) {
+	t.Parallel()
+	for values, want := range map[string]int{"": 600, "probes.startup.failureThreshold=600": 2 * (40 + 1200), "drain.drainGraceSeconds=600": 2 * (630 + 120)} {
+		o := rendered(t, set(append(least(), values)...)...)
+		if got := at[int](o.must("Deployment", ""), "spec", "progressDeadlineSeconds"); got != want+10 {
+			t.Errorf("with %q it is called failed after %d s, want %d", values, got, want+10)
 		}
 	}
 }

@@ -78,10 +78,13 @@ func least() []string {
 	return []string{"image.repository=registry.example.org/penstock", "insecure=true"}
 }
 
-// template renders the chart as release "media" in the namespace "calls".
+// namedSecrets are values with which the chart makes no secret of its own: it refuses to where no cluster is at hand to keep it.
+const namedSecrets = "testdata/named-secrets.yaml"
+
+// template renders the chart as release "media" in the namespace "calls", with secrets that are named.
 func template(t *testing.T, args ...string) ([]manifest, error) {
 	t.Helper()
-	out, err := helm(t, nil, append([]string{"template", "media", chartDir, "--namespace=calls", "--kube-version=" + kubeVersion}, args...)...)
+	out, err := helm(t, nil, append([]string{"template", "media", chartDir, "--namespace=calls", "--kube-version=" + kubeVersion, "--values=" + namedSecrets}, args...)...)
 	if err != nil {
 		return nil, err
 	}

@@ -20,12 +20,17 @@
 {{- if $i.digest -}}{{ $i.repository }}@{{ $i.digest }}{{- else -}}{{ $i.repository }}:{{ default .Chart.AppVersion $i.tag }}{{- end -}}
 {{- end -}}
 
+{{/* Values of labels are quoted, since a release may be named 123. */}}
+{{- define "penstock.ownLabels" -}}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | quote }}
+app.kubernetes.io/name: {{ include "penstock.name" . | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | replace "+" "_" | trunc 63 | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service | quote }}
+{{- end -}}
+
 {{- define "penstock.labels" -}}
-helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
-app.kubernetes.io/name: {{ include "penstock.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
-app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
-app.kubernetes.io/managed-by: {{ .Release.Service }}
+{{ include "penstock.ownLabels" . }}
 {{- with .Values.commonLabels }}
 {{ toYaml . }}
 {{- end }}
@@ -33,22 +38,22 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 
 {{/* What selects the gateway's pods and nothing else of the release. It must never change: a Deployment's selector cannot. */}}
 {{- define "penstock.selectorLabels" -}}
-app.kubernetes.io/name: {{ include "penstock.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ include "penstock.name" . | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 app.kubernetes.io/component: gateway
 {{- end -}}
 
 {{/* The same for the Redis for trials. */}}
 {{- define "penstock.redisSelectorLabels" -}}
-app.kubernetes.io/name: {{ include "penstock.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ include "penstock.name" . | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 app.kubernetes.io/component: redis
 {{- end -}}
 
 {{/* The same for the pod of `helm test`. */}}
 {{- define "penstock.testSelectorLabels" -}}
-app.kubernetes.io/name: {{ include "penstock.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ include "penstock.name" . | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 app.kubernetes.io/component: test
 {{- end -}}
 
@@ -60,6 +65,25 @@ app.kubernetes.io/component: test
 {{/* How long a pod may take to end, in seconds: all of its graces, and a margin. */}}
 {{- define "penstock.terminationGrace" -}}
 {{- with .Values.drain -}}{{- add .endpointGraceSeconds .drainGraceSeconds .stopTimeoutSeconds .marginSeconds -}}{{- end -}}
+{{- end -}}
+
+{{/* The families of addresses of each Service. */}}
+{{- define "penstock.ipFamilies" -}}
+{{- with .Values.service.ipFamilyPolicy }}
+ipFamilyPolicy: {{ . }}
+{{- end }}
+{{- with .Values.service.ipFamilies }}
+ipFamilies:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end -}}
+
+{{/* Names of the keys that the Secret of this chart's own making holds, as a JSON list; none where there is no such Secret. */}}
+{{- define "penstock.generatedKeys" -}}
+{{- $keys := list -}}
+{{- if and (include "penstock.shared" .) (not .Values.podSecret.existingSecret) -}}{{- $keys = append $keys "pod-secret" -}}{{- end -}}
+{{- if and .Values.redis.trial.enabled (not .Values.redis.password.existingSecret) -}}{{- $keys = append $keys "redis-password" -}}{{- end -}}
+{{- toJson $keys -}}
 {{- end -}}
 
 {{/* HTTP or HTTPS, as probes write it. */}}
@@ -130,8 +154,8 @@ The file of settings. As JSON, since YAML would write numbers from a million on 
 {{- $_ := set $files "pod-secret" (ternary (dict "secret" .existingSecret "key" .key) (dict "secret" $generated "key" "pod-secret") (ne .existingSecret "")) -}}
 {{- end -}}
 {{- with .Values.redis -}}
-{{- if .trial.enabled -}}{{- $_ := set $files "redis-password" (dict "secret" $generated "key" "redis-password") -}}
-{{- else if .password.existingSecret -}}{{- $_ := set $files "redis-password" (dict "secret" .password.existingSecret "key" .password.key) -}}{{- end -}}
+{{- if .password.existingSecret -}}{{- $_ := set $files "redis-password" (dict "secret" .password.existingSecret "key" .password.key) -}}
+{{- else if .trial.enabled -}}{{- $_ := set $files "redis-password" (dict "secret" $generated "key" "redis-password") -}}{{- end -}}
 {{- if .ca.existingSecret -}}{{- $_ := set $files "redis-ca" (dict "secret" .ca.existingSecret "key" .ca.key) -}}{{- end -}}
 {{- end -}}
 {{- end -}}
@@ -139,6 +163,71 @@ The file of settings. As JSON, since YAML would write numbers from a million on 
 {{- if eq .as "file" -}}{{- $_ := set $files (printf "setting-%s" .setting) (dict "secret" .secretName "key" .key) -}}{{- end -}}
 {{- end -}}
 {{- toYaml $files -}}
+{{- end -}}
+
+{{/* What the chart sets in the environment, but for the pod's address: a list of variables. */}}
+{{- define "penstock.ownEnv" -}}
+- name: PENSTOCK_CONFIG
+  value: /etc/penstock/config/gateway.yaml
+{{- with include "penstock.goMemory" . }}
+- name: GOMEMLIMIT
+  value: {{ . | quote }}
+{{- end }}
+{{- if include "penstock.shared" . }}
+- name: POD_IP
+  valueFrom:
+    fieldRef:
+      fieldPath: status.podIP
+{{- end }}
+{{- with .Values.redis.urlSecret }}
+{{- if .existingSecret }}
+- name: PENSTOCK_REDIS_URL
+  valueFrom:
+    secretKeyRef:
+      name: {{ .existingSecret | quote }}
+      key: {{ .key | quote }}
+{{- end }}
+{{- end }}
+{{- with .Values.udp }}
+{{- if and (not .announcedIPs) (or (eq .mode "hostPort") (and (eq .mode "service") (eq .service.type "NodePort"))) }}
+- name: PENSTOCK_ICE_ANNOUNCED_IPS
+  valueFrom:
+    fieldRef:
+      fieldPath: status.hostIP
+{{- end }}
+{{- end }}
+{{- range .Values.settingsFromSecrets }}
+- name: {{ include "penstock.variable" .setting }}
+  {{- if eq .as "file" }}
+  value: /etc/penstock/setting-{{ .setting }}/value
+  {{- else }}
+  valueFrom:
+    secretKeyRef:
+      name: {{ .secretName | quote }}
+      key: {{ .key | quote }}
+  {{- end }}
+{{- end }}
+{{- end -}}
+
+{{/* The variable of a setting. */}}
+{{- define "penstock.variable" -}}PENSTOCK_{{ . | replace "-" "_" | upper }}{{- end -}}
+
+{{/*
+The environment of the gateway's container. What extraEnv names takes the place of what the chart would set: a name that is there twice is lost by
+patches, which merge by name. The pod's address is last, since a variable refers only to those before it.
+*/}}
+{{- define "penstock.env" -}}
+{{- $all := list -}}
+{{- $theirs := dict -}}
+{{- range .Values.extraEnv -}}{{- $_ := set $theirs .name true -}}{{- end -}}
+{{- range include "penstock.ownEnv" . | fromYamlArray -}}
+{{- if not (hasKey $theirs .name) -}}{{- $all = append $all . -}}{{- end -}}
+{{- end -}}
+{{- $all = concat $all .Values.extraEnv -}}
+{{- if and (include "penstock.shared" .) (not (hasKey $theirs "PENSTOCK_POD_ADDR")) -}}
+{{- $all = append $all (dict "name" "PENSTOCK_POD_ADDR" "value" (printf "[$(POD_IP)]:%v" .Values.ports.grpc)) -}}
+{{- end -}}
+{{- toYaml $all -}}
 {{- end -}}
 
 {{/* The port in a URL, or the one that is meant without. Takes a list of the two. */}}
