@@ -37,12 +37,18 @@ type AuthStats struct {
 	Expired uint64
 	// KeyFailures counts how often keys of tokens could not be fetched.
 	KeyFailures uint64
+	// Unchecked counts credentials that were refused without being looked at, since too many that fail come from their address, by why: a closed set of names.
+	Unchecked map[string]uint64
 }
 
 // AuthStats returns what happened so far.
 func (s *Service) AuthStats() AuthStats {
+	unchecked := make(map[string]uint64, uncheckedKinds)
+	for why, name := range uncheckedNames {
+		unchecked[name] = s.guesses.unchecked[why].Load()
+	}
 	return AuthStats{
-		Refused: s.auth.Refused(), KeyFailures: s.auth.KeyFailures(),
+		Unchecked: unchecked, Refused: s.auth.Refused(), KeyFailures: s.auth.KeyFailures(),
 		Forbidden: s.counts.forbidden.Load(), Expired: s.counts.expired.Load(),
 	}
 }

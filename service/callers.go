@@ -48,8 +48,31 @@ func (b *buckets) take(caller string) error {
 	if of.AllowN(now, 1) { // Not a reservation: those that are cancelled while there are others cost tokens.
 		return nil
 	}
-	wait := time.Duration((1 - of.TokensAt(now)) / float64(b.rate) * float64(time.Second))
 	b.count[b.kind].Add(1)
+	return b.over(of, now)
+}
+
+// empty tells, by the errLimit that take would return, that a caller has no token left. It takes none, and remembers nobody.
+func (b *buckets) empty(caller string) error {
+	b.mu.Lock()
+	e, ok := b.known[caller]
+	b.mu.Unlock()
+	if !ok {
+		return nil
+	}
+	now, of := b.now(), e.Value.(*bucket).limiter //nolint:forcetypeassert // nothing else is put in
+	if of.TokensAt(now) >= 1 {
+		return nil
+	}
+	return b.over(of, now)
+}
+
+// spend takes a token if there is one.
+func (b *buckets) spend(caller string) { b.of(caller).AllowN(b.now(), 1) }
+
+// over returns the error of a bucket without a token.
+func (b *buckets) over(of *rate.Limiter, now time.Time) error {
+	wait := time.Duration((1 - of.TokensAt(now)) / float64(b.rate) * float64(time.Second))
 	return &limitError{kind: b.kind, value: int64(b.rate), retry: max(wait, minRetry)}
 }
 

@@ -104,7 +104,7 @@ func (p permission) allows(known bool, who identity.Identity, method string, m a
 	return nil
 }
 
-// authenticate returns who calls: of what another pod has forwarded, whom that one has proved. Errors: errUnauthenticated, errExpired.
+// authenticate returns who calls: of what another pod has forwarded, whom that one has proved. Errors: errUnauthenticated, errExpired, errNoKeys, errLimit.
 func (s *Service) authenticate(ctx context.Context) (identity.Identity, error) {
 	if f, ok := relay.Forwarded(ctx); ok {
 		if f.Caller.Identity.Expired(time.Now()) {
@@ -112,18 +112,21 @@ func (s *Service) authenticate(ctx context.Context) (identity.Identity, error) {
 		}
 		return f.Caller.Identity, nil
 	}
-	shown := identity.Credentials{Authorization: metadata.ValueFromIncomingContext(ctx, "authorization")}
+	shown, address := identity.Credentials{Authorization: metadata.ValueFromIncomingContext(ctx, "authorization")}, ""
 	if p, ok := peer.FromContext(ctx); ok {
+		if p.Addr != nil {
+			address = p.Addr.String()
+		}
 		if t, ok := p.AuthInfo.(credentials.TLSInfo); ok {
 			shown.Certificate = s.clientCertificate(&t.State)
 		}
 	}
-	return s.authenticateBy(ctx, shown)
+	return s.authenticateBy(ctx, address, shown)
 }
 
 // authenticateHTTP returns who made an HTTP request. Errors are those of authenticate.
 func (s *Service) authenticateHTTP(r *http.Request) (identity.Identity, error) {
-	return s.authenticateBy(r.Context(), identity.Credentials{Authorization: r.Header.Values("Authorization"), Certificate: s.clientCertificate(r.TLS)})
+	return s.authenticateBy(r.Context(), r.RemoteAddr, identity.Credentials{Authorization: r.Header.Values("Authorization"), Certificate: s.clientCertificate(r.TLS)})
 }
 
 // clientCertificate returns the verified certificate of a caller, or nil.
@@ -134,12 +137,12 @@ func (s *Service) clientCertificate(state *tls.ConnectionState) *x509.Certificat
 	return s.cfg.ClientCertificate(state)
 }
 
-// authenticateBy returns who shows credentials. Why they are refused is for the log: who guesses is told nothing.
-func (s *Service) authenticateBy(ctx context.Context, shown identity.Credentials) (identity.Identity, error) {
-	who, err := s.auth.Authenticate(ctx, shown)
+// authenticateBy returns who shows credentials, from an address. Why they are refused is for the log: who guesses is told nothing. Errors: those of authenticate, errLimit.
+func (s *Service) authenticateBy(ctx context.Context, address string, shown identity.Credentials) (identity.Identity, error) {
+	who, err := s.guesses.check(ctx, address, shown, func(ctx context.Context) (identity.Identity, error) { return s.auth.Authenticate(ctx, shown) })
 	switch {
-	case err == nil:
-		return who, nil
+	case err == nil, errors.Is(err, errLimit), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return who, err
 	case errors.Is(err, identity.ErrExpired):
 		return who, fmt.Errorf("%w: %w", errExpired, err)
 	case errors.Is(err, identity.ErrUnavailable):

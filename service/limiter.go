@@ -27,6 +27,7 @@ const (
 	limitHealthWatches
 	limitCallerHealthWatches
 	limitDecoders
+	limitFailedAuthRate
 	limitKinds // how many there are
 )
 
@@ -57,6 +58,7 @@ var limitTable = [limitKinds]limitInfo{
 	limitHealthWatches:       {"health_watches", "max-health-watches", "This pod has %d calls of Health.Watch open, and takes no more.", 5 * time.Second},
 	limitCallerHealthWatches: {"caller_health_watches", "max-health-watches", "The caller has %d calls of Health.Watch open at this pod, and may have no more.", 5 * time.Second},
 	limitDecoders:            {"decoders", "decode-workers", "The track is suspended for lack of processors.", 5 * time.Second},
+	limitFailedAuthRate:      {"failed_auth_rate", "failed-auth-rate", "More than %d credentials a second that fail come from the caller's address.", time.Second},
 }
 
 // limitError says which limit was reached. It is an errLimit.

@@ -26,6 +26,9 @@ type Limits struct {
 	SignalRate, SignalBurst int
 	// WHIPRate is how many WHIP requests may come from one address in a second, WHIPBurst how many at once. 0 is no limit; the burst is at least the rate.
 	WHIPRate, WHIPBurst int
+	// FailedAuthRate is how many credentials that fail may come from one address in a second, FailedAuthBurst how many at once; beyond it what is known to be bad is refused
+	// unchecked, and what is not known waits for its check. Good ones are served. 0 is no limit; the burst is at least the rate.
+	FailedAuthRate, FailedAuthBurst int
 	// HealthWatches are the calls of Health.Watch at one time, which need no credentials: one caller has no more than half of them. Default 256.
 	HealthWatches int
 	// Consumers of one track at one time. Default 1000.
@@ -69,7 +72,7 @@ const MinConnectionStreams = 256
 func (l *Limits) complete() error {
 	for _, n := range []int{
 		l.Sessions, l.CallerSessions, l.Streams, l.CallerStreams, l.Calls, l.CallerCalls, l.CallerRate, l.CallerBurst, l.SignalRate, l.SignalBurst,
-		l.WHIPRate, l.WHIPBurst, l.HealthWatches, l.Consumers, l.Media, l.QueueBytes, l.ConnectionStreams, l.HeaderBytes,
+		l.WHIPRate, l.WHIPBurst, l.FailedAuthRate, l.FailedAuthBurst, l.HealthWatches, l.Consumers, l.Media, l.QueueBytes, l.ConnectionStreams, l.HeaderBytes,
 		int(l.ConnectionIdle), int(l.HandshakeTimeout), int(l.RequestTimeout),
 	} {
 		if n < 0 {

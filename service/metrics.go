@@ -54,6 +54,9 @@ func (s *Service) observe(o *metrics.Observer) {
 	for fault, n := range auth.Refused {
 		o.Observe("penstock_credentials_refused_total", float64(n), fault)
 	}
+	for why, n := range auth.Unchecked {
+		o.Observe("penstock_credentials_unchecked_total", float64(n), why)
+	}
 	o.Observe("penstock_calls_forbidden_total", float64(auth.Forbidden))
 	o.Observe("penstock_credentials_expired_total", float64(auth.Expired))
 	o.Observe("penstock_token_key_failures_total", float64(auth.KeyFailures))

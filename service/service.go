@@ -30,6 +30,7 @@ type Service struct {
 	drain       *drain
 	streams     *limiter
 	limits      *callLimits
+	guesses     *guesses
 	gate        gate // creating, taking over and deleting a session
 	keys        *relay.Keys
 	auth        *identity.Authenticator // who calls
@@ -92,6 +93,7 @@ func New(cfg Config) (*Service, error) {
 		taking:      make(chan struct{}, takeOversAtOnce),
 		less:        make(chan struct{}, 1),
 	}
+	s.guesses = newGuesses(cfg.Limits, &s.limits.refusals, cfg.Logger)
 	s.streams = newLimiter(limitStreams, cfg.Limits.Streams, &s.limits.refusals)
 	var provider trace.TracerProvider = noop.NewTracerProvider()
 	if cfg.TracerProvider != nil {

@@ -21,6 +21,8 @@ func (s *Service) AuthorizeWHIP(r *http.Request, session string) (context.Contex
 	switch {
 	case errors.Is(err, errUnauthenticated), errors.Is(err, errExpired):
 		return nil, fmt.Errorf("%w: %w", whip.ErrUnauthorized, err)
+	case errors.Is(err, errLimit):
+		return nil, fmt.Errorf("%w: %w", whip.ErrTooMany, err)
 	case err != nil:
 		return nil, fmt.Errorf("%w: %w", whip.ErrUnavailable, err)
 	case !who.May(identity.Signal) || !who.MaySession(session):

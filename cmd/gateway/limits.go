@@ -21,6 +21,7 @@ func limitsOf(c *config.Config) service.Limits {
 		Sessions: c.MaxSessions, CallerSessions: c.MaxSessionsPerCaller, Streams: c.MaxStreams, CallerStreams: c.MaxStreamsPerCaller,
 		Calls: c.MaxCalls, CallerCalls: c.MaxCallsPerCaller, CallerRate: c.CallerRate, CallerBurst: c.CallerBurst,
 		SignalRate: c.SignalRate, SignalBurst: c.SignalBurst, WHIPRate: c.WHIPRate, WHIPBurst: c.WHIPBurst,
+		FailedAuthRate: c.FailedAuthRate, FailedAuthBurst: c.FailedAuthBurst,
 		HealthWatches: c.MaxHealthWatches, Consumers: c.MaxConsumersPerTrack, Media: c.MaxMediaPerSession, QueueBytes: c.MaxQueueBytes,
 		ConnectionStreams: c.MaxConnectionStreams, HeaderBytes: c.MaxHeaderBytes, ConnectionIdle: c.ConnectionIdle, RequestTimeout: c.RequestTimeout, HandshakeTimeout: c.HandshakeTimeout,
 	}

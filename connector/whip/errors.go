@@ -11,6 +11,8 @@ var (
 	ErrUnauthorized = errors.New("whip: a bearer token for this session is needed")
 	// ErrForbidden means that the token is good, but not for this. HTTP 403.
 	ErrForbidden = errors.New("whip: the token does not allow this")
+	// ErrTooMany means that the publisher's address has used up a rate. HTTP 429 with Retry-After.
+	ErrTooMany = errors.New("whip: too many requests")
 	// ErrUnavailable means that the gateway cannot take the publication now. HTTP 503 with Retry-After.
 	ErrUnavailable = errors.New("whip: not available now")
 )

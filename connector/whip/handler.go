@@ -33,7 +33,7 @@ type Config struct {
 	// Sessions does the work. Required.
 	Sessions Sessions
 	// Authorize says whether a request may do what it asks with the session; nil allows everything. The context that it returns is what Sessions and
-	// Elsewhere get, so that they know who asks. Its errors are answered as those of Sessions are; ErrUnauthorized and ErrForbidden are for it.
+	// Elsewhere get, so that they know who asks. Its errors are answered as those of Sessions are; ErrUnauthorized, ErrForbidden and ErrTooMany are for it.
 	// OPTIONS is not asked of it: browsers send no credentials with it, and its answer tells of no session.
 	Authorize func(r *http.Request, sessionID string) (context.Context, error)
 	// Elsewhere hands requests to other gateways, where their sessions are; nil is for a gateway that is alone.

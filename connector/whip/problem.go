@@ -63,6 +63,7 @@ var statuses = []struct {
 	{ErrConflict, http.StatusConflict, "somebody publishes into this session; end that publication, or use another session"},
 	{ErrUnauthorized, http.StatusUnauthorized, "send Authorization: Bearer with a token for this session"},
 	{ErrForbidden, http.StatusForbidden, "the token does not allow this; ask for one that does"},
+	{ErrTooMany, http.StatusTooManyRequests, "too many requests that fail come from this address; try again after the time in Retry-After"},
 	{ErrUnavailable, http.StatusServiceUnavailable, "the gateway cannot take this now; try again after the time in Retry-After"},
 	{context.Canceled, http.StatusServiceUnavailable, "the request was given up; try again"},
 	{context.DeadlineExceeded, http.StatusServiceUnavailable, "the gateway did not get to it in time; try again"},
@@ -112,7 +113,7 @@ func (h *Handler) fail(w http.ResponseWriter, r *http.Request, err error) {
 		h.cfg.Logger.ErrorContext(r.Context(), "serving WHIP", "method", r.Method, "session", r.PathValue("session"), "error", err)
 	case http.StatusUnauthorized:
 		header.Set("WWW-Authenticate", `Bearer realm="whip"`)
-	case http.StatusServiceUnavailable:
+	case http.StatusServiceUnavailable, http.StatusTooManyRequests:
 		header.Set("Retry-After", strconv.Itoa(max(1, int(math.Ceil(wait.Seconds())))))
 	}
 	header.Set("Content-Type", "application/problem+json")

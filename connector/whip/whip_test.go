@@ -308,7 +308,7 @@ func TestC1_BadRequests(t *testing.T) {
 func TestC1_ErrorsOfTheGateway(t *testing.T) {
 	s := newServer(t, nil)
 	for err, want := range map[error]int{
-		ErrNotFound: 404, ErrConflict: 409, ErrUnauthorized: 401, ErrForbidden: 403, ErrUnavailable: 503,
+		ErrNotFound: 404, ErrConflict: 409, ErrUnauthorized: 401, ErrForbidden: 403, ErrUnavailable: 503, ErrTooMany: 429,
 		io.ErrUnexpectedEOF: 500, &InvalidOfferError{Detail: "send other media"}: 422,
 	} {
 		s.gateway.fault = fmt.Errorf("doing it: %w", err)
@@ -316,7 +316,7 @@ func TestC1_ErrorsOfTheGateway(t *testing.T) {
 		if r.status != want {
 			t.Errorf("%v: %d, want %d", err, r.status, want)
 		}
-		if want == 503 && r.header.Get("Retry-After") == "" {
+		if (want == 503 || want == 429) && r.header.Get("Retry-After") == "" {
 			t.Errorf("no Retry-After: %v", r.header)
 		}
 		if d := checkProblem(t, r); want == 500 && strings.Contains(d.Detail, "EOF") {

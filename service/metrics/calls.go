@@ -12,7 +12,7 @@ const codes = "ok canceled unknown invalid_argument deadline_exceeded not_found 
 
 // Limits are the names of the service's limits, and those of connections, as label values: ErrorInfo's metadata has the same. A test compares them with the service.
 const Limits = "sessions caller_sessions streams caller_streams calls caller_calls caller_rate signal_rate consumers media facts message_bytes request_time whip_rate " +
-	"health_watches caller_health_watches decoders grpc_connections grpc_address_connections http_connections http_address_connections"
+	"health_watches caller_health_watches decoders failed_auth_rate grpc_connections grpc_address_connections http_connections http_address_connections"
 
 // callMetrics are of gRPC and HTTP.
 func callMetrics() []Metric {

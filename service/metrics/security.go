@@ -11,6 +11,9 @@ func securityMetrics() []Metric {
 	return []Metric{
 		{Name: "penstock_credentials_refused_total", Kind: Count, Labels: []Label{label("fault", strings.Join(identity.Faults(), " "))},
 			Help: "Calls and publishers' requests whose credentials were refused.", Do: "Many `key`, `issuer` or `audience`: `--jwt-…` and the issuer do not agree. Many `signature` or `malformed`: somebody guesses."},
+		{Name: "penstock_credentials_unchecked_total", Kind: Count, Labels: []Label{label("because", "known line")},
+			Help: "Calls and publishers' requests from addresses over `--failed-auth-rate` that were refused without a check: their credentials were found to be bad a short while before (`known`), or too many unknown ones wait (`line`).",
+			Do:   "Somebody guesses, or a client tries a bad token again and again: the log names an address once a minute."},
 		{Name: "penstock_calls_forbidden_total", Kind: Count, Help: "Calls whose credentials were good, and did not allow them."},
 		{Name: "penstock_credentials_expired_total", Kind: Count, Help: "Streams and calls that ended since their caller's credentials expired meanwhile.", Do: "Callers are to renew at `credentials_expiring`."},
 		{Name: "penstock_token_key_failures_total", Kind: Count, Help: "Times that the keys of `--jwt-jwks` could not be fetched.", Do: "The last good ones stay in use; the log tells why."},

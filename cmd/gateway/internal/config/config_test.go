@@ -99,7 +99,7 @@ func TestEverySettingCanComeFromEveryPlace(t *testing.T) {
 		"ice-mdns": "true", "ice-udp-mux-receive-buffer": "10", "ice-receive-buffer": "11", "ice-turn-ca": "ca",
 		"max-sessions": "3", "max-streams": "4", "max-queue-bytes": "5", "max-queued-bytes": "12", "stall-timeout": "6s", "max-picture-pixels": "6", "max-sdp-bytes": "7",
 		"decode-workers": "8", "max-sessions-per-caller": "2", "max-streams-per-caller": "14", "max-calls": "15", "max-calls-per-caller": "16", "caller-rate": "17",
-		"caller-burst": "18", "signal-rate": "19", "signal-burst": "20", "whip-rate": "21", "whip-burst": "22", "max-health-watches": "23",
+		"caller-burst": "18", "signal-rate": "19", "signal-burst": "20", "whip-rate": "21", "whip-burst": "22", "failed-auth-rate": "35", "failed-auth-burst": "36", "max-health-watches": "23",
 		"max-consumers-per-track": "24", "max-media-per-session": "25", "max-publications-per-session": "26", "max-participants-per-session": "27",
 		"max-connections": "28", "max-connections-per-address": "29", "max-connection-streams": "30", "max-header-bytes": "31", "connection-idle": "32s", "request-timeout": "33s", "handshake-timeout": "34s",
 		"log-level": "warn", "log-format": "json", "otlp-endpoint": "http://h", "trace-sample": "0.5", "trace-callers-rate": "13", "endpoint-grace": "3s", "drain-grace": "4s", "stop-timeout": "5s",

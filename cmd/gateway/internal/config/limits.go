@@ -42,6 +42,11 @@ type Limits struct {
 	WHIPRate int `name:"whip-rate" env:"PENSTOCK_WHIP_RATE" range:"0..1000000" default:"100" placeholder:"REQUESTS/S" group:"Limits" help:"WHIP requests from one address in a second; 0 is no limit."`
 	// WHIPBurst is how many of them may come at once. It is at least WHIPRate.
 	WHIPBurst int `name:"whip-burst" env:"PENSTOCK_WHIP_BURST" range:"1..10000000" default:"500" placeholder:"REQUESTS" group:"Limits" help:"WHIP requests from one address at once."`
+	// FailedAuthRate is how many tokens or certificates that fail may come from one address in a second; beyond it those that are known to be bad are refused without a check, with
+	// the time after which to try again, and unknown ones are checked one after another. Good ones are served all the time. 0 is no limit.
+	FailedAuthRate int `name:"failed-auth-rate" env:"PENSTOCK_FAILED_AUTH_RATE" range:"0..1000000" default:"10" placeholder:"N/S" group:"Limits" help:"Tokens or certificates that fail, from one address in a second; good ones are served all the time. 0 is no limit."`
+	// FailedAuthBurst is how many of them may come at once. It is at least FailedAuthRate.
+	FailedAuthBurst int `name:"failed-auth-burst" env:"PENSTOCK_FAILED_AUTH_BURST" range:"1..10000000" default:"100" placeholder:"N" group:"Limits" help:"Tokens or certificates that fail, from one address at once."`
 	// MaxHealthWatches is how many Health.Watch calls may be open at one time: they need no credentials, and one address has no more than half of them.
 	MaxHealthWatches int `name:"max-health-watches" env:"PENSTOCK_MAX_HEALTH_WATCHES" range:"1..100000" default:"256" placeholder:"N" group:"Limits" help:"Health.Watch calls open at one time."`
 	// MaxConsumersPerTrack is how many StreamTrack and GetFrame calls may take one track at one time.
@@ -75,6 +80,7 @@ func defaultLimits() Limits {
 		MaxSessions: 1000, MaxStreams: 10_000, MaxQueueBytes: 256 << 20, MaxQueuedBytes: 1 << 30, StallTimeout: 10 * time.Second,
 		MaxPicturePixels: 4096 * 2304, MaxSDPBytes: 1 << 20,
 		MaxCalls: 30_000, CallerRate: 1000, CallerBurst: 5000, SignalRate: 200, SignalBurst: 2000, WHIPRate: 100, WHIPBurst: 500,
+		FailedAuthRate: 10, FailedAuthBurst: 100,
 		MaxHealthWatches: 256, MaxConsumersPerTrack: 1000, MaxMediaPerSession: 512, MaxPublicationsPerSession: 4000, MaxParticipantsPerSession: 2000,
 		MaxConnections: 10_000, MaxConnectionsPerAddress: 1000, MaxConnectionStreams: 1000, MaxHeaderBytes: 16 << 10,
 		ConnectionIdle: 2 * time.Hour, HandshakeTimeout: 10 * time.Second, RequestTimeout: 10 * time.Second,

@@ -225,7 +225,7 @@ func (c *Config) validateTimes() error {
 	for _, l := range []struct {
 		setting     string
 		rate, burst int
-	}{{"caller", c.CallerRate, c.CallerBurst}, {"signal", c.SignalRate, c.SignalBurst}, {"whip", c.WHIPRate, c.WHIPBurst}} {
+	}{{"caller", c.CallerRate, c.CallerBurst}, {"signal", c.SignalRate, c.SignalBurst}, {"whip", c.WHIPRate, c.WHIPBurst}, {"failed-auth", c.FailedAuthRate, c.FailedAuthBurst}} {
 		if l.burst < l.rate {
 			return &Error{l.setting + "-burst", fmt.Sprintf("%d is below --%s-rate %d", l.burst, l.setting, l.rate), "use at least as many"}
 		}
