@@ -15,11 +15,14 @@ func compareMain(ctx context.Context, args []string, out io.Writer) (err error) 
 	var l load
 	w := window{}
 	var rounds int
+	var secure, elsewhere bool
 	flags := flag.NewFlagSet("compare", flag.ContinueOnError)
 	l.flags(flags)
 	flags.DurationVar(&w.warmUp, "warm-up", 3*time.Second, "time before each measured window")
 	flags.DurationVar(&w.measured, "window", 10*time.Second, "length of each measured window")
 	flags.IntVar(&rounds, "rounds", 3, "turns")
+	flags.BoolVar(&secure, "tls", false, "the gateway is a pod beside a Redis, and all calls go over TLS")
+	flags.BoolVar(&elsewhere, "forwarded", false, "the worker is at another pod than the sessions' owner, and both count")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -33,12 +36,19 @@ func compareMain(ctx context.Context, args []string, out io.Writer) (err error) 
 	if b.self, err = os.Executable(); err != nil {
 		return fmt.Errorf("find this program: %w", err)
 	}
+	through := func(program string) (sample, error) {
+		if !secure && !elsewhere {
+			return b.throughGateway(ctx, program, l)
+		}
+		b.gateway = program
+		return b.throughPods(ctx, l, secure, elsewhere)
+	}
 	var sums [2]sample
 	for turn := range rounds {
 		var now [2]sample
 		for k := range 2 {
 			i := (turn + k) % 2 // who was second is first in the next turn
-			if now[i], err = b.throughGateway(ctx, flags.Arg(i), l); err != nil {
+			if now[i], err = through(flags.Arg(i)); err != nil {
 				return err
 			}
 			if err := now[i].reliable(); err != nil {

@@ -15,6 +15,7 @@ import (
 
 	"github.com/penstock-media/penstock/cmd/gateway/internal/certs"
 	"github.com/penstock-media/penstock/cmd/gateway/internal/config"
+	"github.com/penstock-media/penstock/cmd/gateway/internal/tlsbatch"
 	"github.com/penstock-media/penstock/service"
 )
 
@@ -43,7 +44,7 @@ func (g *gateway) secure(c *service.Config) {
 	if g.certs == nil {
 		return
 	}
-	c.PodCredentials = g.certs.Pods(g.cfg.MinTLS(), g.cfg.PodServerName)
+	c.PodCredentials = tlsbatch.Credentials(g.certs.Pods(g.cfg.MinTLS(), g.cfg.PodServerName))
 	if g.cfg.PodMTLS {
 		c.PodCertified = g.certs.Pod
 	}
@@ -58,7 +59,8 @@ func (g *gateway) grpcCredentials() []grpc.ServerOption {
 	if g.certs == nil {
 		return nil
 	}
-	return []grpc.ServerOption{grpc.Creds(g.certs.Counted(credentials.NewTLS(g.certs.Server(g.cfg.MinTLS(), g.cfg.PodMTLS, "h2"))))}
+	creds := g.certs.Counted(credentials.NewTLS(g.certs.Server(g.cfg.MinTLS(), g.cfg.PodMTLS, "h2")))
+	return []grpc.ServerOption{grpc.Creds(tlsbatch.Credentials(creds))}
 }
 
 // httpTLS returns how HTTP is served; nil without TLS.
