@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"syscall"
 	"testing"
 	"time"
 
@@ -113,7 +114,11 @@ func startServer(t testing.TB, pool mem.BufferPool, serve grpc.StreamHandler) st
 		opts = append(opts, experimental.BufferPool(pool))
 	}
 	s := grpc.NewServer(opts...)
-	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	const congestion = 13                                        // TCP_CONGESTION of tcp(7)
+	unpaced := func(_, _ string, socket syscall.RawConn) error { // as the gateway listens
+		return socket.Control(func(fd uintptr) { _ = syscall.SetsockoptString(int(fd), syscall.IPPROTO_TCP, congestion, "reno") })
+	}
+	l, err := (&net.ListenConfig{Control: unpaced}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,6 +5,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/mem"
@@ -116,6 +117,33 @@ func BenchmarkX11_RelayedPicture(b *testing.B) {
 // BenchmarkX11_DirectPicture measures the same without the pod between.
 func BenchmarkX11_DirectPicture(b *testing.B) {
 	benchmark(b, dial(b, nil, startServer(b, nil, pictures(picture))))
+}
+
+// BenchmarkX11_RelayedPicturePaced measures 120 pictures a second, as four tracks have them, over two pods to a caller: what sleeps in between must be woken.
+func BenchmarkX11_RelayedPicturePaced(b *testing.B) {
+	c := newChain(b, nil, pictures(picture))
+	paced(b, c.conn)
+}
+
+// BenchmarkX11_DirectPicturePaced measures the same without the pod between.
+func BenchmarkX11_DirectPicturePaced(b *testing.B) {
+	paced(b, dial(b, nil, startServer(b, nil, pictures(picture))))
+}
+
+// paced reports the processor time of each picture where they come one by one.
+func paced(b *testing.B, conn *grpc.ClientConn) {
+	next := pull(bounded(b), b, conn)
+	next(5)
+	tick := time.NewTicker(time.Second / 120)
+	defer tick.Stop()
+	before := processorTime(b)
+	b.ResetTimer()
+	for range b.N {
+		<-tick.C
+		next(1)
+	}
+	b.StopTimer()
+	b.ReportMetric(float64((processorTime(b)-before).Microseconds())/float64(b.N), "cpu-µs/op")
 }
 
 // benchmark reports the processor time of each picture, of all that is in this process.
