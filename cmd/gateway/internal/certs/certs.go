@@ -77,7 +77,7 @@ func New(cfg Config) (*Certs, error) {
 		cfg.Every = DefaultEvery
 	}
 	c := &Certs{cfg: cfg}
-	m, err := c.read()
+	m, _, err := c.read(nil)
 	if err != nil {
 		return nil, err
 	}
@@ -112,68 +112,70 @@ func (c *Certs) watch(ctx context.Context) {
 	}
 }
 
+// mostChanges bounds how often files are read again that change while they are read.
+const mostChanges = 10
+
 // Reload looks at the files at once. What cannot be used is counted, and logged once; what was before stays.
 func (c *Certs) Reload() error {
 	c.reading.Lock()
 	defer c.reading.Unlock()
-	sum, err := c.sum()
-	if err == nil && sum == c.now.Load().sum {
-		c.bad = [sha256.Size]byte{}
-		return nil
+	m, sum, err := c.read(c.now.Load())
+	for n, settled := 0, false; err != nil && !settled && n < mostChanges; n++ {
+		before := sum // perhaps of one file as it was and of another as it is: then they are no pair, and soon are
+		m, sum, err = c.read(c.now.Load())
+		settled = sum == before
 	}
-	var m *material
-	if err == nil {
-		m, err = c.read()
-	}
-	if err != nil {
-		if sum == c.bad {
-			return err
-		}
+	switch {
+	case err != nil && sum == c.bad:
+		return err
+	case err != nil:
 		c.bad = sum
 		c.failures.Add(1)
 		c.cfg.Logger.Error("changed certificates cannot be used; those of before stay", "error", err)
 		return err
 	}
 	c.bad = [sha256.Size]byte{}
-	c.now.Store(m)
-	c.reloads.Add(1)
-	c.cfg.Logger.Info("certificates have changed", "expires", m.expires)
+	if m != c.now.Load() {
+		c.now.Store(m)
+		c.reloads.Add(1)
+		c.cfg.Logger.Info("certificates have changed", "expires", m.expires)
+	}
 	return nil
 }
 
 // files returns those that are named.
 func (c *Certs) files() []string { return []string{c.cfg.Cert, c.cfg.Key, c.cfg.ClientCA, c.cfg.PodCA} }
 
-// sum returns a hash of all files; of those that can be read, with the error of another.
-func (c *Certs) sum() (sum [sha256.Size]byte, err error) {
-	h := sha256.New()
-	for _, name := range c.files() {
-		b, one := readFile(name)
-		if one != nil {
-			err = one
-		}
-		part := sha256.Sum256(b)
-		h.Write(part[:])
-	}
-	h.Sum(sum[:0])
-	return sum, err
-}
-
-// read reads all files. They may be changed one after another: then they are no pair yet, and soon are.
-func (c *Certs) read() (*material, error) {
-	m := &material{}
+// read reads all files, and returns a hash of what they hold, of those that can be read. It returns what was before where that is the same.
+func (c *Certs) read(before *material) (m *material, sum [sha256.Size]byte, err error) {
 	h := sha256.New()
 	var all [4][]byte
 	for i, name := range c.files() {
-		b, err := readFile(name)
-		if err != nil {
-			return nil, err
+		var one error
+		if all[i], one = readFile(name); one != nil {
+			err = one
 		}
-		part := sha256.Sum256(b)
+		part := sha256.Sum256(all[i])
 		h.Write(part[:])
-		all[i] = b
 	}
-	h.Sum(m.sum[:0])
+	h.Sum(sum[:0])
+	switch {
+	case err != nil:
+		return nil, sum, err
+	case before != nil && sum == before.sum:
+		return before, sum, nil
+	}
+	m, err = c.parse(all)
+	if err != nil {
+		return nil, sum, err
+	}
+	m.sum = sum
+	return m, sum, nil
+}
+
+// parse makes of the files' bytes what can be shown and believed.
+func (c *Certs) parse(all [4][]byte) (*material, error) {
+	m := &material{}
 	_, err := certificatesOf(all[0]) // the whole chain: X509KeyPair leaves out what it cannot read
 	if err == nil {
 		m.pair, err = tls.X509KeyPair(all[0], all[1])
