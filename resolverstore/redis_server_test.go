@@ -59,11 +59,11 @@ func startRedisTCP(t testing.TB, args ...string) *redisServer {
 }
 
 // freePort returns a port that nobody listens on, nor on the one of a cluster's bus, which is 10,000 higher. Both are below those that
-// the kernel gives to whoever asks for any, so that nobody takes them before the server does.
+// the kernel gives to whoever asks for any, and tests of other packages take others, so that nobody takes them before the server does.
 func freePort(t testing.TB) int {
 	t.Helper()
 	for range 100 {
-		port := 11_000 + rand.IntN(10_000)
+		port := 11_000 + rand.IntN(5_000)
 		if free(t, port) && free(t, port+10_000) {
 			return port
 		}

@@ -47,7 +47,7 @@ func TestS15_SessionThatIsNeverOfferedTo(t *testing.T) {
 
 func TestS15_SessionThatNeverConnects(t *testing.T) {
 	t.Parallel()
-	p := newTestPool(t, func(c *Config) { c.Grace = 300 * time.Millisecond })
+	p := newTestPool(t, func(c *Config) { c.Grace = 2 * time.Second })
 	s, r := open(t, p, "s")
 	mustAnswer(t, s, offertest.Of(offertest.Audio))
 	within(t, s.Done(), "the end")
@@ -58,7 +58,7 @@ func TestS15_SessionThatNeverConnects(t *testing.T) {
 
 func TestS15_RemoteCloseIsReportedAndAnOfferBringsItBack(t *testing.T) {
 	t.Parallel()
-	p := newTestPool(t, func(c *Config) { c.Grace = 3 * time.Second })
+	p := newTestPool(t, func(c *Config) { c.Grace = 6 * time.Second })
 	s, r := open(t, p, "s")
 	first, second := newTestSFU(t), newTestSFU(t)
 	first.add(vp8, "cam", "alice")

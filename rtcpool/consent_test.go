@@ -16,7 +16,7 @@ import (
 // follows the session ends after its grace.
 func TestS15_LostConnectionsComeBackOrExpire(t *testing.T) {
 	t.Parallel()
-	l := newLab(t, func(c *rtcpool.Config) { c.ConsentTimeout, c.Grace = 900*time.Millisecond, 20*time.Second })
+	l := newLab(t, func(c *rtcpool.Config) { c.ConsentTimeout, c.Grace = 2*time.Second, time.Minute })
 	c := l.call("call")
 	other := l.call("other")
 	bystander := other.track("carol", microphone, clips.BobMicrophone())
@@ -63,7 +63,7 @@ func TestS15_LostConnectionsComeBackOrExpire(t *testing.T) {
 // TestS15_LostConnectionExpires lets the SFU die without a word: after the grace the session ends.
 func TestS15_LostConnectionExpires(t *testing.T) {
 	t.Parallel()
-	l := newLab(t, func(c *rtcpool.Config) { c.ConsentTimeout, c.Grace = 900*time.Millisecond, 2*time.Second })
+	l := newLab(t, func(c *rtcpool.Config) { c.ConsentTimeout, c.Grace = 2*time.Second, 4*time.Second })
 	c := l.call("call")
 	c.add(c.track("alice", microphone, clips.AliceMicrophone()))
 	must(t, c.sfu.Vanish())

@@ -77,7 +77,7 @@ func closesClean(t *testing.T, s *Session, before int) {
 	default:
 		t.Error("Close has returned, and the session has not ended")
 	}
-	tick, limit := time.NewTicker(time.Millisecond), time.NewTimer(closeTimeout) // it takes milliseconds; DNS would take 5 s
+	tick, limit := time.NewTicker(time.Millisecond), time.NewTimer(2*closeTimeout) // it takes milliseconds; DNS would take 5 s
 	defer tick.Stop()
 	defer limit.Stop()
 	for openSockets(t) > before {

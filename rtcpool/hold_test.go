@@ -9,7 +9,7 @@ import (
 // A session that was not offered anything lives for as long as it is held, and then for its grace.
 func TestHeldGrace(t *testing.T) {
 	t.Parallel()
-	const grace = 500 * time.Millisecond // The first call must come within it.
+	const grace = time.Second // The first call must come within it.
 	p := newTestPool(t, nil)
 	held, heldRecorder := openWith(t, p, SessionConfig{ID: "held", Grace: grace})
 	ctx, cancel := context.WithTimeout(context.Background(), hang)

@@ -17,11 +17,11 @@ import (
 )
 
 // freePorts returns the first of n consecutive UDP and TCP ports that nothing uses on any address. They lie below those that
-// the kernel gives out by itself, so that no other socket of a test takes them meanwhile.
+// the kernel gives out by itself, and tests of other packages take others, so that nobody takes them meanwhile.
 func freePorts(t *testing.T, n int) uint16 {
 	t.Helper()
 	for range 1000 {
-		if first := 10000 + rand.IntN(20000); allFree(first, n) {
+		if first := 16_000 + rand.IntN(4_990); allFree(first, n) {
 			return uint16(first)
 		}
 	}

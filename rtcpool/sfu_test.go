@@ -12,7 +12,7 @@ import (
 )
 
 // hang is how long a test waits for what must happen: far longer than it ever takes.
-const hang = 20 * time.Second
+const hang = time.Minute
 
 // testSFU is a pion peer that offers, as an SFU does.
 type testSFU struct {

@@ -26,16 +26,16 @@ func TestDemo(t *testing.T) {
 		t.Fatalf("build: %v\n%s", err, out)
 	}
 	t.Run("Passes", func(t *testing.T) { demoPasses(t, binary) })
-	for fault, want := range map[string]string{
-		"cameras":     "bob's camera: a picture has watermark 53 (alice's camera), want 154",
-		"microphones": "alice's microphone: a second has the tone of 1500 Hz (bob's microphone), want 1000",
-		"missing":     "bob's screen share: no frame came",
+	for fault, want := range map[string]struct{ says, limit string }{
+		"cameras":     {"bob's camera: a picture has watermark 53 (alice's camera), want 154", "1m"},
+		"microphones": {"alice's microphone: a second has the tone of 1500 Hz (bob's microphone), want 1000", "1m"},
+		"missing":     {"bob's screen share: no frame came", "15s"}, // it lasts as long
 	} {
 		t.Run("FailsWithWrong/"+fault, func(t *testing.T) {
 			dir := t.TempDir()
-			code, out := runDemo(t, binary, "--out", dir, "--fault", fault, "--step-limit", "15s")
-			if code != exitFailed || !strings.Contains(out, "FAILED") || !strings.Contains(out, want) {
-				t.Errorf("exit code %d, want %d and %q:\n%s", code, exitFailed, want, out)
+			code, out := runDemo(t, binary, "--out", dir, "--fault", fault, "--step-limit", want.limit)
+			if code != exitFailed || !strings.Contains(out, "FAILED") || !strings.Contains(out, want.says) {
+				t.Errorf("exit code %d, want %d and %q:\n%s", code, exitFailed, want.says, out)
 			}
 			page, err := os.ReadFile(filepath.Join(dir, "index.html"))
 			if err != nil || !bytes.Contains(page, []byte("Failed after")) {

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -56,7 +57,8 @@ func startRedisAt(t *testing.T, socket string) *os.Process {
 		_ = cmd.Wait()
 	})
 	for deadline := time.Now().Add(hang); ; time.Sleep(5 * time.Millisecond) {
-		if _, err := os.Stat(socket); err == nil {
+		if c, err := net.Dial("unix", socket); err == nil {
+			_ = c.Close()
 			return cmd.Process
 		}
 		if time.Now().After(deadline) {

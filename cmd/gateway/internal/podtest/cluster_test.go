@@ -183,8 +183,6 @@ type health struct {
 // get asks a pod for its health; code 0 is no answer.
 func (p *pod) get(ctx context.Context, path string) (code int, h health) {
 	p.t.Helper()
-	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
-	defer cancel()
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+p.http+path, nil)
 	must(p.t, err)
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}

@@ -2,13 +2,11 @@ package podtest
 
 import (
 	"bufio"
-	"context"
 	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	penstockv1 "github.com/penstock-media/penstock/api/penstock/v1"
 )
@@ -90,11 +88,9 @@ func TestP7_PausedPodServesNothingUnchecked(t *testing.T) {
 	awaitSo(c.ctx, t, "it is connected again", func() bool {
 		return c.session(c.pods[1].clients, id).GetState() == penstockv1.SessionState_SESSION_STATE_CONNECTED
 	})
-	ctx, cancel := context.WithTimeout(c.ctx, 60*time.Second)
-	defer cancel()
 	for range cap(answers) {
 		go func() {
-			r, err := c.pods[0].tracks.GetFrame(ctx, &penstockv1.GetFrameRequest{SessionId: id, Selector: &penstockv1.TrackSelector{
+			r, err := c.pods[0].tracks.GetFrame(c.ctx, &penstockv1.GetFrameRequest{SessionId: id, Selector: &penstockv1.TrackSelector{
 				Selector: &penstockv1.TrackSelector_Participant{Participant: &penstockv1.ParticipantTrack{ParticipantId: "carol-1", Source: penstockv1.Source_SOURCE_CAMERA}},
 			}})
 			answers <- answer{r, err}

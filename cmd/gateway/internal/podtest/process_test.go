@@ -140,12 +140,15 @@ func (p *process) wait(ctx context.Context) int {
 	}
 }
 
-// freeAddr returns an address of loopback that nobody listens on. It is below those that the kernel gives to whoever asks for any, so that
-// nobody takes it before its process does.
+// freeAddr returns an address of loopback that nobody listens on, another one each time. It is below those that the kernel gives to whoever asks for any, and
+// tests of other packages take others, so that nobody takes it before its process does.
 func freeAddr(t *testing.T) string {
 	t.Helper()
 	for range 100 {
-		addr := fmt.Sprint("127.0.0.1:", 21_000+rand.IntN(10_000))
+		addr := fmt.Sprint("127.0.0.1:", 26_000+rand.IntN(5_000))
+		if _, taken := addrs.LoadOrStore(addr, true); taken {
+			continue
+		}
 		l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", addr)
 		if err != nil {
 			continue
@@ -156,5 +159,8 @@ func freeAddr(t *testing.T) string {
 	t.Fatal("no port is free")
 	return ""
 }
+
+// addrs are those that freeAddr has returned.
+var addrs sync.Map
 
 var _ io.Writer = (*output)(nil)
