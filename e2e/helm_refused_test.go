@@ -7,12 +7,13 @@ import (
 	"testing"
 )
 
-// TestO5_BadValuesAreRefused shows that values which would give pods that do not work, or that anybody may call, render nothing, and that the message names the value.
-func TestO5_BadValuesAreRefused(t *testing.T) {
+// refusal are values that are refused, and a part of what is said.
+type refusal struct{ values, want string }
+
+// TestO5_TheSchemaRefuses shows that what is no value of this chart, or can be no good, is named with its path.
+func TestO5_TheSchemaRefuses(t *testing.T) {
 	t.Parallel()
-	const longest = "drain.endpointGraceSeconds=600,drain.drainGraceSeconds=600,drain.stopTimeoutSeconds=600"
-	for _, c := range []struct{ values, want string }{
-		// Refused by the schema.
+	refused(t, []refusal{
 		{"udp.mode=service,udp.announcedIPs={192.0.2.1},replicas=2", "'/replicas': maximum: got 2, want 1"},
 		{"udp.mode=service,udp.announcedIPs={192.0.2.1},autoscaling.enabled=true", "'/autoscaling/enabled'"},
 		{"udp.mode=service", "'/udp/announcedIPs': minItems"},
@@ -40,12 +41,25 @@ func TestO5_BadValuesAreRefused(t *testing.T) {
 		{`commonLabels.app\.kubernetes\.io/name=x`, "'/commonLabels/"},
 		{`podLabels.app\.kubernetes\.io/instance=x`, "'/podLabels/"},
 		{"settingsFromSecrets[0].setting=a", "'/settingsFromSecrets/0'"},
-		// Refused with what to do.
+		{"auth.jwt.jwks.url=http://a", "'/auth/jwt/jwks/url'"},
+		{"service.ipFamilies={IPv4,IPv4},service.ipFamilyPolicy=PreferDualStack", "'/service/ipFamilies'"},
+		{"service.ipFamilies={ipv4}", "'/service/ipFamilies/0'"},
+		{"service.ipFamilyPolicy=DualStack", "'/service/ipFamilyPolicy'"},
+		{"extraEnv[0].value=1", "'/extraEnv/0'"},
+		{"fullnameOverride=123", "'/fullnameOverride'"},
+		{"nameOverride=Media", "'/nameOverride'"},
+	})
+}
+
+// TestO5_BadValuesAreRefused shows that values which would give pods that do not work, or that anybody may call, render nothing, and that the message says what to do.
+func TestO5_BadValuesAreRefused(t *testing.T) {
+	t.Parallel()
+	const longest = "drain.endpointGraceSeconds=600,drain.drainGraceSeconds=600,drain.stopTimeoutSeconds=600"
+	refused(t, []refusal{
 		{"image.repository=", "image.repository is empty: build the image"},
 		{"insecure=false", "tls.existingSecret is empty"},
 		{"insecure=false,tls.existingSecret=t", "name a Secret in auth.token.existingSecret"},
 		{"insecure=false,tls.existingSecret=t,auth.token.existingSecret=a,redis.url=redis://a", "no public authority signs media-penstock.calls.svc"},
-		{"auth.jwt.jwks.url=http://a", "'/auth/jwt/jwks/url'"},
 		{"auth.jwt.jwks.url=https://a,auth.jwt.jwks.configMap=b", "set one of them"},
 		{"config.jwt-secret=s3cr3t", "use auth.jwt.secret.existingSecret"},
 		{"replicas=2", "set redis.url or redis.urlSecret.existingSecret"},
@@ -75,30 +89,30 @@ func TestO5_BadValuesAreRefused(t *testing.T) {
 		{"auth.jwt.audience={a}", "there are no keys"},
 		{"service.ipFamilies={IPv4,IPv6}", "set service.ipFamilyPolicy to"},
 		{"service.ipFamilies={IPv4,IPv6},service.ipFamilyPolicy=SingleStack", "set service.ipFamilyPolicy to"},
-		{"service.ipFamilies={IPv4,IPv4},service.ipFamilyPolicy=PreferDualStack", "'/service/ipFamilies'"},
-		{"service.ipFamilies={ipv4}", "'/service/ipFamilies/0'"},
-		{"service.ipFamilyPolicy=DualStack", "'/service/ipFamilyPolicy'"},
 		{"service.externalTrafficPolicy=Local", "set service.type to LoadBalancer"},
 		{"redis.trial.enabled=true,autoscaling.enabled=true,resources.requests.cpu=null", "set resources.requests.cpu"},
 		{"extraEnv[0].name=A,extraEnv[0].value=1,extraEnv[1].name=A", "extraEnv has A twice"},
-		{"extraEnv[0].value=1", "'/extraEnv/0'"},
 		{secret("redis-url") + ",redis.urlSecret.existingSecret=r", "use redis.url or redis.urlSecret.existingSecret"},
 		{secret("auth-token"), "use auth.token.existingSecret"},
 		{secret("ice-turn-ca") + "," + strings.ReplaceAll(secret("ice-turn-ca"), "[0]", "[1]"), "settingsFromSecrets has ice-turn-ca twice"},
-		{"fullnameOverride=123", "'/fullnameOverride'"},
-		{"nameOverride=Media", "'/nameOverride'"},
-	} {
+	})
+	// Past the schema, the templates refuse the same.
+	args := append(set(append(least(), "udp.mode=service,replicas=2,redis.trial.enabled=true")...), "--skip-schema-validation")
+	if _, err := template(t, args...); err == nil || !strings.Contains(err.Error(), "a UDP Service is for one replica") {
+		t.Errorf("without its schema the chart takes a UDP Service for two: %v", err)
+	}
+}
+
+// refused renders the chart with each of the values, beside the least that it takes.
+func refused(t *testing.T, all []refusal) {
+	t.Helper()
+	for _, c := range all {
 		out, err := template(t, set(append(least(), c.values)...)...)
 		if err == nil {
 			t.Errorf("%s renders %d objects", c.values, len(out))
 		} else if !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s is refused without %q:\n%v", c.values, c.want, err)
 		}
-	}
-	// Past the schema, the templates refuse the same.
-	args := append(set(append(least(), "udp.mode=service,replicas=2,redis.trial.enabled=true")...), "--skip-schema-validation")
-	if _, err := template(t, args...); err == nil || !strings.Contains(err.Error(), "a UDP Service is for one replica") {
-		t.Errorf("without its schema the chart takes a UDP Service for two: %v", err)
 	}
 }
 
