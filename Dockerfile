@@ -41,9 +41,9 @@ ENV PATH=/usr/local/bin
 # The demo writes below where it is started; on a read-only root that is a tmpfs.
 WORKDIR /tmp
 USER 10001:10001
-# gRPC; WHIP, health and metrics; metrics alone, and media of all sessions, where PENSTOCK_METRICS_ADDR and
-# PENSTOCK_ICE_UDP_MUX say so. All listen on loopback until PENSTOCK_GRPC_ADDR and PENSTOCK_HTTP_ADDR say otherwise.
-EXPOSE 50051 8080 9090 7882/udp
+# gRPC; WHIP, health and metrics; health and metrics alone, and media of all sessions, where PENSTOCK_HEALTH_ADDR,
+# PENSTOCK_METRICS_ADDR and PENSTOCK_ICE_UDP_MUX say so. All listen on loopback until PENSTOCK_GRPC_ADDR and PENSTOCK_HTTP_ADDR say otherwise.
+EXPOSE 50051 8080 8081 9090 7882/udp
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=6s --start-period=10s CMD ["/usr/local/bin/gateway", "healthcheck", "--live"]
 ENTRYPOINT ["/usr/local/bin/gateway"]

@@ -4,7 +4,6 @@ package e2e
 
 import (
 	"bytes"
-	"crypto/tls"
 	"fmt"
 	"io"
 	"net/http"
@@ -74,21 +73,21 @@ func TestO5_RenderedPodsWork(t *testing.T) {
 
 // podProcess is a gateway that runs as a rendered pod says.
 type podProcess struct {
-	objects             objects
-	mounted             mounted
-	grpc, http, metrics string // ports
-	token               string
-	cmd                 *exec.Cmd
-	log                 *logBuffer
-	ended               chan error
+	objects                     objects
+	mounted                     mounted
+	grpc, http, health, metrics string // ports
+	token                       string
+	cmd                         *exec.Cmd
+	log                         *logBuffer
+	ended                       chan error
 }
 
 // startPod renders a release with ports of its own and starts its container's command.
 func startPod(t *testing.T, redis string, secrets map[string]string) *podProcess {
 	t.Helper()
-	p := &podProcess{grpc: freePort(t), http: freePort(t), metrics: freePort(t), log: &logBuffer{}, ended: make(chan error, 1), token: secrets["token"]}
+	p := &podProcess{grpc: freePort(t), http: freePort(t), health: freePort(t), metrics: freePort(t), log: &logBuffer{}, ended: make(chan error, 1), token: secrets["token"]}
 	p.objects = rendered(t, append([]string{"--values=" + example("secure")}, set("redis.url=redis://127.0.0.1:"+redis, "redis.ca.existingSecret=",
-		"ports.grpc="+p.grpc, "ports.http="+p.http, "ports.metrics="+p.metrics, "drain.endpointGraceSeconds=1", "drain.drainGraceSeconds=5", "drain.marginSeconds=40")...)...)
+		"ports.grpc="+p.grpc, "ports.http="+p.http, "ports.health="+p.health, "ports.metrics="+p.metrics, "drain.endpointGraceSeconds=1", "drain.drainGraceSeconds=5", "drain.marginSeconds=40")...)...)
 	p.mounted = mount(t, p.objects, secrets)
 	file, err := os.ReadFile(p.mounted.config)
 	if err != nil {
@@ -118,14 +117,12 @@ func startPod(t *testing.T, redis string, secrets map[string]string) *podProcess
 	return p
 }
 
-// probe asks what a probe of the container asks, as a kubelet does: without looking at the certificate. It returns the status, or 0.
+// probe asks what a probe of the container asks, as a kubelet does. It returns the status, or 0.
 func (p *podProcess) probe(t *testing.T, name string) int {
 	t.Helper()
 	get := at[map[string]any](p.objects.container(), name, "httpGet")
-	transport := &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}
-	defer transport.CloseIdleConnections()
-	client := &http.Client{Transport: transport, Timeout: hang}
-	resp, err := client.Get(fmt.Sprintf("%s://127.0.0.1:%s%s", strings.ToLower(get["scheme"].(string)), p.http, get["path"]))
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: hang}
+	resp, err := client.Get(fmt.Sprintf("http://127.0.0.1:%s%s", p.health, get["path"]))
 	if err != nil {
 		return 0
 	}

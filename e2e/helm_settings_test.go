@@ -152,7 +152,7 @@ func TestO5_TheGatewayTakesWhatTheChartGives(t *testing.T) {
 	for _, name := range examples(t) {
 		o := rendered(t, "--values="+example(name))
 		settings := effective(t, o, secrets)
-		want := map[string]any{"grpc-addr": ":50051", "http-addr": ":8080", "metrics-addr": ":9090", "log-format": "json"}
+		want := map[string]any{"grpc-addr": ":50051", "http-addr": ":8080", "health-addr": ":8081", "metrics-addr": ":9090", "log-format": "json"}
 		switch name {
 		case "secure":
 			want = map[string]any{"insecure": false, "pod-server-name": "media-penstock.calls.svc", "redis-password": "(hidden)", "pod-secret": "(hidden)", "auth-token": "(hidden)",

@@ -149,7 +149,7 @@ func (i *image) saysHowItIsRun(t *testing.T) {
 	if c.User != "10001:10001" || c.StopSignal != "SIGTERM" {
 		t.Errorf("it runs as %q and is stopped by %q", c.User, c.StopSignal)
 	}
-	for _, port := range []string{"50051/tcp", "8080/tcp", "9090/tcp", "7882/udp"} {
+	for _, port := range []string{"50051/tcp", "8080/tcp", "8081/tcp", "9090/tcp", "7882/udp"} {
 		if _, ok := c.ExposedPorts[port]; !ok {
 			t.Errorf("port %s is not told: %v", port, c.ExposedPorts)
 		}

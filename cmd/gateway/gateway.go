@@ -42,6 +42,7 @@ type gateway struct {
 	secrets *secrets     // nil without a file of them
 	grpc    *grpc.Server
 	http    *http.Server
+	probes  http.Handler // of /healthz and /readyz
 
 	decoders *media.DecodePool
 	metrics  *telemetry.Metrics
@@ -53,9 +54,11 @@ type gateway struct {
 	storeStats  func() resolverstore.Stats // of the store that pods share; nil where there is none
 
 	grpcListener, httpListener *connlimit.Listener
-	debugAddr                  string     // empty where nobody asked for it
-	metricsAddr                string     // empty where that is the HTTP address
-	failed                     chan error // what ended serving: room for each server
+	aside                      map[string]*connlimit.Listener // those of operators, by what they are for; not changed once Start has returned
+	debugAddr                  string                         // empty where nobody asked for it
+	metricsAddr                string                         // empty where that is the HTTP address
+	healthAddr                 string                         // the same of probes
+	failed                     chan error                     // what ended serving: room for each server
 	closers                    []closer
 }
 
@@ -68,7 +71,7 @@ type closer struct {
 // newGateway builds a gateway that does not listen yet, from a configuration that is complete and valid. Close must
 // be called.
 func newGateway(ctx context.Context, cfg config.Config, log *slog.Logger) (*gateway, error) {
-	g := &gateway{cfg: cfg, log: log, incarnation: rand.Text(), failed: make(chan error, 4)}
+	g := &gateway{cfg: cfg, log: log, incarnation: rand.Text(), aside: make(map[string]*connlimit.Listener), failed: make(chan error, 5)}
 	if err := g.build(ctx); err != nil {
 		return nil, errors.Join(err, g.close(ctx))
 	}
@@ -159,8 +162,9 @@ func (g *gateway) buildServers() error {
 	opts := g.grpcCredentials()
 	g.grpc = g.service.NewServer(opts...)
 	g.onClose("gRPC server", g.stopGRPC)
+	g.probes = newProbes(g.service, g.degraded)
 	var err error
-	if g.http, err = newHTTPServer(g.cfg, g.service, g.degraded, g.metrics.Handler(), g.measures, g.log); err != nil {
+	if g.http, err = newHTTPServer(g.cfg, g.service, g.probes, g.metrics.Handler(), g.measures, g.log); err != nil {
 		return fmt.Errorf("set up HTTP: %w", err)
 	}
 	g.http.Handler = g.tell.HTTP("WHIP", "/whip/", g.http.Handler)
@@ -182,9 +186,6 @@ func (g *gateway) Start() error {
 		return fmt.Errorf("--http-addr: %w; is another gateway running, or does the address belong to another machine?", err)
 	}
 	g.httpListener = limited(web, &g.cfg)
-	if err := g.measures.Register(g.observeConnections); err != nil {
-		return err
-	}
 	g.pool.Protect(addrPortOf(g.grpcListener), addrPortOf(g.httpListener))
 	grpcServed, httpServed := make(chan struct{}), make(chan struct{})
 	go func() {
@@ -203,6 +204,11 @@ func (g *gateway) Start() error {
 	g.closers = slices.Insert(g.closers, 0, closer{"listeners", func(ctx context.Context) error {
 		return errors.Join(await(ctx, grpcServed), await(ctx, httpServed))
 	}})
+	if g.cfg.HealthAddr != "" {
+		if g.healthAddr, err = g.serveAside("health-addr", g.cfg.HealthAddr, newProbesServer(measured(g.probes, g.measures), g.log)); err != nil {
+			return err
+		}
+	}
 	if g.cfg.MetricsAddr != "" {
 		if g.metricsAddr, err = g.serveAside("metrics-addr", g.cfg.MetricsAddr, newMetricsServer(g.metrics.Handler())); err != nil {
 			return err
@@ -211,7 +217,10 @@ func (g *gateway) Start() error {
 	if err := g.serveDebug(); err != nil {
 		return err
 	}
-	g.log.Info("serving", "grpc", g.GRPCAddr(), "http", g.HTTPAddr(), "metrics", g.MetricsAddr(), "version", buildVersion(), "incarnation", g.incarnation)
+	if err := g.measures.Register(g.observeConnections); err != nil {
+		return err
+	}
+	g.log.Info("serving", "grpc", g.GRPCAddr(), "http", g.HTTPAddr(), "metrics", g.MetricsAddr(), "health", g.HealthAddr(), "version", buildVersion(), "incarnation", g.incarnation)
 	return nil
 }
 
@@ -224,6 +233,14 @@ func (g *gateway) report(name string, err error) {
 
 // Failed gives the error that ended one of the servers.
 func (g *gateway) Failed() <-chan error { return g.failed }
+
+// HealthAddr returns the address that probes are to ask. It is known after Start.
+func (g *gateway) HealthAddr() string {
+	if g.healthAddr == "" {
+		return g.HTTPAddr()
+	}
+	return g.healthAddr
+}
 
 // GRPCAddr returns the address that gRPC listens on. It is known after Start.
 func (g *gateway) GRPCAddr() string { return g.grpcListener.Addr().String() }

@@ -33,19 +33,23 @@ func (c *healthcheckCmd) Run(ctx context.Context, std *stdio) error {
 	if err != nil {
 		return err
 	}
+	addr, setting := c.HTTPAddr, "http-addr"
+	if c.HealthAddr != "" {
+		addr, setting = c.HealthAddr, "health-addr"
+	}
 	path := "/readyz"
 	if c.Live {
 		path = "/healthz"
 	}
 	ctx, cancel := context.WithTimeout(ctx, healthcheckTimeout)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, scheme+"://"+c.HTTPAddr+path, nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, scheme+"://"+addr+path, nil)
 	if err != nil {
 		return fmt.Errorf("healthcheck: %w", err)
 	}
 	resp, err := client.Do(req)
 	if err != nil {
-		return fmt.Errorf("healthcheck: nothing answers at %s: %w; is `gateway serve` running with this --http-addr?", c.HTTPAddr, err)
+		return fmt.Errorf("healthcheck: nothing answers at %s: %w; is `gateway serve` running with this --%s?", addr, err, setting)
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, 1<<16))
@@ -61,7 +65,7 @@ func (c *healthcheckCmd) Run(ctx context.Context, std *stdio) error {
 
 // client returns an HTTP client that asks no proxy, as the service is near, and trusts the certificate of the configuration and no other.
 func (c *healthcheckCmd) client() (*http.Client, string, error) {
-	if c.TLSCert == "" {
+	if c.TLSCert == "" || c.HealthAddr != "" { // that one is plain
 		return &http.Client{Transport: &http.Transport{}}, "http", nil
 	}
 	pair, err := tls.LoadX509KeyPair(c.TLSCert, c.TLSKey)

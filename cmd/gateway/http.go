@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"log/slog"
 	"net/http"
 	"time"
@@ -21,10 +20,9 @@ const (
 	httpIdleTimeout   = time.Minute
 )
 
-// newHTTPServer returns the server of WHIP and of health. degraded tells whether the shared store cannot be reached: that is told,
-// and takes nothing out of service, since one blip would else empty every endpoint at once. told serves
+// newHTTPServer returns the server of WHIP and of health, which probes serves. told serves
 // /metrics, unless that has an address of its own, and measures takes what is measured here.
-func newHTTPServer(cfg config.Config, svc *service.Service, degraded func() bool, told http.Handler, measures *metrics.Set, log *slog.Logger) (*http.Server, error) {
+func newHTTPServer(cfg config.Config, svc *service.Service, probes, told http.Handler, measures *metrics.Set, log *slog.Logger) (*http.Server, error) {
 	publish, err := whip.New(whip.Config{
 		Sessions: svc.WHIP(), Reason: service.WHIPReason, Elsewhere: svc.WHIPElsewhere, Authorize: svc.AuthorizeWHIP, AllowedOrigins: cfg.WHIPOrigins,
 		MaxBodyBytes: int64(cfg.MaxSDPBytes), Logger: log,
@@ -35,20 +33,8 @@ func newHTTPServer(cfg config.Config, svc *service.Service, degraded func() bool
 	svc.HandleWHIP(publish)
 	mux := http.NewServeMux()
 	mux.Handle("/whip/", limitWHIP(svc.LimitWHIP, publish))
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
-		writeJSON(w, http.StatusOK, health{Status: "alive"})
-	})
-	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		h := health{Status: "ready", Version: buildVersion(), Sessions: svc.Sessions()}
-		code := http.StatusOK
-		if degraded() {
-			h.Store, h.Degraded = "unavailable", true
-		}
-		if svc.Draining() {
-			h.Status, code = "draining", http.StatusServiceUnavailable
-		}
-		writeJSON(w, code, h)
-	})
+	mux.Handle("/healthz", probes)
+	mux.Handle("/readyz", probes)
 	if cfg.MetricsAddr == "" {
 		mux.Handle("GET /metrics", told)
 	}
@@ -61,20 +47,4 @@ func newHTTPServer(cfg config.Config, svc *service.Service, degraded func() bool
 		MaxHeaderBytes:    cfg.MaxHeaderBytes,
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}, nil
-}
-
-// health is the body of /healthz and /readyz.
-type health struct {
-	Status   string `json:"status"`
-	Version  string `json:"version,omitempty"`
-	Sessions int    `json:"sessions"`
-	Degraded bool   `json:"degraded,omitempty"`
-	Store    string `json:"store,omitempty"` // "unavailable" while the shared store cannot be reached
-}
-
-func writeJSON(w http.ResponseWriter, code int, v any) {
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Cache-Control", "no-store")
-	w.WriteHeader(code)
-	_ = json.NewEncoder(w).Encode(v) // the client went away
 }

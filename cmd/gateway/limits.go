@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"errors"
+	"maps"
 	"math"
 	"net"
 	"net/http"
@@ -32,9 +33,11 @@ func limited(l net.Listener, c *config.Config) *connlimit.Listener {
 	return connlimit.New(l, connlimit.Limits{Total: c.MaxConnections, PerAddress: c.MaxConnectionsPerAddress})
 }
 
-// observeConnections tells what became of the connections of both listeners.
+// observeConnections tells what became of the connections of all listeners.
 func (g *gateway) observeConnections(o *metrics.Observer) {
-	for name, l := range map[string]*connlimit.Listener{"grpc": g.grpcListener, "http": g.httpListener} {
+	all := maps.Clone(g.aside)
+	all["grpc"], all["http"] = g.grpcListener, g.httpListener
+	for name, l := range all {
 		st := l.Stats()
 		o.Observe("penstock_connections", float64(st.Open), name)
 		o.Observe("penstock_limit_refusals_total", float64(st.RefusedTotal), name+"_connections")

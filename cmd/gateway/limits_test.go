@@ -84,6 +84,58 @@ func TestO4_ManyConnections(t *testing.T) {
 	}
 }
 
+// TestO4_ProbesHaveRoomOfTheirOwn: who holds all connections where publishers come keeps no probe from its answer at --health-addr, nor does a stranger who reaches that; and nothing else is
+// served there.
+func TestO4_ProbesHaveRoomOfTheirOwn(t *testing.T) {
+	g := inProcess(t, func(c *config.Config) {
+		c.MaxConnections, c.MaxConnectionsPerAddress, c.HealthAddr = 10, 0, "127.0.0.1:0"
+	})
+	for _, held := range []struct {
+		addr, from string
+		n          int
+	}{{g.HTTPAddr(), "127.0.0.2", 10}, {g.HealthAddr(), "127.0.0.2", 50}} {
+		for range held.n {
+			c, err := from(held.from)(t.Context(), held.addr)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+		}
+	}
+	client := &http.Client{Timeout: hang, Transport: &http.Transport{DisableKeepAlives: true}}
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+g.HTTPAddr()+"/healthz", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a, err := client.Do(r); err == nil {
+		_ = a.Body.Close()
+		t.Errorf("there is room for an 11th connection: %s", a.Status)
+	}
+	for path, want := range map[string]int{"/healthz": http.StatusOK, "/readyz": http.StatusOK, "/whip/x": http.StatusNotFound, "/metrics": http.StatusNotFound} {
+		if code, _, body := fetch(t, "http://"+g.HealthAddr()+path); code != want {
+			t.Errorf("%s: %d %s", path, code, body)
+		}
+	}
+	r, err = http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+g.HealthAddr()+"/healthz", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	keep := &http.Client{Timeout: hang, Transport: &http.Transport{}}
+	if a, err := keep.Do(r); err != nil || !a.Close {
+		t.Errorf("a connection is kept: %v", err)
+	} else {
+		_ = a.Body.Close()
+	}
+	for end := time.Now().Add(hang); g.aside["health"].Stats().RefusedByAddr < 34; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("one address has %+v", g.aside["health"].Stats())
+		}
+	}
+	if code, _, body := fetchFrom(t, "127.0.0.3", "http://"+g.HealthAddr()+"/readyz"); code != http.StatusOK || !strings.Contains(body, `"ready"`) {
+		t.Errorf("from another address: %d %s", code, body)
+	}
+}
+
 // from dials from an address of loopback.
 func from(address string) func(ctx context.Context, to string) (net.Conn, error) {
 	return func(ctx context.Context, to string) (net.Conn, error) {

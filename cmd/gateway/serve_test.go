@@ -138,6 +138,9 @@ func TestHealthcheck(t *testing.T) {
 	if got := runBinary(t, nil, "healthcheck", "--live", "--http-addr="+s.http); got.code != 0 || !strings.Contains(got.out, `"alive"`) {
 		t.Errorf("alive: exit %d, %s%s", got.code, got.out, got.err)
 	}
+	if got := runBinary(t, nil, "healthcheck", "--http-addr="+s.http, "--health-addr="+deafAddr(t)); got.code != exitFailed || !strings.Contains(got.err, "with this --health-addr") {
+		t.Errorf("the other address: exit %d, %s", got.code, got.err)
+	}
 	if got := runBinary(t, nil, "healthcheck", "--http-addr="+deafAddr(t)); got.code != exitFailed || !strings.Contains(got.err, "is `gateway serve` running") {
 		t.Errorf("stopped: exit %d, %s", got.code, got.err)
 	}

@@ -5,7 +5,14 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"strings"
+
+	"github.com/penstock-media/penstock/cmd/gateway/internal/connlimit"
 )
+
+// asideLimits bounds the connections of each address that is for operators. Nodes, Prometheus and people ask one after another: what one address may have is more than that, and a quarter of
+// all, so that whoever else reaches the port leaves room.
+func asideLimits() connlimit.Limits { return connlimit.Limits{Total: 64, PerAddress: 16} }
 
 // serveAside serves what is for operators on an address of its own, in plain HTTP, in the background until close. It returns where it listens. setting is what names the address.
 func (g *gateway) serveAside(setting, addr string, server *http.Server) (string, error) {
@@ -14,10 +21,12 @@ func (g *gateway) serveAside(setting, addr string, server *http.Server) (string,
 	if err != nil {
 		return "", fmt.Errorf("--%s: %w; is another gateway running, or does the address belong to another machine?", setting, err)
 	}
+	few := connlimit.New(l, asideLimits())
+	g.aside[strings.TrimSuffix(setting, "-addr")] = few
 	served := make(chan struct{})
 	go func() {
 		defer close(served)
-		g.report(setting, server.Serve(l))
+		g.report(setting, server.Serve(few))
 	}()
 	g.onClose(setting, func(ctx context.Context) error {
 		if server.Shutdown(ctx) != nil {

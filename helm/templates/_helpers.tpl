@@ -98,7 +98,7 @@ The file of settings. As JSON, since YAML would write numbers from a million on 
 {{- define "penstock.config" -}}
 {{- $c := dict
   "grpc-addr" (printf ":%v" .Values.ports.grpc) "http-addr" (printf ":%v" .Values.ports.http)
-  "metrics-addr" (printf ":%v" .Values.ports.metrics)
+  "health-addr" (printf ":%v" .Values.ports.health) "metrics-addr" (printf ":%v" .Values.ports.metrics)
   "endpoint-grace" (printf "%vs" .Values.drain.endpointGraceSeconds) "drain-grace" (printf "%vs" .Values.drain.drainGraceSeconds)
   "stop-timeout" (printf "%vs" .Values.drain.stopTimeoutSeconds)
 -}}

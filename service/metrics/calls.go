@@ -12,7 +12,8 @@ const codes = "ok canceled unknown invalid_argument deadline_exceeded not_found 
 
 // Limits are the names of the service's limits, and those of connections, as label values: ErrorInfo's metadata has the same. A test compares them with the service.
 const Limits = "sessions caller_sessions streams caller_streams calls caller_calls caller_rate signal_rate consumers media facts message_bytes request_time whip_rate " +
-	"health_watches caller_health_watches decoders failed_auth_rate grpc_connections grpc_address_connections http_connections http_address_connections"
+	"health_watches caller_health_watches decoders failed_auth_rate grpc_connections grpc_address_connections http_connections http_address_connections " +
+	"health_connections health_address_connections metrics_connections metrics_address_connections debug_connections debug_address_connections"
 
 // callMetrics are of gRPC and HTTP.
 func callMetrics() []Metric {
@@ -27,7 +28,7 @@ func callMetrics() []Metric {
 			Do: "One caller that floods, or a limit that is too small for what is wanted. Of `…connections`: somebody opens them without end, or a pool of clients is larger than expected."},
 		{Name: "penstock_unauthenticated_total", Kind: Count, Help: "Calls without credentials, or with wrong or expired ones.", Do: "Many: a client with an old token, or somebody who tries."},
 		{Name: "penstock_panics_total", Kind: Count, Help: "Calls that ended by a fault of the gateway that was caught.", Do: "The log has the stack: report it."},
-		{Name: "penstock_connections", Kind: Gauge, Labels: []Label{label("listener", "grpc http")}, Help: "Connections that are open."},
+		{Name: "penstock_connections", Kind: Gauge, Labels: []Label{label("listener", "grpc http health metrics debug")}, Help: "Connections that are open."},
 		{Name: "penstock_http_requests_total", Kind: Count, Labels: []Label{routes, label("method", "GET HEAD POST PATCH DELETE OPTIONS"), label("code", "1xx 2xx 3xx 4xx 5xx")},
 			Help: "HTTP requests that were answered. Paths and methods that are not served are `other`."},
 		{Name: "penstock_http_request_seconds", Kind: Durations, Unit: "s", Buckets: latencies(), Labels: []Label{routes}, Help: "How long they took."},

@@ -53,9 +53,9 @@ func TestO5_ChartUsesRealSettings(t *testing.T) {
 			t.Errorf("the chart uses the setting %q, which there is not", name)
 		}
 	}
-	variables := named(chart(t, "templates/deployment.yaml"), `name: (PENSTOCK_[A-Z_]+)\n`)
+	variables := named(helpers, `(PENSTOCK_[A-Z_]+)[\n"]`)
 	if len(variables) < 4 {
-		t.Fatalf("only %v are found in the Deployment", variables)
+		t.Fatalf("only %v are found", variables)
 	}
 	for _, variable := range variables {
 		if name := strings.ToLower(strings.ReplaceAll(strings.TrimPrefix(variable, "PENSTOCK_"), "_", "-")); known[name] != variable {

@@ -15,6 +15,9 @@ type Config struct {
 	GRPCAddr string `name:"grpc-addr" env:"PENSTOCK_GRPC_ADDR" default:"127.0.0.1:50051" placeholder:"HOST:PORT" group:"Listening" help:"Where the gRPC API listens. Port 0 takes any free one."`
 	// HTTPAddr is where WHIP, /healthz and /readyz are served, as host:port, under the same rule as GRPCAddr.
 	HTTPAddr string `name:"http-addr" env:"PENSTOCK_HTTP_ADDR" default:"127.0.0.1:8080" placeholder:"HOST:PORT" group:"Listening" help:"Where WHIP, /healthz and /readyz are served."`
+	// HealthAddr is where /healthz and /readyz are served too, as host:port, in plain HTTP and without a token: they tell no names and no secrets. It has connections of its own, so that
+	// publishers who hold all of HTTPAddr's leave room for probes, without which a pod is killed. Empty serves them on HTTPAddr alone.
+	HealthAddr string `name:"health-addr" env:"PENSTOCK_HEALTH_ADDR" placeholder:"HOST:PORT" group:"Listening" help:"Where /healthz and /readyz are served too, in plain HTTP, for probes: room that publishers cannot take. Empty: at --http-addr alone."`
 	// MetricsAddr is where /metrics is served, as host:port, in plain HTTP and without a token: it tells no names and no secrets. Empty serves it on HTTPAddr; of its own
 	// it stays inside where WHIP is public.
 	MetricsAddr string `name:"metrics-addr" env:"PENSTOCK_METRICS_ADDR" placeholder:"HOST:PORT" group:"Listening" help:"Where /metrics is served, in plain HTTP; empty: at --http-addr."`

@@ -85,7 +85,7 @@ func TestFlagWinsOverEnvironmentOverFile(t *testing.T) {
 
 func TestEverySettingCanComeFromEveryPlace(t *testing.T) {
 	values := map[string]string{
-		"grpc-addr": "127.0.0.1:1", "http-addr": "127.0.0.1:2", "metrics-addr": "127.0.0.1:3", "debug-addr": "127.0.0.1:4", "tls-cert": "c", "tls-key": "k", "auth-token": "0123456789abcdef",
+		"grpc-addr": "127.0.0.1:1", "http-addr": "127.0.0.1:2", "metrics-addr": "127.0.0.1:3", "health-addr": "127.0.0.1:5", "debug-addr": "127.0.0.1:4", "tls-cert": "c", "tls-key": "k", "auth-token": "0123456789abcdef",
 		"tls-min-version": "1.2", "tls-client-ca": "ca", "tls-client-auth": "required", "tls-client-actions": "admin", "jwt-secret": podSecret, "jwt-secret-file": "f", "jwt-jwks": "keys.json",
 		"jwt-issuer": "i", "jwt-audience": "a", "jwt-tenant-claim": "org", "jwt-leeway": "7s", "jwt-max-lifetime": "2h", "expiry-warning": "3s",
 		"auth-token-file": "f", "insecure": "true", "redis-url": "r", "redis-username": "u", "redis-password": "p", "redis-password-file": "pf", "redis-sentinel-username": "su",

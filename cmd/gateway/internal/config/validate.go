@@ -92,6 +92,9 @@ func (c *Config) listeners() []listener {
 
 func (c *Config) validateAddresses() error {
 	all := c.listeners()
+	if c.HealthAddr != "" {
+		all = append(all, listener{"health-addr", c.HealthAddr})
+	}
 	if c.MetricsAddr != "" {
 		all = append(all, listener{"metrics-addr", c.MetricsAddr})
 	}
