@@ -117,14 +117,18 @@ func TestO5_LabelsThatMeet(t *testing.T) {
 	o := rendered(t, append([]string{"--values=" + example("all")}, set(`commonLabels.team=a`, `podLabels.team=b`, `serviceMonitor.labels.team=c`, `prometheusRule.labels.team=d`,
 		`dashboards.labels.team=e`, `podAnnotations.kubectl\.kubernetes\.io/default-container=shipper`, `podAnnotations.checksum/config=x`)...)...)
 	pod := at[map[string]any](o.must("Deployment", ""), "spec", "template", "metadata")
-	for got, want := range map[string]string{
-		at[string](pod, "labels", "team"): "b", at[string](o.must("ServiceMonitor", ""), "metadata", "labels", "team"): "c",
-		at[string](o.must("PrometheusRule", ""), "metadata", "labels", "team"): "d", at[string](o.must("ConfigMap", "-dashboards"), "metadata", "labels", "team"): "e",
-		at[string](o.must("Service", ""), "metadata", "labels", "team"): "a", at[string](pod, "annotations", "kubectl.kubernetes.io/default-container"): "shipper",
-	} {
-		if got != want {
-			t.Errorf("got %q, want %q", got, want)
+	got := fmt.Sprint(at[any](pod, "labels", "team"), at[any](o.must("ServiceMonitor", ""), "metadata", "labels", "team"), at[any](o.must("PrometheusRule", ""), "metadata", "labels", "team"),
+		at[any](o.must("ConfigMap", "-dashboards"), "metadata", "labels", "team"), at[any](o.must("Service", ""), "metadata", "labels", "team"))
+	if got != "bcdea" {
+		t.Errorf("the labels are %s", got)
+	}
+	for _, m := range []manifest{o.must("ServiceMonitor", ""), o.must("PrometheusRule", ""), o.must("ConfigMap", "-dashboards"), o.must("Deployment", "")} {
+		if labels := at[map[string]any](m, "metadata", "labels"); labels["example.org/team"] != "media" || labels["app.kubernetes.io/instance"] != "media" {
+			t.Errorf("the %s has labels %v", m.kind(), labels)
 		}
+	}
+	if container := at[string](pod, "annotations", "kubectl.kubernetes.io/default-container"); container != "shipper" {
+		t.Errorf("the default container is %q", container)
 	}
 	if sum := at[string](pod, "annotations", "checksum/config"); len(sum) != 64 {
 		t.Errorf("the checksum of settings is %q", sum)
@@ -149,6 +153,24 @@ func TestO5_RolloutsAreGivenTime(t *testing.T) {
 		o := rendered(t, set(append(least(), values)...)...)
 		if got := at[int](o.must("Deployment", ""), "spec", "progressDeadlineSeconds"); got != want+10 {
 			t.Errorf("with %q it is called failed after %d s, want %d", values, got, want+10)
+		}
+	}
+}
+
+// TestO5_MediaOverTCP shows that the TCP port of media is opened where that of UDP is.
+func TestO5_MediaOverTCP(t *testing.T) {
+	t.Parallel()
+	for name, want := range map[string]string{"trial": "media-tcp 50100/<nil>", "host-port": "media-tcp 50100/50100", "host-network": "media-tcp 50100/50100"} {
+		for values, want := range map[string]string{"config.ice-tcp-mux=50100": want, "config.ice-tcp-mux=0": "", "": ""} {
+			got := ""
+			for _, p := range at[[]any](rendered(t, append([]string{"--values=" + example(name)}, set(values)...)...).container(), "ports") {
+				if at[int](p, "containerPort") == 50100 {
+					got = fmt.Sprint(at[any](p, "name"), " ", at[any](p, "containerPort"), "/", at[any](p, "hostPort"))
+				}
+			}
+			if got != want {
+				t.Errorf("%s with %q opens %q, want %q", name, values, got, want)
+			}
 		}
 	}
 }

@@ -80,6 +80,7 @@ func TestO5_BadValuesAreRefused(t *testing.T) {
 		{"config.grpc-addr=:1", "use ports.grpc"},
 		{"config.metrics-addr=:1", "use ports.metrics"},
 		{"config.health-addr=:1", "use ports.health"},
+		{"config.ice-tcp-mux=8080", "give it another"},
 		{"redis.url=redis://a,podSecret.existingSecret=", "name it in podSecret.existingSecret."},
 		{"redis.trial.enabled=true,podSecret.existingSecret=,redis.password.existingSecret=", "name it in podSecret.existingSecret and in redis.password.existingSecret."},
 		{"redis.trial.enabled=true,redis.password.existingSecret=", "name it in redis.password.existingSecret."},
