@@ -257,7 +257,7 @@ func notesTell(t *testing.T, c *cluster) {
 		{"all", "", "From outside, on the same ports|https://whip.example.org/whip/SESSION|160 s to end"},
 		{"all", "ingress.tls=null", "http://whip.example.org/whip/SESSION"},
 		{"host-port", "", "Media: UDP 50000 to 50001 of each node with a gateway|A node has room for one gateway"},
-		{"host-network", "", "gRPC, HTTP and metrics are open there, too.|A node has room for one gateway"},
+		{"host-network", "", "gRPC, HTTP, health and metrics are open there, too.|A node has room for one gateway"},
 		{"udp-service", "", "Media: UDP 50000 of the Service media-penstock-udp, which peers find at 192.0.2.10."},
 		{"node-port", "", "Media: UDP 30500 of the node that the gateway is on"},
 	} {
