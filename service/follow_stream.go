@@ -24,6 +24,7 @@ type followed struct {
 	open  *opening
 	abort context.CancelCauseFunc // ends it at once; safe for concurrent use
 
+	unopened  unopened
 	forwarded bool  // by another pod, which follows; so there is but one leg, here
 	at        *mark // nil until the worker got a header
 	accepted  bool  // an owner has served it; the worker may wait for its first message

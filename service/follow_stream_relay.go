@@ -160,6 +160,9 @@ func (l *relayLeg) message(ctx context.Context, m *relay.Message) error {
 		if err := m.Decode(&response); err != nil {
 			return fmt.Errorf("header of %q: %w", f.req.GetSessionId(), err)
 		}
+		if err := f.unopened.header(); err != nil {
+			return err
+		}
 		header = response.GetHeader()
 	}
 	l.expiry.Reset(2 * f.svc.cfg.StallTimeout)

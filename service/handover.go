@@ -151,19 +151,29 @@ func (s *Service) handOverTo(ctx context.Context, left []*session, to *heirs) {
 		turns <- struct{}{}
 		handing.Go(func() {
 			defer func() { <-turns }()
-			pod, ok := to.next()
-			if !ok {
-				return
-			}
-			if err := s.handOne(ctx, v, pod); err != nil {
-				s.cfg.Logger.Warn("session not handed over", "session", logName(v.key), "to", pod.Incarnation, "error", err)
-				if !sessionOver(err) { // else it is no fault of the pod's
-					to.refused(pod)
-				}
-			}
+			s.handToAny(ctx, v, to)
 		})
 	}
 	handing.Wait()
+}
+
+// handToAny hands one session over to the pod that has least to do and takes it. One that cannot be reached, though its lease is there, would have least to do in the next round again.
+func (s *Service) handToAny(ctx context.Context, v *session, to *heirs) {
+	for ctx.Err() == nil {
+		pod, ok := to.next()
+		if !ok {
+			return
+		}
+		err := s.handOne(ctx, v, pod)
+		if err == nil {
+			return
+		}
+		s.cfg.Logger.Warn("session not handed over", "session", logName(v.key), "to", pod.Incarnation, "error", err)
+		if sessionOver(err) { // It is no fault of the pod's.
+			return
+		}
+		to.refused(pod)
+	}
 }
 
 // sessionOver tells that a session has ended, or is another pod's by now.

@@ -121,6 +121,27 @@ func TestP4_NothingIsToldInTheEndpointGrace(t *testing.T) {
 	}
 }
 
+// TestP4_AnHeirThatCannotBeReachedIsPassedOver: of the pods whose leases live the one that has least to do cannot be reached. All sessions of one that drains go to the other.
+func TestP4_AnHeirThatCannotBeReachedIsPassedOver(t *testing.T) {
+	pods := startSteadyPods(t, 3)
+	leaving, other, mute := pods[0], pods[1], pods[2]
+	for i := range 4 {
+		leaving.create(fmt.Sprint("mine-", i))
+		other.create(fmt.Sprint("its-", i))
+	}
+	owned := leaving.svc.Sessions()
+	if owned == 0 || mute.svc.Sessions() != 0 {
+		t.Fatalf("%d and %d sessions", owned, mute.svc.Sessions())
+	}
+	mute.server.Stop()
+	if got := leaving.svc.Drain(leaving.ctx, hang); got != (Drained{HandedOver: owned}) {
+		t.Errorf("the drain tells %+v of %d", got, owned)
+	}
+	if got := other.svc.Stats().TakenOver; got != uint64(owned) { //nolint:gosec // few
+		t.Errorf("%d of %d were taken over", got, owned)
+	}
+}
+
 // TestP4_WithoutAnHeirSessionsEnd drains the only pod that there is: its session goes on until the deadline, and is ended then, with the reason.
 func TestP4_WithoutAnHeirSessionsEnd(t *testing.T) {
 	g := startPods(t, 1)[0]

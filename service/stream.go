@@ -34,6 +34,8 @@ func (s *trackServer) StreamTrack(r *penstockv1.StreamTrackRequest, stream penst
 	defer abort(context.Canceled)
 	_, forwarded := relay.Forwarded(ctx)
 	f := &followed{svc: s.Service, req: r, out: stream, open: openingOf(ctx), abort: abort, forwarded: forwarded, legs: s.newLegs(), called: time.Now()}
+	f.unopened.abort = abort
+	defer f.untilHeader(ctx)()
 	f.open.describe(attrSession.String(r.GetSessionId()))
 	ended := make(chan error, 1)
 	if !s.talk(func() {

@@ -89,6 +89,9 @@ func (s *stream) sendHeader(a *attachment) error {
 
 // announce sends a header with a fresh token.
 func (s *stream) announce(h *penstockv1.StreamHeader) error {
+	if err := s.call.unopened.header(); err != nil {
+		return err
+	}
 	s.header, s.signed = h, time.Now()
 	h.ResumeToken = s.svc.tokens.sign(s.attach.session.key, s.attach.selector, s.sender.epoch, s.time.start)
 	if err := s.sender.header(h); err != nil {

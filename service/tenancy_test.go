@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
@@ -213,7 +214,7 @@ func expiringToken(t *testing.T, life time.Duration) string {
 	return claimed(t, "acme", claim("exp", time.Now().Add(life).Unix()))
 }
 
-// TestO9_ExpiryEndsStreams opens a stream, a watch and a conversation by a token that is about to expire, on the session's pod and on another: each is warned once, then ended as UNAUTHENTICATED, and the
+// TestO9_ExpiryEndsStreams opens a stream, a watch and a conversation by a token that is about to expire, on the session's pod and on another: each is warned once, then ended as UNAUTHENTICATED, a stream that has not begun is ended in the place of the warning, and the
 // session lives on. The caller goes on with a new token and the resume token; a call that waits ends too. Health is not asked.
 func TestO9_ExpiryEndsStreams(t *testing.T) {
 	pods := startSteadyPods(t, 2, withJWT, func(c *Config) { c.JWT.Leeway = time.Millisecond })
@@ -244,6 +245,7 @@ func (p *pod) expire(t *testing.T, session string) {
 	token := expiringToken(t, 10*time.Second)
 	g := p.as(token)
 	g.t = t
+	waiting := g.open(&penstockv1.StreamTrackRequest{SessionId: session, Selector: byParticipant("nobody", camera)})
 	r := g.open(smallCamera(session))
 	header := r.header()
 	watch, err := g.tracks.WatchTracks(g.ctx, &penstockv1.WatchTracksRequest{SessionId: session})
@@ -292,6 +294,10 @@ func (p *pod) expire(t *testing.T, session string) {
 		}
 	}
 	wantStatus(t, <-waits, codes.Unauthenticated, "CREDENTIALS_EXPIRED")
+	early := wantStatus(t, waiting.end(), codes.Unauthenticated, "CREDENTIALS_EXPIRED")
+	if left := detail[*errdetails.ErrorInfo](early).GetMetadata()["expires_in_ms"]; left == "" || left == "0" {
+		t.Errorf("a stream that had not begun was ended with %v left", left)
+	}
 	if warned["stream"] != 1 || warned["watch"] != 1 || warned["conversation"] != 1 {
 		t.Errorf("warned %v", warned)
 	}

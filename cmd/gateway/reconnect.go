@@ -15,7 +15,7 @@ import (
 
 // reconnectFlags say what to do when a stream breaks.
 type reconnectFlags struct {
-	Reconnect time.Duration `name:"reconnect" env:"PENSTOCK_RECONNECT" default:"30s" placeholder:"DURATION" help:"How long to try to go on when a stream that had begun breaks; 0 ends at once."`
+	Reconnect time.Duration `name:"reconnect" env:"PENSTOCK_RECONNECT" default:"30s" placeholder:"DURATION" help:"How long to try to go on when a stream that had begun breaks, or waits at a pod that stops; 0 ends at once."`
 }
 
 // breaks counts how long a stream has been broken.
@@ -127,7 +127,7 @@ func (m *onward) mend(ctx context.Context, err error) bool {
 		m.close()
 		return true
 	}
-	return m.begun && m.breaks.again(ctx)
+	return (m.begun || info.GetReason() == "DRAINING") && m.breaks.again(ctx) // one that waits is drained before it begins
 }
 
 // note takes note of how far the stream has come.

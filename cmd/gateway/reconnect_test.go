@@ -42,7 +42,7 @@ func (b *breaking) StreamTrack(r *penstockv1.StreamTrackRequest, s penstockv1.Tr
 	n := uint64(len(b.asked))
 	b.asked = append(b.asked, r)
 	end := b.ends[n]
-	if info := errorInfo(end); info != nil && info.GetReason() != "DRAINING" {
+	if info := errorInfo(end); info != nil && (info.GetReason() != "DRAINING" || info.GetMetadata()["waits"] != "") {
 		return end
 	}
 	format := &penstockv1.StreamFormat{Format: &penstockv1.StreamFormat_Audio{Audio: &penstockv1.AudioFormat{SampleRateHz: 16000, Channels: 1}}}
@@ -91,6 +91,14 @@ func TestStreamGoesOnAfterBreaks(t *testing.T) {
 		if r := b.asked[i]; r.GetResumeToken() != want.token || r.GetResumePresentationTimeNs() != want.at || r.GetResumeSequence() != want.sequence {
 			t.Errorf("call %d: %v, want %v", i, r, want)
 		}
+	}
+}
+
+// TestStreamThatWaitsGoesElsewhere: a stream that is drained before it had a header is opened again.
+func TestStreamThatWaitsGoesElsewhere(t *testing.T) {
+	b := startBreaking(t, reason(codes.Unavailable, "DRAINING", map[string]string{"waits": "yes"}), nil)
+	if o := streamFrom(t, b.addr); o.code != 0 || len(b.asked) != 2 {
+		t.Errorf("%d after %d calls: %s", o.code, len(b.asked), o.err)
 	}
 }
 

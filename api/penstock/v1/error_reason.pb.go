@@ -89,7 +89,7 @@ const (
 	ErrorReason_ERROR_REASON_RESUME_TOKEN_INVALID ErrorReason = 29
 	// PERMISSION_DENIED. It is known who calls, and its credentials do not allow this call, or not for this session.
 	ErrorReason_ERROR_REASON_PERMISSION_DENIED ErrorReason = 30
-	// UNAUTHENTICATED. The caller's credentials have expired, perhaps in mid-stream. Call again with new ones; a stream goes on by its resume token.
+	// UNAUTHENTICATED. The caller's credentials have expired, perhaps in mid-stream, or are about to and the stream has not begun. Call again with new ones; a stream goes on by its resume token.
 	ErrorReason_ERROR_REASON_CREDENTIALS_EXPIRED ErrorReason = 31
 	// UNAVAILABLE. The keys that tokens are checked by could not be fetched yet. Try again.
 	ErrorReason_ERROR_REASON_AUTH_UNAVAILABLE ErrorReason = 32

@@ -49,6 +49,9 @@ type TrackServiceClient interface {
 	//
 	// Any pod serves any session. When the session gets another owner the stream stays open, and after a header and a gap with OWNER_CHANGED goes on
 	// in a higher epoch. When the stream itself breaks (UNAVAILABLE), open it again, on any pod, with resume_token.
+	//
+	// Before the first header no event is sent. A stream that has none yet when its pod begins to stop ends at once with DRAINING, and one whose caller's credentials are
+	// about to expire ends at that time with CREDENTIALS_EXPIRED, with the milliseconds that are left as ErrorInfo's metadata `expires_in_ms`: open it again.
 	StreamTrack(ctx context.Context, in *StreamTrackRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[StreamTrackResponse], error)
 	// GetFrame returns one picture, for the worker that wants a look, not a stream.
 	GetFrame(ctx context.Context, in *GetFrameRequest, opts ...grpc.CallOption) (*GetFrameResponse, error)
@@ -153,6 +156,9 @@ type TrackServiceServer interface {
 	//
 	// Any pod serves any session. When the session gets another owner the stream stays open, and after a header and a gap with OWNER_CHANGED goes on
 	// in a higher epoch. When the stream itself breaks (UNAVAILABLE), open it again, on any pod, with resume_token.
+	//
+	// Before the first header no event is sent. A stream that has none yet when its pod begins to stop ends at once with DRAINING, and one whose caller's credentials are
+	// about to expire ends at that time with CREDENTIALS_EXPIRED, with the milliseconds that are left as ErrorInfo's metadata `expires_in_ms`: open it again.
 	StreamTrack(*StreamTrackRequest, grpc.ServerStreamingServer[StreamTrackResponse]) error
 	// GetFrame returns one picture, for the worker that wants a look, not a stream.
 	GetFrame(context.Context, *GetFrameRequest) (*GetFrameResponse, error)
