@@ -63,8 +63,12 @@ func (a *attacher) resolve(ctx context.Context) (t resolverstore.Track, err erro
 		span.set(attrTrack.String(t.ID))
 		span.end(err)
 	}()
+	defer context.AfterFunc(a.session.unheard, a.waker.wake)()
 	for {
 		wait := a.waker.context(spanCtx)
+		if a.session.unheard.Err() != nil { // Nothing would wake it.
+			return t, resolverstore.ErrSessionEnded
+		}
 		if a.woken != nil {
 			if err := a.woken(); err != nil {
 				return t, err

@@ -46,6 +46,15 @@ type legs struct {
 	lost     time.Time // since when none has been of use; zero while one is
 
 	owner resolverstore.Fence // whose the session was at the last one; zero when there was none
+	last  place               // where the session was last found, without what is here of it
+}
+
+// found takes note of where the session is; nowhere, while nobody can tell.
+func (l *legs) found(p place) {
+	l.owner = p.fence
+	if p.fence != (resolverstore.Fence{}) {
+		l.last = place{pod: p.pod, fence: p.fence}
+	}
 }
 
 // newLegs returns how the parts of a stream follow each other that has none yet.

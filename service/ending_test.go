@@ -61,12 +61,16 @@ func TestP5_EndedSessionDoesNotComeBack(t *testing.T) {
 	g, store := startDeaf(t)
 	g.call("call")
 	live := g.svc.session(key("call"))
+	waits := g.open(&penstockv1.StreamTrackRequest{SessionId: "call", Selector: byParticipant("nobody", camera)})
+	_, err := waits.stream.Header()
+	must(t, err)
 	store.deaf.Store(true)
 	live.mirror.endWith(resolverstore.SessionMediaLost)
 	live.rtc.Close()
 	for g.svc.Sessions() != 0 {
 		mustTick(t, g)
 	}
+	wantStatus(t, waits.end(), codes.FailedPrecondition, "SESSION_ENDED")
 	r, err := g.sessions.GetSession(g.ctx, &penstockv1.GetSessionRequest{SessionId: "call"})
 	must(t, err)
 	if s := r.GetSession(); s.GetState() != penstockv1.SessionState_SESSION_STATE_ENDED || s.GetEndReason() != penstockv1.SessionEndReason_SESSION_END_REASON_MEDIA_LOST {

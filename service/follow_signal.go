@@ -151,10 +151,10 @@ func (c *calling) run(ctx context.Context) error {
 // leg holds the conversation where the session is now, until that owner has it no longer.
 func (c *calling) leg(ctx context.Context) error {
 	p, err := c.svc.locate(ctx, c.key())
-	c.legs.owner = p.fence
+	c.legs.found(p)
 	switch {
 	case err != nil:
-		return err
+		return c.legs.unfound(ctx, c.svc, c.key(), err)
 	case p.live != nil:
 		return c.converse(ctx, p.live)
 	case c.forwarded:
@@ -194,7 +194,7 @@ func (c *calling) goesOn(ctx context.Context, err error) bool {
 		case penstockv1.ErrorReason_ERROR_REASON_UNSPECIFIED: // the transport's, of the way to the caller
 			return false
 		case penstockv1.ErrorReason_ERROR_REASON_SESSION_ENDED, penstockv1.ErrorReason_ERROR_REASON_SESSION_NOT_FOUND:
-			if c.svc.sessionOver(ctx, c.key()) {
+			if _, over := c.legs.end(ctx, c.svc, c.key()); over {
 				return false
 			}
 		default:
@@ -225,12 +225,12 @@ func (c *calling) finish(ctx context.Context, err error) error {
 	if !c.begun || !over {
 		return err
 	}
-	end := resolverstore.SessionSignallingLost
-	switch rec, lost := c.svc.cfg.Store.GetSession(ctx, c.key()); {
-	case lost == nil && rec.State == resolverstore.SessionEnded:
-		end = rec.EndReason
-	case !errors.Is(lost, resolverstore.ErrSessionNotFound): // Nobody had it for too long, or nobody can tell.
+	end, known := c.legs.end(ctx, c.svc, c.key())
+	switch {
+	case !known: // Nobody had it for too long, or nobody can tell.
 		return fmt.Errorf("%w: %v", errMoving, err) //nolint:errorlint // what it says is not so
+	case end == 0: // It is so long ago that nothing is left of it.
+		end = resolverstore.SessionSignallingLost
 	}
 	return c.deliver(&penstockv1.SignalResponse{Message: &penstockv1.SignalResponse_Ended{
 		Ended: &penstockv1.SignalEnded{Reason: penstockv1.SessionEndReason(end)},

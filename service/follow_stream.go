@@ -76,10 +76,10 @@ func (f *followed) run(ctx context.Context) error {
 // leg serves the stream where the session is now, until that owner has it no longer.
 func (f *followed) leg(ctx context.Context) error {
 	p, err := f.svc.locate(ctx, f.key())
-	f.legs.owner = p.fence
+	f.legs.found(p)
 	switch {
 	case err != nil:
-		return err
+		return f.legs.unfound(ctx, f.svc, f.key(), err)
 	case f.at != nil && p.fence.Epoch < f.at.epoch:
 		return errMoved // what is here is of before
 	case p.live != nil:
@@ -145,16 +145,11 @@ func (f *followed) ownerLost(ctx context.Context, err error) bool {
 	case penstockv1.ErrorReason_ERROR_REASON_UNSPECIFIED: // the transport's, of the way to the worker
 		return false
 	case penstockv1.ErrorReason_ERROR_REASON_SESSION_ENDED, penstockv1.ErrorReason_ERROR_REASON_SESSION_NOT_FOUND:
-		return !f.svc.sessionOver(ctx, f.key())
+		_, over := f.legs.end(ctx, f.svc, f.key())
+		return !over
 	default:
 		return code == codes.Unavailable
 	}
-}
-
-// sessionOver tells whether a session has really ended: an owner that is just about to have it, or has it no longer, does not know it either.
-func (s *Service) sessionOver(ctx context.Context, k resolverstore.SessionKey) bool {
-	rec, err := s.cfg.Store.GetSession(ctx, k)
-	return errors.Is(err, resolverstore.ErrSessionNotFound) || err == nil && rec.State == resolverstore.SessionEnded
 }
 
 // verdict returns the reason and the code that an error has for the caller. There is no reason where the error is gRPC's own.
@@ -180,10 +175,11 @@ func (f *followed) finish(ctx context.Context, err error) error {
 	case penstockv1.ErrorReason_ERROR_REASON_TRACK_NOT_FOUND:
 		reason = resolverstore.TrackMediaEnded
 	case penstockv1.ErrorReason_ERROR_REASON_SESSION_ENDED, penstockv1.ErrorReason_ERROR_REASON_SESSION_NOT_FOUND:
-		if !f.svc.sessionOver(ctx, f.key()) { // Nobody had it for too long, or nobody can tell.
+		end, over := f.legs.end(ctx, f.svc, f.key())
+		if !over { // Nobody had it for too long, or nobody can tell.
 			return fmt.Errorf("%w: %v", errMoving, err) //nolint:errorlint // what it says is not so
 		}
-		reason = f.svc.sessionEnd(ctx, f.key())
+		reason = trackEnd(end)
 	default:
 		return err
 	}

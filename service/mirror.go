@@ -185,6 +185,13 @@ func (m *mirror) endReason() resolverstore.SessionEndReason {
 	return m.reason
 }
 
+// hasEnded tells whether the session has ended while this process owned it, and why.
+func (m *mirror) hasEnded() (reason resolverstore.SessionEndReason, ended bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.reason, m.ended && !m.left
+}
+
 // endWith notes why the session is about to end.
 func (m *mirror) endWith(reason resolverstore.SessionEndReason) {
 	m.mu.Lock()

@@ -40,6 +40,7 @@ func permissions() map[string]permission {
 		penstockv1.TrackService_GetFrame_FullMethodName:     {actions: identity.Stream},
 
 		podv1.PodService_Adopt_FullMethodName:     {pods: true},                           // the owner itself asks
+		podv1.PodService_GetEnd_FullMethodName:    {pods: true},                           // one that follows the session asks
 		podv1.PodService_ServeWhip_FullMethodName: {pods: true, actions: identity.Signal}, // a publisher asks
 
 		healthpb.Health_Check_FullMethodName: {open: true},

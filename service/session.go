@@ -33,6 +33,9 @@ type session struct {
 	moved context.Context    // ends when another process has the session; what serves it here follows it there
 	move  context.CancelFunc // ends moved
 
+	unheard context.Context    // ends when the session has ended and the store, by which all others hear of it, was not told
+	silence context.CancelFunc // ends unheard
+
 	yield     func()     // gives its creator's share back
 	consuming sync.Mutex // held while a consumer is attached
 
@@ -55,6 +58,7 @@ func newSession(svc *Service, rec resolverstore.Session) *session {
 		mirror: newMirror(rec.Grace, rec.Expires), hub: newHub(rec.Key.ID), gone: make(chan struct{}), yield: func() {},
 	}
 	v.moved, v.move = context.WithCancel(context.Background())
+	v.unheard, v.silence = context.WithCancel(context.Background())
 	if rec.MinGeneration > 0 { // Its peer connections were elsewhere.
 		v.hub.restart = &rtcpool.Restart{MinGeneration: rec.MinGeneration, Reason: restartReason}
 		v.published = rec.MinGeneration - 1
@@ -108,6 +112,7 @@ func (v *session) follow() {
 	one := ending{v.fence, v.mirror.endReason()}
 	if unheard(err) {
 		v.svc.endings.add(v.key, one)
+		v.silence()
 	}
 	v.svc.forget(v)
 	if unheard(err) {

@@ -189,7 +189,15 @@ func (s *stream) finish(ctx context.Context, err error) error {
 // sessionEnd returns why a track ended that ended with its session.
 func (s *Service) sessionEnd(ctx context.Context, k resolverstore.SessionKey) resolverstore.TrackEndReason {
 	rec, err := s.cfg.Store.GetSession(ctx, k)
-	if err == nil && rec.EndReason == resolverstore.SessionDeleted {
+	if err != nil {
+		return resolverstore.TrackSessionExpired
+	}
+	return trackEnd(rec.EndReason)
+}
+
+// trackEnd returns why tracks of a session ended that ended for a reason.
+func trackEnd(r resolverstore.SessionEndReason) resolverstore.TrackEndReason {
+	if r == resolverstore.SessionDeleted {
 		return resolverstore.TrackSessionDeleted
 	}
 	return resolverstore.TrackSessionExpired

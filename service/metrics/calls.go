@@ -4,7 +4,7 @@ package metrics
 const Methods = "SessionService/CreateSession SessionService/GetSession SessionService/ListSessions SessionService/DeleteSession SessionService/Negotiate " +
 	"SessionService/AddIceCandidate SessionService/UpdateIceServers SessionService/ReportEvents SessionService/Signal " +
 	"TrackService/ResolveTrack TrackService/ListTracks TrackService/WatchTracks TrackService/StreamTrack TrackService/GetFrame " +
-	"PodService/Adopt PodService/ServeWhip Health/Check Health/List Health/Watch ServerReflection/ServerReflectionInfo"
+	"PodService/Adopt PodService/ServeWhip PodService/GetEnd Health/Check Health/List Health/Watch ServerReflection/ServerReflectionInfo"
 
 // codes are the status codes of gRPC.
 const codes = "ok canceled unknown invalid_argument deadline_exceeded not_found already_exists permission_denied resource_exhausted failed_precondition " +

@@ -10,6 +10,7 @@
 package podv1
 
 import (
+	v1 "github.com/penstock-media/penstock/api/penstock/v1"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	reflect "reflect"
@@ -23,6 +24,134 @@ const (
 	// Verify that runtime/protoimpl is sufficiently up-to-date.
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
+
+// GetEndRequest names a session, and who owns it as far as the caller knows.
+type GetEndRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The session's tenant.
+	Tenant string `protobuf:"bytes,1,opt,name=tenant,proto3" json:"tenant,omitempty"`
+	// The session.
+	SessionId string `protobuf:"bytes,2,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
+	// The owner's incarnation.
+	Owner string `protobuf:"bytes,3,opt,name=owner,proto3" json:"owner,omitempty"`
+	// The owner's epoch.
+	Epoch         uint64 `protobuf:"varint,4,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetEndRequest) Reset() {
+	*x = GetEndRequest{}
+	mi := &file_penstock_pod_v1_pod_service_proto_msgTypes[0]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetEndRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetEndRequest) ProtoMessage() {}
+
+func (x *GetEndRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_penstock_pod_v1_pod_service_proto_msgTypes[0]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetEndRequest.ProtoReflect.Descriptor instead.
+func (*GetEndRequest) Descriptor() ([]byte, []int) {
+	return file_penstock_pod_v1_pod_service_proto_rawDescGZIP(), []int{0}
+}
+
+func (x *GetEndRequest) GetTenant() string {
+	if x != nil {
+		return x.Tenant
+	}
+	return ""
+}
+
+func (x *GetEndRequest) GetSessionId() string {
+	if x != nil {
+		return x.SessionId
+	}
+	return ""
+}
+
+func (x *GetEndRequest) GetOwner() string {
+	if x != nil {
+		return x.Owner
+	}
+	return ""
+}
+
+func (x *GetEndRequest) GetEpoch() uint64 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+// GetEndResponse tells what the owner knows of that epoch.
+type GetEndResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The session has ended. False says only that the owner does not know of an end.
+	Ended bool `protobuf:"varint,1,opt,name=ended,proto3" json:"ended,omitempty"`
+	// Why, where it has.
+	Reason        v1.SessionEndReason `protobuf:"varint,2,opt,name=reason,proto3,enum=penstock.v1.SessionEndReason" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetEndResponse) Reset() {
+	*x = GetEndResponse{}
+	mi := &file_penstock_pod_v1_pod_service_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetEndResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetEndResponse) ProtoMessage() {}
+
+func (x *GetEndResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_penstock_pod_v1_pod_service_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetEndResponse.ProtoReflect.Descriptor instead.
+func (*GetEndResponse) Descriptor() ([]byte, []int) {
+	return file_penstock_pod_v1_pod_service_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *GetEndResponse) GetEnded() bool {
+	if x != nil {
+		return x.Ended
+	}
+	return false
+}
+
+func (x *GetEndResponse) GetReason() v1.SessionEndReason {
+	if x != nil {
+		return x.Reason
+	}
+	return v1.SessionEndReason(0)
+}
 
 // AdoptRequest names a session, and who owns it.
 type AdoptRequest struct {
@@ -41,7 +170,7 @@ type AdoptRequest struct {
 
 func (x *AdoptRequest) Reset() {
 	*x = AdoptRequest{}
-	mi := &file_penstock_pod_v1_pod_service_proto_msgTypes[0]
+	mi := &file_penstock_pod_v1_pod_service_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -53,7 +182,7 @@ func (x *AdoptRequest) String() string {
 func (*AdoptRequest) ProtoMessage() {}
 
 func (x *AdoptRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_pod_v1_pod_service_proto_msgTypes[0]
+	mi := &file_penstock_pod_v1_pod_service_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -66,7 +195,7 @@ func (x *AdoptRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AdoptRequest.ProtoReflect.Descriptor instead.
 func (*AdoptRequest) Descriptor() ([]byte, []int) {
-	return file_penstock_pod_v1_pod_service_proto_rawDescGZIP(), []int{0}
+	return file_penstock_pod_v1_pod_service_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *AdoptRequest) GetTenant() string {
@@ -108,7 +237,7 @@ type AdoptResponse struct {
 
 func (x *AdoptResponse) Reset() {
 	*x = AdoptResponse{}
-	mi := &file_penstock_pod_v1_pod_service_proto_msgTypes[1]
+	mi := &file_penstock_pod_v1_pod_service_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -120,7 +249,7 @@ func (x *AdoptResponse) String() string {
 func (*AdoptResponse) ProtoMessage() {}
 
 func (x *AdoptResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_pod_v1_pod_service_proto_msgTypes[1]
+	mi := &file_penstock_pod_v1_pod_service_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -133,7 +262,7 @@ func (x *AdoptResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AdoptResponse.ProtoReflect.Descriptor instead.
 func (*AdoptResponse) Descriptor() ([]byte, []int) {
-	return file_penstock_pod_v1_pod_service_proto_rawDescGZIP(), []int{1}
+	return file_penstock_pod_v1_pod_service_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *AdoptResponse) GetEpoch() uint64 {
@@ -166,7 +295,7 @@ type ServeWhipRequest struct {
 
 func (x *ServeWhipRequest) Reset() {
 	*x = ServeWhipRequest{}
-	mi := &file_penstock_pod_v1_pod_service_proto_msgTypes[2]
+	mi := &file_penstock_pod_v1_pod_service_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -178,7 +307,7 @@ func (x *ServeWhipRequest) String() string {
 func (*ServeWhipRequest) ProtoMessage() {}
 
 func (x *ServeWhipRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_pod_v1_pod_service_proto_msgTypes[2]
+	mi := &file_penstock_pod_v1_pod_service_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -191,7 +320,7 @@ func (x *ServeWhipRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ServeWhipRequest.ProtoReflect.Descriptor instead.
 func (*ServeWhipRequest) Descriptor() ([]byte, []int) {
-	return file_penstock_pod_v1_pod_service_proto_rawDescGZIP(), []int{2}
+	return file_penstock_pod_v1_pod_service_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *ServeWhipRequest) GetMethod() string {
@@ -258,7 +387,7 @@ type ServeWhipResponse struct {
 
 func (x *ServeWhipResponse) Reset() {
 	*x = ServeWhipResponse{}
-	mi := &file_penstock_pod_v1_pod_service_proto_msgTypes[3]
+	mi := &file_penstock_pod_v1_pod_service_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -270,7 +399,7 @@ func (x *ServeWhipResponse) String() string {
 func (*ServeWhipResponse) ProtoMessage() {}
 
 func (x *ServeWhipResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_pod_v1_pod_service_proto_msgTypes[3]
+	mi := &file_penstock_pod_v1_pod_service_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -283,7 +412,7 @@ func (x *ServeWhipResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ServeWhipResponse.ProtoReflect.Descriptor instead.
 func (*ServeWhipResponse) Descriptor() ([]byte, []int) {
-	return file_penstock_pod_v1_pod_service_proto_rawDescGZIP(), []int{3}
+	return file_penstock_pod_v1_pod_service_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *ServeWhipResponse) GetStatus() uint32 {
@@ -320,7 +449,7 @@ type HttpHeader struct {
 
 func (x *HttpHeader) Reset() {
 	*x = HttpHeader{}
-	mi := &file_penstock_pod_v1_pod_service_proto_msgTypes[4]
+	mi := &file_penstock_pod_v1_pod_service_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -332,7 +461,7 @@ func (x *HttpHeader) String() string {
 func (*HttpHeader) ProtoMessage() {}
 
 func (x *HttpHeader) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_pod_v1_pod_service_proto_msgTypes[4]
+	mi := &file_penstock_pod_v1_pod_service_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -345,7 +474,7 @@ func (x *HttpHeader) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HttpHeader.ProtoReflect.Descriptor instead.
 func (*HttpHeader) Descriptor() ([]byte, []int) {
-	return file_penstock_pod_v1_pod_service_proto_rawDescGZIP(), []int{4}
+	return file_penstock_pod_v1_pod_service_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *HttpHeader) GetName() string {
@@ -366,7 +495,16 @@ var File_penstock_pod_v1_pod_service_proto protoreflect.FileDescriptor
 
 const file_penstock_pod_v1_pod_service_proto_rawDesc = "" +
 	"\n" +
-	"!penstock/pod/v1/pod_service.proto\x12\x0fpenstock.pod.v1\"q\n" +
+	"!penstock/pod/v1/pod_service.proto\x12\x0fpenstock.pod.v1\x1a\x19penstock/v1/session.proto\"r\n" +
+	"\rGetEndRequest\x12\x16\n" +
+	"\x06tenant\x18\x01 \x01(\tR\x06tenant\x12\x1d\n" +
+	"\n" +
+	"session_id\x18\x02 \x01(\tR\tsessionId\x12\x14\n" +
+	"\x05owner\x18\x03 \x01(\tR\x05owner\x12\x14\n" +
+	"\x05epoch\x18\x04 \x01(\x04R\x05epoch\"]\n" +
+	"\x0eGetEndResponse\x12\x14\n" +
+	"\x05ended\x18\x01 \x01(\bR\x05ended\x125\n" +
+	"\x06reason\x18\x02 \x01(\x0e2\x1d.penstock.v1.SessionEndReasonR\x06reason\"q\n" +
 	"\fAdoptRequest\x12\x16\n" +
 	"\x06tenant\x18\x01 \x01(\tR\x06tenant\x12\x1d\n" +
 	"\n" +
@@ -392,11 +530,12 @@ const file_penstock_pod_v1_pod_service_proto_rawDesc = "" +
 	"\n" +
 	"HttpHeader\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value2\xa8\x01\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value2\xf3\x01\n" +
 	"\n" +
 	"PodService\x12F\n" +
 	"\x05Adopt\x12\x1d.penstock.pod.v1.AdoptRequest\x1a\x1e.penstock.pod.v1.AdoptResponse\x12R\n" +
-	"\tServeWhip\x12!.penstock.pod.v1.ServeWhipRequest\x1a\".penstock.pod.v1.ServeWhipResponseB>Z<github.com/penstock-media/penstock/api/penstock/pod/v1;podv1b\x06proto3"
+	"\tServeWhip\x12!.penstock.pod.v1.ServeWhipRequest\x1a\".penstock.pod.v1.ServeWhipResponse\x12I\n" +
+	"\x06GetEnd\x12\x1e.penstock.pod.v1.GetEndRequest\x1a\x1f.penstock.pod.v1.GetEndResponseB>Z<github.com/penstock-media/penstock/api/penstock/pod/v1;podv1b\x06proto3"
 
 var (
 	file_penstock_pod_v1_pod_service_proto_rawDescOnce sync.Once
@@ -410,25 +549,31 @@ func file_penstock_pod_v1_pod_service_proto_rawDescGZIP() []byte {
 	return file_penstock_pod_v1_pod_service_proto_rawDescData
 }
 
-var file_penstock_pod_v1_pod_service_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
+var file_penstock_pod_v1_pod_service_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
 var file_penstock_pod_v1_pod_service_proto_goTypes = []any{
-	(*AdoptRequest)(nil),      // 0: penstock.pod.v1.AdoptRequest
-	(*AdoptResponse)(nil),     // 1: penstock.pod.v1.AdoptResponse
-	(*ServeWhipRequest)(nil),  // 2: penstock.pod.v1.ServeWhipRequest
-	(*ServeWhipResponse)(nil), // 3: penstock.pod.v1.ServeWhipResponse
-	(*HttpHeader)(nil),        // 4: penstock.pod.v1.HttpHeader
+	(*GetEndRequest)(nil),     // 0: penstock.pod.v1.GetEndRequest
+	(*GetEndResponse)(nil),    // 1: penstock.pod.v1.GetEndResponse
+	(*AdoptRequest)(nil),      // 2: penstock.pod.v1.AdoptRequest
+	(*AdoptResponse)(nil),     // 3: penstock.pod.v1.AdoptResponse
+	(*ServeWhipRequest)(nil),  // 4: penstock.pod.v1.ServeWhipRequest
+	(*ServeWhipResponse)(nil), // 5: penstock.pod.v1.ServeWhipResponse
+	(*HttpHeader)(nil),        // 6: penstock.pod.v1.HttpHeader
+	(v1.SessionEndReason)(0),  // 7: penstock.v1.SessionEndReason
 }
 var file_penstock_pod_v1_pod_service_proto_depIdxs = []int32{
-	4, // 0: penstock.pod.v1.ServeWhipResponse.headers:type_name -> penstock.pod.v1.HttpHeader
-	0, // 1: penstock.pod.v1.PodService.Adopt:input_type -> penstock.pod.v1.AdoptRequest
-	2, // 2: penstock.pod.v1.PodService.ServeWhip:input_type -> penstock.pod.v1.ServeWhipRequest
-	1, // 3: penstock.pod.v1.PodService.Adopt:output_type -> penstock.pod.v1.AdoptResponse
-	3, // 4: penstock.pod.v1.PodService.ServeWhip:output_type -> penstock.pod.v1.ServeWhipResponse
-	3, // [3:5] is the sub-list for method output_type
-	1, // [1:3] is the sub-list for method input_type
-	1, // [1:1] is the sub-list for extension type_name
-	1, // [1:1] is the sub-list for extension extendee
-	0, // [0:1] is the sub-list for field type_name
+	7, // 0: penstock.pod.v1.GetEndResponse.reason:type_name -> penstock.v1.SessionEndReason
+	6, // 1: penstock.pod.v1.ServeWhipResponse.headers:type_name -> penstock.pod.v1.HttpHeader
+	2, // 2: penstock.pod.v1.PodService.Adopt:input_type -> penstock.pod.v1.AdoptRequest
+	4, // 3: penstock.pod.v1.PodService.ServeWhip:input_type -> penstock.pod.v1.ServeWhipRequest
+	0, // 4: penstock.pod.v1.PodService.GetEnd:input_type -> penstock.pod.v1.GetEndRequest
+	3, // 5: penstock.pod.v1.PodService.Adopt:output_type -> penstock.pod.v1.AdoptResponse
+	5, // 6: penstock.pod.v1.PodService.ServeWhip:output_type -> penstock.pod.v1.ServeWhipResponse
+	1, // 7: penstock.pod.v1.PodService.GetEnd:output_type -> penstock.pod.v1.GetEndResponse
+	5, // [5:8] is the sub-list for method output_type
+	2, // [2:5] is the sub-list for method input_type
+	2, // [2:2] is the sub-list for extension type_name
+	2, // [2:2] is the sub-list for extension extendee
+	0, // [0:2] is the sub-list for field type_name
 }
 
 func init() { file_penstock_pod_v1_pod_service_proto_init() }
@@ -442,7 +587,7 @@ func file_penstock_pod_v1_pod_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_penstock_pod_v1_pod_service_proto_rawDesc), len(file_penstock_pod_v1_pod_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   5,
+			NumMessages:   7,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -24,6 +24,7 @@ const _ = grpc.SupportPackageIsVersion9
 const (
 	PodService_Adopt_FullMethodName     = "/penstock.pod.v1.PodService/Adopt"
 	PodService_ServeWhip_FullMethodName = "/penstock.pod.v1.PodService/ServeWhip"
+	PodService_GetEnd_FullMethodName    = "/penstock.pod.v1.PodService/GetEnd"
 )
 
 // PodServiceClient is the client API for PodService service.
@@ -38,6 +39,8 @@ type PodServiceClient interface {
 	// ServeWhip serves a request to the WHIP endpoint (RFC 9725) that came to the caller, for a session that this pod owns or is to create. The reply is what the
 	// caller answers, faults included; an error says only that the request was not served.
 	ServeWhip(ctx context.Context, in *ServeWhipRequest, opts ...grpc.CallOption) (*ServeWhipResponse, error)
+	// GetEnd asks the owner of a session whether it has ended, which the store that pods share may not know yet. It costs the owner no more than a look.
+	GetEnd(ctx context.Context, in *GetEndRequest, opts ...grpc.CallOption) (*GetEndResponse, error)
 }
 
 type podServiceClient struct {
@@ -68,6 +71,16 @@ func (c *podServiceClient) ServeWhip(ctx context.Context, in *ServeWhipRequest, 
 	return out, nil
 }
 
+func (c *podServiceClient) GetEnd(ctx context.Context, in *GetEndRequest, opts ...grpc.CallOption) (*GetEndResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetEndResponse)
+	err := c.cc.Invoke(ctx, PodService_GetEnd_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // PodServiceServer is the server API for PodService service.
 // All implementations must embed UnimplementedPodServiceServer
 // for forward compatibility.
@@ -80,6 +93,8 @@ type PodServiceServer interface {
 	// ServeWhip serves a request to the WHIP endpoint (RFC 9725) that came to the caller, for a session that this pod owns or is to create. The reply is what the
 	// caller answers, faults included; an error says only that the request was not served.
 	ServeWhip(context.Context, *ServeWhipRequest) (*ServeWhipResponse, error)
+	// GetEnd asks the owner of a session whether it has ended, which the store that pods share may not know yet. It costs the owner no more than a look.
+	GetEnd(context.Context, *GetEndRequest) (*GetEndResponse, error)
 	mustEmbedUnimplementedPodServiceServer()
 }
 
@@ -95,6 +110,9 @@ func (UnimplementedPodServiceServer) Adopt(context.Context, *AdoptRequest) (*Ado
 }
 func (UnimplementedPodServiceServer) ServeWhip(context.Context, *ServeWhipRequest) (*ServeWhipResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ServeWhip not implemented")
+}
+func (UnimplementedPodServiceServer) GetEnd(context.Context, *GetEndRequest) (*GetEndResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetEnd not implemented")
 }
 func (UnimplementedPodServiceServer) mustEmbedUnimplementedPodServiceServer() {}
 func (UnimplementedPodServiceServer) testEmbeddedByValue()                    {}
@@ -153,6 +171,24 @@ func _PodService_ServeWhip_Handler(srv interface{}, ctx context.Context, dec fun
 	return interceptor(ctx, in, info, handler)
 }
 
+func _PodService_GetEnd_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetEndRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(PodServiceServer).GetEnd(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: PodService_GetEnd_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(PodServiceServer).GetEnd(ctx, req.(*GetEndRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // PodService_ServiceDesc is the grpc.ServiceDesc for PodService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -167,6 +203,10 @@ var PodService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ServeWhip",
 			Handler:    _PodService_ServeWhip_Handler,
+		},
+		{
+			MethodName: "GetEnd",
+			Handler:    _PodService_GetEnd_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},
