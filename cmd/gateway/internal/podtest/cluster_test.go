@@ -73,12 +73,24 @@ func startCluster(t *testing.T, pods int, args ...string) *cluster {
 // startClusterOf starts a Redis and so many pods, each with further arguments of its own.
 func startClusterOf(t *testing.T, pods int, args func(*pod) []string) *cluster {
 	t.Helper()
+	c := newCluster(t)
+	c.start(pods, args)
+	return c
+}
+
+// newCluster starts a Redis that pods are to be on.
+func newCluster(t *testing.T) *cluster {
+	t.Helper()
 	_, err := binary() // the first test that asks builds it, which on a busy machine may take longer than any test
 	must(t, err)
 	ctx, cancel := context.WithTimeout(context.Background(), hang)
 	t.Cleanup(cancel)
-	c := &cluster{t: t, ctx: ctx}
-	c.redis = startRedis(ctx, t)
+	return &cluster{t: t, ctx: ctx, redis: startRedis(ctx, t)}
+}
+
+// start starts so many pods.
+func (c *cluster) start(pods int, args func(*pod) []string) {
+	c.t.Helper()
 	for i := range pods {
 		p := c.newPod(i)
 		p.args = args(p)
@@ -88,7 +100,6 @@ func startClusterOf(t *testing.T, pods int, args func(*pod) []string) *cluster {
 		c.serve(p)
 	}
 	c.dialAny()
-	return c
 }
 
 // newPod readies a pod that is not started.
@@ -204,9 +215,10 @@ func (p *pod) storeHealth(ctx context.Context) healthpb.HealthCheckResponse_Serv
 	return r.GetStatus()
 }
 
-// metric is one figure of /metrics.
+// metric is one figure of /metrics, or, of one with labels, the sum.
 func (p *pod) metric(ctx context.Context, name string) (value int) {
 	p.t.Helper()
+	found := false
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+p.http+"/metrics", nil)
 	must(p.t, err)
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
@@ -214,12 +226,19 @@ func (p *pod) metric(ctx context.Context, name string) (value int) {
 	must(p.t, err)
 	defer func() { _ = response.Body.Close() }()
 	for lines := bufio.NewScanner(response.Body); lines.Scan(); {
-		if after, ok := strings.CutPrefix(lines.Text(), name+" "); ok {
-			return atoi(p.t, after)
+		after, ok := strings.CutPrefix(lines.Text(), name)
+		if labels := strings.LastIndexByte(after, '}'); ok && strings.HasPrefix(after, "{") && labels > 0 {
+			after = after[labels+1:]
+		}
+		if ok && strings.HasPrefix(after, " ") {
+			found = true
+			value += atoi(p.t, after[1:])
 		}
 	}
-	p.t.Fatalf("%s has no figure %s", p.name, name)
-	return 0
+	if !found {
+		p.t.Fatalf("%s has no figure %s", p.name, name)
+	}
+	return value
 }
 
 // wantStatus checks a status and its ErrorInfo.

@@ -51,9 +51,14 @@ type settled struct {
 // settle starts a cluster with such a call.
 func settle(t *testing.T, pods int, args ...string) *settled {
 	t.Helper()
-	c := startCluster(t, pods, args...)
+	return startCluster(t, pods, args...).settle()
+}
+
+// settle starts the call and its workers.
+func (c *cluster) settle() *settled {
+	c.t.Helper()
 	s := &settled{cluster: c, id: c.createAt(c.pods[0], "call")}
-	s.call = c.call(c.pods[min(1, pods-1)].clients, s.id)
+	s.call = c.call(c.pods[min(1, len(c.pods)-1)].clients, s.id)
 	s.before = c.session(c.pods[0].clients, s.id)
 	for _, p := range c.pods {
 		s.workers = append(s.workers, c.work("at "+p.name, p.clients, s.id, "carol-1", penstockv1.Source_SOURCE_CAMERA))

@@ -21,10 +21,17 @@ type redisServer struct {
 // startRedis starts a server that keeps nothing on disk.
 func startRedis(ctx context.Context, t *testing.T) *redisServer {
 	t.Helper()
+	s := newRedisServer(t)
+	s.start(ctx, t)
+	return s
+}
+
+// newRedisServer readies a server that is not started.
+func newRedisServer(t *testing.T) *redisServer {
+	t.Helper()
 	s := &redisServer{addr: freeAddr(t)}
 	s.client = redis.NewClient(&redis.Options{Addr: s.addr, Protocol: 2, DisableIdentity: true, MaxRetries: -1, PoolSize: 2})
 	t.Cleanup(func() { must(t, s.client.Close()) })
-	s.start(ctx, t)
 	return s
 }
 
