@@ -56,4 +56,14 @@ func decodeLease(incarnation, v string, seal *LeaseSeal) (Pod, error) {
 	return p, nil
 }
 
+// leaseAddress returns the address that a lease names, of which nothing is proved; empty where it cannot be read.
+func leaseAddress(v string) string {
+	r := newReader(v)
+	address := r.text()
+	if r.err != nil || len(address) > maxAddress {
+		return ""
+	}
+	return address
+}
+
 func clampInt(v uint64) int { return int(min(v, math.MaxInt32)) }

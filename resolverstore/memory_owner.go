@@ -26,6 +26,9 @@ func (m *Memory) SetLoad(l Load) {
 // Pods implements Ownership.
 func (m *Memory) Pods(ctx context.Context) ([]Pod, error) { return []Pod{m.Self()}, ctx.Err() }
 
+// Claimed implements Ownership.
+func (m *Memory) Claimed(string) (address string, alive bool) { return "", false }
+
 // Deposed implements Ownership.
 func (m *Memory) Deposed(key SessionKey, f Fence) bool {
 	m.mu.Lock()

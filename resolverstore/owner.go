@@ -12,6 +12,10 @@ type Ownership interface {
 	// Pods returns the pods whose leases live, this one among them, in the order of incarnations. ErrUnavailable.
 	Pods(ctx context.Context) ([]Pod, error)
 
+	// Claimed returns the address that a pod's lease named when it was last looked at, be it proved or not, and whether the lease was there. It asks nobody, and nobody may be called there: Pods and
+	// Owner tell what may be.
+	Claimed(incarnation string) (address string, alive bool)
+
 	// Sure reports whether this process has run without a pause, or has looked again at all sessions that it owns since it was paused. It costs
 	// nothing. A process that was paused for longer than its lease lasts may have been deposed without a word: while it is not sure
 	// it must serve nothing of its sessions. A Redis that cannot be reached is no pause.

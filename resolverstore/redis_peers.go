@@ -27,15 +27,17 @@ type peers struct {
 
 // peer is one other pod.
 type peer struct {
-	pod     Pod
-	alive   bool      // its lease was there
-	missing time.Time // the first look since which every look found no lease; zero while there is one, or none was looked for
-	runsOut time.Time // before this the lease that the last look found cannot have run out; zero where that is not known
-	watched time.Time // since when each look at it was answered promptly, in unbroken contact
-	gone    time.Time // when it had run out, or had been missing for LeaseTTL
-	listed  bool      // it is in the index of pods
-	wanted  time.Time // when somebody asked for it last
-	pass    pass      // how far its sessions were looked at
+	pod      Pod
+	claimed  string    // the address in its lease, proved or not
+	unproved bool      // its lease is not proved
+	alive    bool      // its lease was there
+	missing  time.Time // the first look since which every look found no lease; zero while there is one, or none was looked for
+	runsOut  time.Time // before this the lease that the last look found cannot have run out; zero where that is not known
+	watched  time.Time // since when each look at it was answered promptly, in unbroken contact
+	gone     time.Time // when it had run out, or had been missing for LeaseTTL
+	listed   bool      // it is in the index of pods
+	wanted   time.Time // when somebody asked for it last
+	pass     pass      // how far its sessions were looked at
 }
 
 func newPeers() *peers {
@@ -263,6 +265,7 @@ func (s *Redis) noteLease(one *peer, value string) {
 		s.peers.tell = append(s.peers.tell, func() { s.cfg.Logger.Info("pod is back", "incarnation", name) })
 	}
 	one.pod, one.alive, one.missing, one.gone, one.pass = pod, true, time.Time{}, time.Time{}, pass{}
+	one.claimed, one.unproved = leaseAddress(value), errors.Is(err, errSeal)
 }
 
 // blind notes that leases could not be looked at: nobody is gone until that has been seen anew for as long as it takes.
@@ -341,6 +344,17 @@ func (s *Redis) podOf(ctx context.Context, incarnation string) (pod Pod, alive b
 		return Pod{Incarnation: incarnation}, false
 	}
 	return pod, true
+}
+
+// Claimed implements Ownership.
+func (s *Redis) Claimed(incarnation string) (address string, alive bool) {
+	s.peers.mu.Lock()
+	defer s.peers.mu.Unlock()
+	one := s.peers.all[incarnation]
+	if one == nil || !one.alive {
+		return "", false
+	}
+	return one.claimed, true
 }
 
 // Pods implements Ownership. It costs no commands: it tells what the last look saw.

@@ -11,10 +11,11 @@ type Stats struct {
 	Since time.Time // unbroken contact with a server that lost nothing began then, by this machine's clock
 	Sure  bool      // see Ownership.Sure
 
-	Pods  int // pods whose leases live, this one among them
-	Held  int // sessions whose state is held here
-	Owned int // of those, sessions that this process owns
-	Ahead int // of those, sessions whose newest state is not stored yet
+	Pods     int // pods whose leases live, this one among them
+	Unproved int // of those, pods whose leases are not proved, so that nobody calls them
+	Held     int // sessions whose state is held here
+	Owned    int // of those, sessions that this process owns
+	Ahead    int // of those, sessions whose newest state is not stored yet
 
 	Failures   uint64 // commands that Redis did not do or answer
 	Breaks     uint64 // times that contact was lost
@@ -46,6 +47,9 @@ func (s *Redis) Stats() Stats {
 	for _, one := range s.peers.all {
 		if one.alive && one.listed {
 			out.Pods++
+			if one.unproved {
+				out.Unproved++
+			}
 		}
 	}
 	s.peers.mu.Unlock()

@@ -1,6 +1,10 @@
 package service
 
-import "sync/atomic"
+import (
+	"sync/atomic"
+
+	"github.com/penstock-media/penstock/service/internal/relay"
+)
 
 // counts is what happened to this process's sessions since it began. It is safe for concurrent use.
 type counts struct {
@@ -18,8 +22,8 @@ type Stats struct {
 	HandedOver uint64
 	// Drained counts sessions that a drain had to end, since nobody took them.
 	Drained uint64
-	// ForwardsRefused counts calls that claimed to come from another pod, or were for pods only, and did not prove it.
-	ForwardsRefused uint64
+	// ForwardsRefused counts calls that claimed to come from another pod, or were for pods only, and did not prove it, by cause: a closed set, each of which is there.
+	ForwardsRefused map[string]uint64
 	// StoreLost counts how often the store that pods share could no longer be reached.
 	StoreLost uint64
 	// Degraded tells that it cannot be reached now.
@@ -30,11 +34,20 @@ type Stats struct {
 	Unauthenticated, Panics uint64
 }
 
+// forwardsRefused returns Stats.ForwardsRefused.
+func (s *Service) forwardsRefused() map[string]uint64 {
+	out, names := make(map[string]uint64), relay.CauseNames()
+	for cause, n := range s.proofs.Refused() {
+		out[names[cause]] = n
+	}
+	return out
+}
+
 // Stats returns what happened so far.
 func (s *Service) Stats() Stats {
 	return Stats{
 		TakenOver: s.counts.takenOver.Load(), Deposed: s.counts.deposed.Load(),
-		HandedOver: s.counts.handedOver.Load(), Drained: s.counts.drained.Load(), ForwardsRefused: s.proofs.Refused(),
+		HandedOver: s.counts.handedOver.Load(), Drained: s.counts.drained.Load(), ForwardsRefused: s.forwardsRefused(),
 		StoreLost: s.counts.storeLost.Load(), Degraded: s.Degraded(),
 		Refused: s.limits.refusals.byName(), Unauthenticated: s.counts.unauthenticated.Load(), Panics: s.counts.panics.Load(),
 	}

@@ -187,7 +187,7 @@ func TestP1_UnaryCallsPassByteIdentical(t *testing.T) {
 		}
 		return s.SendMsg(relay.NewMessage(mem.BufferSlice{mem.SliceBuffer(answer)}))
 	})
-	gate := relay.NewGate(owner.pod.Incarnation, p.svc.keys, nil, p.svc.cfg.Logger)
+	gate := relay.NewGate(owner.pod.Incarnation, p.svc.keys, nil, nil, p.svc.cfg.Logger)
 	const parent = "00-0102030405060708090a0b0c0d0e0f10-0102030405060708-01"
 	ctx := metadata.AppendToOutgoingContext(p.ctx, "traceparent", parent, "authorization", "Bearer s3cr3t")
 	raw := grpc.ForceCodecV2(relay.Codec(encoding.GetCodecV2(grpcproto.Name)))
@@ -291,7 +291,7 @@ func TestP9_EveryMethodRefusesForgedForwards(t *testing.T) {
 	for _, name := range own {
 		wantStatus(t, call(name), codes.PermissionDenied, "FORWARD_REFUSED")
 	}
-	if n, want := p.svc.Stats().ForwardsRefused, uint64(2*len(all)+len(own)); n != want {
+	if n, want := p.svc.Stats().ForwardsRefused["stranger"], uint64(2*len(all)+len(own)); n != want {
 		t.Errorf("%d refusals are counted, not %d", n, want)
 	}
 	log.mu.Lock()

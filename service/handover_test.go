@@ -138,7 +138,7 @@ func TestP4_AnHeirThatCannotBeReachedIsPassedOver(t *testing.T) {
 		t.Errorf("the drain tells %+v of %d", got, owned)
 	}
 	other.await(func() bool { return other.svc.Stats().TakenOver >= uint64(owned) }) //nolint:gosec // few
-	if got := other.svc.Stats().TakenOver; got != uint64(owned) { //nolint:gosec // few
+	if got := other.svc.Stats().TakenOver; got != uint64(owned) {                    //nolint:gosec // few
 		t.Errorf("%d of %d were taken over", got, owned)
 	}
 }

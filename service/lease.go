@@ -2,6 +2,8 @@ package service
 
 import (
 	"encoding/base64"
+	"net"
+	"net/netip"
 
 	"github.com/penstock-media/penstock/resolverstore"
 	"github.com/penstock-media/penstock/service/internal/relay"
@@ -23,4 +25,25 @@ func LeaseSeal(secrets [][]byte) (*resolverstore.LeaseSeal, error) {
 			return err == nil && keys.Verify(relay.ForLease, sum, []byte(incarnation), []byte(address))
 		},
 	}, nil
+}
+
+// isPod tells whether a pod of an incarnation seems to live at a host, by its lease, proved or not: one with another secret cannot prove it here. Where the lease names no IP address the incarnation, which
+// callers without credentials do not know, has to do. It serves for telling faults apart, and for nothing else.
+func isPod(store resolverstore.Ownership) func(incarnation, host string) bool {
+	return func(incarnation, host string) bool {
+		address, alive := store.Claimed(incarnation)
+		if !alive {
+			return false
+		}
+		at, _, err := net.SplitHostPort(address)
+		if err != nil {
+			return false
+		}
+		want, err := netip.ParseAddr(at)
+		if err != nil {
+			return true
+		}
+		got, err := netip.ParseAddr(host)
+		return err == nil && got.Unmap() == want.Unmap()
+	}
 }

@@ -6,9 +6,11 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
 
 	penstockv1 "github.com/penstock-media/penstock/api/penstock/v1"
 	"github.com/penstock-media/penstock/resolverstore"
+	"github.com/penstock-media/penstock/service/internal/relay"
 )
 
 // leaseSeal returns the seal of secrets that are 32 of a letter each.
@@ -44,6 +46,31 @@ func TestO3_LeaseSealsAreChangedPodByPod(t *testing.T) {
 	}
 	if _, err := LeaseSeal([][]byte{{1}}); err == nil {
 		t.Error("a short secret is taken")
+	}
+}
+
+// TestP9_APodWithAnotherSecretIsNoStranger: of two pods one still proves itself by a secret that the other does not have any more. What it forwards is refused, and counts as a pod's fault, as its lease does; what
+// somebody else sends without any secret counts as a stranger's, however often.
+func TestP9_APodWithAnotherSecretIsNoStranger(t *testing.T) {
+	server := startRedis(t)
+	before, now := bytes.Repeat([]byte("a"), 32), bytes.Repeat([]byte("b"), 32)
+	ahead, behind := startPod(t, server, hang, [][]byte{now}), startPod(t, server, hang, [][]byte{before, now})
+	ahead.create("call")
+	store := ahead.store.(*resolverstore.Redis)
+	ahead.await(func() bool {
+		return store.Stats().Unproved == 1 && behind.store.(*resolverstore.Redis).Stats().Pods == 2
+	})
+	_, err := behind.sessions.Negotiate(behind.ctx, &penstockv1.NegotiateRequest{SessionId: "call", Sdp: "v=0\r\n"})
+	wantStatus(t, err, codes.Unavailable, "SESSION_MOVING")
+	for range 5 {
+		_, err := ahead.sessions.GetSession(metadata.AppendToOutgoingContext(ahead.ctx, relay.Metadata, "x"), &penstockv1.GetSessionRequest{SessionId: "call"})
+		wantStatus(t, err, codes.PermissionDenied, "FORWARD_REFUSED")
+	}
+	if got := ahead.svc.Stats().ForwardsRefused; got["secret"] == 0 || got["stranger"] != 5 || got["clock"]+got["replayed"]+got["target"]+got["identity"] != 0 {
+		t.Errorf("refused %v", got)
+	}
+	if got := behind.store.(*resolverstore.Redis).Stats().Unproved; got != 0 {
+		t.Errorf("where both secrets are %d leases are not proved", got)
 	}
 }
 

@@ -47,7 +47,9 @@ func (s *Service) observe(o *metrics.Observer) {
 	o.Observe("penstock_sessions_deposed_total", float64(st.Deposed))
 	o.Observe("penstock_sessions_handed_over_total", float64(st.HandedOver))
 	o.Observe("penstock_sessions_drained_total", float64(st.Drained))
-	o.Observe("penstock_forwards_refused_total", float64(st.ForwardsRefused))
+	for cause, n := range st.ForwardsRefused {
+		o.Observe("penstock_forwards_refused_total", float64(n), cause)
+	}
 	o.Flag("penstock_degraded", st.Degraded)
 	o.Observe("penstock_store_lost_total", float64(st.StoreLost))
 	auth := s.AuthStats()

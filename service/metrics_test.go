@@ -15,6 +15,7 @@ import (
 
 	penstockv1 "github.com/penstock-media/penstock/api/penstock/v1"
 	"github.com/penstock-media/penstock/resolverstore"
+	"github.com/penstock-media/penstock/service/internal/relay"
 	"github.com/penstock-media/penstock/service/metrics"
 )
 
@@ -36,6 +37,8 @@ func TestO2_LabelsAreThoseOfTheContract(t *testing.T) {
 			reasons = append(reasons, reasonName(penstockv1.ErrorReason(number)))
 		}
 	}
+	causes := relay.CauseNames()
+	same(t, "causes", strings.Fields(metrics.RefusalCauses), causes[:])
 	same(t, "reasons", strings.Fields(metrics.ErrorReasons), reasons)
 }
 

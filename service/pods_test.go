@@ -51,19 +51,26 @@ func startPodsOn(t *testing.T, n int, lease time.Duration, tweaks ...func(*Confi
 	secret := [][]byte{[]byte(strings.Repeat("pods share this.", 3))}
 	all := make([]*pod, n)
 	for i := range all {
-		all[i] = &pod{link: startLink(t, server)}
-		store := func(cfg resolverstore.Config) resolverstore.Store {
-			cfg.Heartbeat, cfg.LeaseTTL = podHeartbeat, lease
-			var err error
-			cfg.Seal, err = LeaseSeal(secret)
-			must(t, err)
-			s, err := resolverstore.NewRedis(t.Context(), cfg, resolverstore.RedisOptions{URL: "unix://" + all[i].link.path, Timeout: min(lease, 30*time.Second)})
-			must(t, err)
-			return s
-		}
-		all[i].gateway = startGatewayOn(t, media.NewDecodePool(manyWorkers), store, append(tweaks, func(c *Config) { c.PodSecrets = secret })...)
+		all[i] = startPod(t, server, lease, secret, tweaks...)
 	}
 	return all
+}
+
+// startPod starts a pod on a Redis.
+func startPod(t *testing.T, server string, lease time.Duration, secrets [][]byte, tweaks ...func(*Config)) *pod {
+	t.Helper()
+	p := &pod{link: startLink(t, server)}
+	store := func(cfg resolverstore.Config) resolverstore.Store {
+		cfg.Heartbeat, cfg.LeaseTTL = podHeartbeat, lease
+		var err error
+		cfg.Seal, err = LeaseSeal(secrets)
+		must(t, err)
+		s, err := resolverstore.NewRedis(t.Context(), cfg, resolverstore.RedisOptions{URL: "unix://" + p.link.path, Timeout: min(lease, 30*time.Second)})
+		must(t, err)
+		return s
+	}
+	p.gateway = startGatewayOn(t, media.NewDecodePool(manyWorkers), store, append(tweaks, func(c *Config) { c.PodSecrets = secrets })...)
+	return p
 }
 
 // startRedis starts a server on a socket of its own, that keeps nothing on disk, and returns the socket's path.

@@ -82,7 +82,7 @@ func New(cfg Config) (*Service, error) {
 		routes:      routes(),
 		permissions: permissions(),
 		openings:    openings(),
-		proofs:      relay.NewGate(cfg.Owner, keys, cfg.PodCertified, cfg.Logger),
+		proofs:      relay.NewGate(cfg.Owner, keys, cfg.PodCertified, isPod(cfg.Store), cfg.Logger),
 		pods:        relay.New(relay.Config{Self: cfg.Owner, Keys: keys, Credentials: cfg.PodCredentials, Propagator: cfg.Propagator}),
 		health:      health.NewServer(),
 		drain:       newDrain(),

@@ -159,6 +159,7 @@ func measureNetwork(o *metrics.Observer, s rtcpool.Stats) {
 // measureStore tells how the store that pods share fares.
 func measureStore(o *metrics.Observer, s resolverstore.Stats) {
 	o.Observe("penstock_store_pods", float64(s.Pods))
+	o.Observe("penstock_store_pods_unproved", float64(s.Unproved))
 	o.Observe("penstock_store_sessions_held", float64(s.Held))
 	o.Observe("penstock_store_sessions_owned", float64(s.Owned))
 	o.Observe("penstock_store_sessions_ahead", float64(s.Ahead))

@@ -96,7 +96,7 @@ func dashboard() []row {
 		{"Pods and Redis", []panel{
 			{"Take-overs", "ops", "", [][2]string{{`sum(rate(penstock_sessions_taken_over_total` + of + `[$__rate_interval]))`, "taken over"}, {`sum(rate(penstock_sessions_handed_over_total` + of + `[$__rate_interval]))`, "handed over"},
 				{`sum(rate(penstock_sessions_deposed_total` + of + `[$__rate_interval]))`, "deposed"}, {`sum(rate(penstock_sessions_drained_total` + of + `[$__rate_interval]))`, "ended by a drain"}}},
-			{"Forwards", "reqps", "", [][2]string{{`sum by (type, result) (rate(penstock_forwarded_calls_total` + of + `[$__rate_interval]))`, `{{type}} {{result}}`}, {`sum(rate(penstock_forwards_refused_total` + of + `[$__rate_interval]))`, "refused"}}},
+			{"Forwards", "reqps", "", [][2]string{{`sum by (type, result) (rate(penstock_forwarded_calls_total` + of + `[$__rate_interval]))`, `{{type}} {{result}}`}, {`sum by (cause) (rate(penstock_forwards_refused_total` + of + `[$__rate_interval]))`, "refused: {{cause}}"}}},
 			{"Forwarded", "Bps", "What came from other pods for callers here.", [][2]string{each("penstock_forwarded_received_bytes_total")}},
 			{"Redis", "s", "How long commands take.", [][2]string{quantile("0.50", "penstock_store_command_seconds", ""), quantile("0.99", "penstock_store_command_seconds", "")}},
 			{"Redis faults", "ops", "", [][2]string{each("penstock_store_failures_total"), {`sum(rate(penstock_store_losses_total` + of + `[$__rate_interval]))`, "lost leases"}}},

@@ -1,5 +1,8 @@
 package metrics
 
+// RefusalCauses are why calls that claim to come from a pod are refused, as label values. A test compares them with the service.
+const RefusalCauses = "stranger secret clock replayed target identity"
+
 // podMetrics are of calls between pods, and of sessions that move between them.
 func podMetrics() []Metric {
 	return []Metric{
@@ -10,7 +13,9 @@ func podMetrics() []Metric {
 		{Name: "penstock_forwarded_received_bytes_total", Kind: Count, Unit: "By", Help: "What came back, to be passed on to callers."},
 		{Name: "penstock_pod_connections", Kind: Gauge, Help: "Connections to other pods."},
 		{Name: "penstock_redirects_total", Kind: Count, Help: "Streams whose caller was told the pod that has the session (`accept_redirect`)."},
-		{Name: "penstock_forwards_refused_total", Kind: Count, Help: "Calls that claimed to come from another pod and did not prove it.", Do: "The log tells the fault: a secret or clock that differs, or somebody who tries."},
+		{Name: "penstock_forwards_refused_total", Kind: Count, Labels: []Label{label("cause", RefusalCauses)},
+			Help: "Calls that claimed to come from another pod and did not prove it. `stranger`: anybody can cause it. `secret`: not signed by the pods' secret, and from the address of a pod whose lease is seen. `clock`, `replayed`, `target` (another incarnation, as after a restart) and `identity` (no certificate of `--pod-ca`): signed, and refused for that.",
+			Do:   "`secret`, `clock`, `identity`: pods that are configured otherwise. `replayed`: somebody listens between pods. `stranger`: somebody tries; nothing. The log has the fault, and who."},
 		{Name: "penstock_sessions_taken_over_total", Kind: Count, Help: "Sessions that this process took over from others.", Do: "Find out why the other pod went."},
 		{Name: "penstock_sessions_adopted_total", Kind: Count, Help: "Of those, sessions whose owner agreed since it was about to stop."},
 		{Name: "penstock_sessions_deposed_total", Kind: Count, Help: "Sessions that another process took over while this one did not know, as when it was paused.",
@@ -28,6 +33,7 @@ func storeMetrics() []Metric {
 		{Name: "penstock_store_command_seconds", Kind: Durations, Unit: "s", Buckets: []float64{0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5},
 			Help: "How long Redis took to answer a command or a pipeline, the wait for a connection included.", Do: "Slow commands of others on that Redis; the network."},
 		{Name: "penstock_store_pods", Kind: Gauge, Help: "Pods whose leases live, this one among them."},
+		{Name: "penstock_store_pods_unproved", Kind: Gauge, Help: "Of those, pods whose leases are not proved: nobody calls them.", Do: "A pod with another secret, a clock that differs, or somebody who writes to Redis. The log names it."},
 		{Name: "penstock_store_sessions_held", Kind: Gauge, Help: "Sessions whose state is held here."},
 		{Name: "penstock_store_sessions_owned", Kind: Gauge, Help: "Sessions that this process owns."},
 		{Name: "penstock_store_sessions_ahead", Kind: Gauge, Help: "Sessions whose newest state is not stored yet.", Do: "It must go back to 0 when Redis is back."},

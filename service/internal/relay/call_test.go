@@ -211,7 +211,7 @@ func TestP1_StatusesComeBackAsTheyAre(t *testing.T) {
 // TestP9_WhatIsForwardedIsNotForwardedAgain: a pod that got a call from a pod, and thinks that a third one has the session, refuses.
 func TestP9_WhatIsForwardedIsNotForwardedAgain(t *testing.T) {
 	c := newChain(t, nil, echo)
-	ctx, err := NewGate("owner", c.pods.cfg.Keys, nil, nil).Enter(incoming(
+	ctx, err := NewGate("owner", c.pods.cfg.Keys, nil, nil, nil).Enter(incoming(
 		newProof(t.Context(), "x", "owner", testMethod, Caller{}).encode(c.pods.cfg.Keys)), testMethod)
 	if err != nil {
 		t.Fatal(err)
@@ -287,7 +287,7 @@ func TestP9_APodThatRefusesIsNoFaultOfTheCaller(t *testing.T) {
 		t.Error(err)
 	}
 	restarted := Pod{"another", c.owner.Address}
-	if err := c.pods.Call(bounded(t), restarted, podv1.PodService_Adopt_FullMethodName, Caller{}, &podv1.AdoptRequest{}, &podv1.AdoptResponse{}); err == nil || c.gate.Refused() != 1 {
+	if err := c.pods.Call(bounded(t), restarted, podv1.PodService_Adopt_FullMethodName, Caller{}, &podv1.AdoptRequest{}, &podv1.AdoptResponse{}); err == nil || c.gate.Refused()[CauseTarget] != 1 {
 		t.Errorf("%v, %d refused", err, c.gate.Refused())
 	}
 }

@@ -40,7 +40,7 @@ func propagator() propagation.TextMapPropagator {
 func newChain(t testing.TB, pool mem.BufferPool, serve grpc.StreamHandler) *chain {
 	t.Helper()
 	keys := keysOf(t, 's')
-	c := &chain{t: t, gate: NewGate("owner", keys, nil, slog.New(slog.DiscardHandler))}
+	c := &chain{t: t, gate: NewGate("owner", keys, nil, nil, slog.New(slog.DiscardHandler))}
 	c.owner = Pod{Incarnation: "owner", Address: startServer(t, pool, func(srv any, stream grpc.ServerStream) error {
 		method, _ := grpc.MethodFromServerStream(stream)
 		ctx, err := c.gate.Enter(stream.Context(), method)

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"log/slog"
+	"net"
 	"strings"
 	"sync"
 	"time"
@@ -24,19 +25,25 @@ type Gate struct {
 	self   string
 	keys   *Keys
 	mutual func(*tls.ConnectionState) bool
+	isPod  func(incarnation, host string) bool
 	log    *slog.Logger
 	used   used
 
 	mu      sync.Mutex
-	refused uint64
-	told    uint64 // of them, those that were logged
-	last    time.Time
+	refused [causes]refusals
+}
+
+// refusals are those of one cause.
+type refusals struct {
+	n    uint64
+	told uint64 // of them, those that were logged
+	last time.Time
 }
 
 // NewGate returns the gate of the pod of an incarnation. mutual tells whether a connection is one of a pod, by its verified certificate, which is asked for beside the
-// proof; nil asks for none.
-func NewGate(self string, keys *Keys, mutual func(*tls.ConnectionState) bool, log *slog.Logger) *Gate {
-	return &Gate{self: self, keys: keys, mutual: mutual, log: log}
+// proof; nil asks for none. isPod tells whether a pod of that incarnation seems to live at a host, by which a refusal's cause is guessed and nothing else; nil knows none.
+func NewGate(self string, keys *Keys, mutual func(*tls.ConnectionState) bool, isPod func(incarnation, host string) bool, log *slog.Logger) *Gate {
+	return &Gate{self: self, keys: keys, mutual: mutual, isPod: isPod, log: log}
 }
 
 // forwardKey is the context key of a Forward.
@@ -56,25 +63,25 @@ func (g *Gate) Enter(ctx context.Context, method string) (context.Context, error
 	if len(values) == 0 && !podsOnly {
 		return ctx, nil
 	}
-	p, what := proof{}, "there is none"
+	p, wrong := proof{}, fault{"there is none", CauseStranger}
 	if len(values) > 0 {
-		p, what = fault(g.keys, values[0], method, g.self, time.Now())
+		p, wrong = check(g.keys, values[0], method, g.self, time.Now())
 	}
 	switch {
 	case len(values) > 1:
-		what = "there is more than one"
-	case what == "" && g.mutual != nil && !g.certified(ctx):
-		what = "the pod that forwards shows no certificate of --pod-ca"
-	case what == "" && !g.used.first(p.nonce, time.Now()):
-		what = "it was used before"
+		wrong = fault{"there is more than one", CauseStranger}
+	case wrong.what == "" && g.mutual != nil && !g.certified(ctx):
+		wrong = fault{"the pod that forwards shows no certificate of --pod-ca", CauseIdentity}
+	case wrong.what == "" && !g.used.first(p.nonce, time.Now()):
+		wrong = fault{"it was used before", CauseReplayed}
 	}
 	caller, err := p.caller()
-	if what == "" && err != nil {
-		what = "its caller cannot be read"
+	if wrong.what == "" && err != nil {
+		wrong = fault{"its caller cannot be read", CauseIdentity}
 	}
-	if what != "" {
-		g.refuse(ctx, method, p.from, what)
-		return nil, fmt.Errorf("%w: %s: %s", ErrRefused, method, what)
+	if wrong.what != "" {
+		g.refuse(ctx, method, p.from, wrong)
+		return nil, fmt.Errorf("%w: %s: %s", ErrRefused, method, wrong.what)
 	}
 	return context.WithValue(ctx, forwardKey{}, Forward{From: p.from, Caller: caller, since: p.since}), nil
 }
@@ -89,28 +96,40 @@ func (g *Gate) certified(ctx context.Context) bool {
 	return ok && g.mutual(&info.State)
 }
 
-// Refused returns how many calls were refused.
-func (g *Gate) Refused() uint64 {
+// Refused returns how many calls were refused, by cause.
+func (g *Gate) Refused() (n [causes]uint64) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.refused
+	for cause, r := range g.refused {
+		n[cause] = r.n
+	}
+	return n
 }
 
-// refuse counts, and logs at most once a second.
-func (g *Gate) refuse(ctx context.Context, method, from, what string) {
+// refuse counts, and logs at most once a second of each cause, so that no stranger keeps the fault of a pod out of the log.
+func (g *Gate) refuse(ctx context.Context, method, from string, wrong fault) {
+	address, host := "", ""
+	if p, ok := peer.FromContext(ctx); ok && p.Addr != nil {
+		address = p.Addr.String()
+		host, _, _ = net.SplitHostPort(address)
+	}
+	switch {
+	case wrong.cause != CauseStranger:
+	case from != "" && g.isPod != nil && g.isPod(from, host):
+		wrong.cause = CauseSecret
+	default:
+		from = "" // Anybody may write anything there.
+	}
 	g.mu.Lock()
-	g.refused++
+	r := &g.refused[wrong.cause]
+	r.n++
 	now := time.Now()
-	if now.Sub(g.last) < logEvery {
+	if now.Sub(r.last) < logEvery {
 		g.mu.Unlock()
 		return
 	}
-	n := g.refused - g.told
-	g.told, g.last = g.refused, now
+	n := r.n - r.told
+	r.told, r.last = r.n, now
 	g.mu.Unlock()
-	address := ""
-	if p, ok := peer.FromContext(ctx); ok && p.Addr != nil {
-		address = p.Addr.String()
-	}
-	g.log.WarnContext(ctx, "forwarded calls refused", "count", n, "method", method, "fault", what, "from", from, "peer", address)
+	g.log.WarnContext(ctx, "forwarded calls refused", "count", n, "cause", wrong.cause, "method", method, "fault", wrong.what, "from", from, "peer", address)
 }

@@ -117,21 +117,21 @@ func (p proof) caller() (Caller, error) {
 	return c, nil
 }
 
-// fault returns what is wrong with a call's proof, or nothing.
-func fault(k *Keys, value, method, self string, now time.Time) (proof, string) {
+// check returns what a proof says, and what is wrong with it, or nothing. Of one that is CauseStranger's nothing is proved.
+func check(k *Keys, value, method, self string, now time.Time) (proof, fault) {
 	p, sum, ok := decode(value, method)
 	switch {
 	case !ok:
-		return proof{}, "it cannot be read"
+		return proof{}, fault{"it cannot be read", CauseStranger}
 	case !k.Verify(ForForward, sum, p.parts()...):
-		return proof{}, "it is forged, of another method, or of pods with another secret"
+		return p, fault{"it is forged, of another method, or of pods with another secret", CauseStranger}
 	case p.to != self:
-		return p, "it is for another pod"
+		return p, fault{"it is for another pod", CauseTarget}
 	case p.hops != onceForwarded:
-		return p, "the call was forwarded more than once"
+		return p, fault{"the call was forwarded more than once", CauseTarget}
 	}
 	if age := now.Sub(time.UnixMilli(p.at)); age > window || age < -window {
-		return p, "it is of another time; the clocks of pods must agree"
+		return p, fault{"it is of another time; the clocks of pods must agree", CauseClock}
 	}
-	return p, ""
+	return p, fault{}
 }

@@ -12,7 +12,7 @@ import (
 // TestP9_SinceIsProved: what another pod tells of a stream's age comes with the proof, and nothing that is said beside it counts.
 func TestP9_SinceIsProved(t *testing.T) {
 	keys := keysOf(t, 's')
-	g := NewGate("b", keys, nil, slog.New(slog.DiscardHandler))
+	g := NewGate("b", keys, nil, nil, slog.New(slog.DiscardHandler))
 	since := time.Unix(1_700_000_000, 123)
 	for _, again := range []bool{false, true} {
 		proof := newProof(WithSince(t.Context(), since, again), "a", "b", testMethod, Caller{}).encode(keys)
