@@ -31,7 +31,7 @@ func TestR17_OwnerGoesOn(t *testing.T) {
 			t.Parallel()
 			server := startRedis(t)
 			o := server.options()
-			o.Timeout = 500 * time.Millisecond
+			o.Timeout = 2 * time.Second
 			cfg := brisk(Config{Settle: 50 * time.Millisecond})
 			a, b := openRedis(t, cfg, o), openRedis(t, cfg, o)
 			f := newFixture(t, a)

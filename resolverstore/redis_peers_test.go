@@ -103,7 +103,7 @@ func TestX12_HeartbeatsCostTheSame(t *testing.T) {
 		b.look()
 	}
 	cost := func() map[string]int {
-		server.settles()
+		server.settles(a, b)
 		before := server.commands()
 		for range 10 {
 			if err := a.beat(ctx); err != nil {
@@ -142,7 +142,7 @@ func TestX12_SweepIsSlow(t *testing.T) {
 	for i := range 300 {
 		(&pod{Redis: a}).session(ctx, t, fmt.Sprint("call", i))
 	}
-	server.settles()
+	server.settles(a)
 	a.mu.Lock()
 	a.swept = a.swept.Add(-cfg.SessionTTL / 2)
 	a.mu.Unlock()

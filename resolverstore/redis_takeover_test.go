@@ -57,7 +57,7 @@ func TestP2_TakeOverWithoutAnAnswer(t *testing.T) {
 	a := server.open(atOnce)
 	way := startProxy(t, server.addr)
 	o := way.options()
-	o.Timeout = 300 * time.Millisecond
+	o.Timeout = patience
 	b := openRedis(t, lively(atOnce), o)
 	f := (&pod{Redis: a}).session(longer(t), t, "call")
 	r, err := b.acquire(f.ctx, f.key)
@@ -151,7 +151,7 @@ func TestP5_EndedAndForgottenLate(t *testing.T) {
 	t.Parallel()
 	server := startRedis(t)
 	cfg := lively(atOnce)
-	cfg.EndedTTL = time.Second
+	cfg.EndedTTL = 3 * time.Second
 	var log syncBuffer
 	cfg.Logger = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	a := server.pods(1, cfg)[0]

@@ -172,17 +172,38 @@ func (s *redisServer) commands() map[string]int {
 	return out
 }
 
-// settles waits until no command was called for a tenth of a second: those that follow a subscription come by themselves.
-func (s *redisServer) settles() {
+// settles waits until stores have nothing to read again, and no command was called for a while, so long that a busy machine has gone on meanwhile: those that
+// follow a subscription come by themselves.
+func (s *redisServer) settles(stores ...*Redis) {
 	s.t.Helper()
 	before, same := s.commands(), 0
 	eventually(s.t, "nothing is called", func() bool {
-		now := s.commands()
-		if same++; !maps.Equal(before, now) {
+		now, due := s.commands(), 0
+		for _, one := range stores {
+			one.refresh.mu.Lock()
+			due += len(one.refresh.due)
+			one.refresh.mu.Unlock()
+		}
+		if same++; due > 0 || !maps.Equal(before, now) {
 			before, same = now, 0
 		}
-		return same >= 20
+		return same >= 60
 	})
+}
+
+// hears waits until a store has heard of the newest change of a session that another one holds, and so of all that came before it: of the confirmation of its
+// subscription too.
+func (s *redisServer) hears(b, a *Redis, key SessionKey) {
+	s.t.Helper()
+	version := func(of *Redis) string {
+		of.mu.Lock()
+		r := of.replicas[key]
+		of.mu.Unlock()
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		return r.version.raw
+	}
+	eventually(s.t, "it is heard of", func() bool { return version(a) == version(b) })
 }
 
 // since returns what was called since.
@@ -277,7 +298,9 @@ func TestX12_CommandsPerEvent(t *testing.T) {
 	f.on(b).tracks() // b holds it too
 	wait := f.on(b).waitFor(Selector{ParticipantID: "ann1", Source: Camera})
 	eventually(t, "b waits", func() bool { return waiting(b, f.key) == 1 })
-	server.settles()
+	f.mustApply(published("last", Camera))
+	server.hears(b, a, f.key)
+	server.settles(a, b)
 	// What scripts call is counted too: the commit is TYPE, HGET, HSET, perhaps HDEL, PEXPIRE, PUBLISH.
 	count := func(what string, want int, do func()) {
 		t.Helper()
