@@ -78,7 +78,7 @@ func TestS9_PauseAndResumeAreToldOnOneStream(t *testing.T) {
 func (r *reader) changes(last func(string) bool) (told []string) {
 	r.t.Helper()
 	r.until(func(m *penstockv1.StreamTrackResponse) bool {
-		kind := ""
+		var kind string
 		switch {
 		case m.GetHeader() != nil:
 			kind = "header"
