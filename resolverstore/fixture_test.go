@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
+	"github.com/penstock-media/penstock/internal/leak"
 )
 
 func TestMain(m *testing.M) {
@@ -26,7 +26,7 @@ func TestMain(m *testing.M) {
 		}
 	}
 	RedirectRedisLog(slog.New(slog.DiscardHandler))
-	goleak.VerifyTestMain(m)
+	os.Exit(leak.Run(m))
 }
 
 // hang bounds every wait of a test; it is no figure.

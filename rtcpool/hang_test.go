@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/penstock-media/penstock/internal/leak"
 	"github.com/penstock-media/penstock/rtcpool/internal/offer/offertest"
 	"github.com/pion/ice/v4"
 	"github.com/pion/webrtc/v4"
@@ -123,7 +124,12 @@ func TestS14_CloseWhileServersHang(t *testing.T) {
 					return (&net.Dialer{}).DialContext(ctx, "udp4", mute.udp)
 				}}
 			})
-			defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
+			others := goleak.IgnoreCurrent()
+			defer func() {
+				if err := leak.Find(others); err != nil {
+					t.Error(err)
+				}
+			}()
 			before := openSockets(t)
 			s, err := p.Open(SessionConfig{ID: "s", Observer: newRecorder(), ICEServers: []ICEServer{{URLs: []string{url}, Username: "u", Credential: "c"}}})
 			if err != nil {

@@ -7,7 +7,7 @@ import (
 	"strconv"
 	"testing"
 
-	"go.uber.org/goleak"
+	"github.com/penstock-media/penstock/internal/leak"
 )
 
 // TestMain lets more tests run beside each other than there are processors, unless told how many: media come in real time, and
@@ -21,5 +21,5 @@ func TestMain(m *testing.M) {
 			os.Exit(2)
 		}
 	}
-	goleak.VerifyTestMain(m)
+	os.Exit(leak.Run(m))
 }

@@ -18,12 +18,12 @@ import (
 	"time"
 
 	"github.com/alecthomas/kong"
-	"go.uber.org/goleak"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 
 	penstockv1 "github.com/penstock-media/penstock/api/penstock/v1"
 	"github.com/penstock-media/penstock/cmd/gateway/internal/config"
+	"github.com/penstock-media/penstock/internal/leak"
 )
 
 // hang bounds what could wait for ever, far above what it takes.
@@ -39,10 +39,9 @@ func TestMain(m *testing.M) {
 		os.Exit(1)
 	}
 	binaryDir = dir
-	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
-		_ = os.RemoveAll(dir)
-		os.Exit(code)
-	}))
+	code := leak.Run(m)
+	_ = os.RemoveAll(dir)
+	os.Exit(code)
 }
 
 // binary returns the path of the gateway, built once for all tests that ask.

@@ -37,6 +37,7 @@ func edges() []edge {
 		{"internal/sfutest", []string{"internal/sfutest", "api"}, nil},
 		{"internal/docgen", []string{"internal/docgen", "api", "service/metrics"}, nil},
 		{"internal/edges", nil, nil},
+		{"internal/leak", []string{}, []string{"go.uber.org/goleak"}},
 		{"internal/supply", []string{}, []string{}},
 		{"e2e", []string{"e2e"}, nil},
 		{"bench", []string{"bench", "api", "media", "internal/sfutest"}, nil},

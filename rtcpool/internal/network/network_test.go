@@ -2,13 +2,14 @@ package network
 
 import (
 	"log/slog"
+	"os"
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
+	"github.com/penstock-media/penstock/internal/leak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { os.Exit(leak.Run(m)) }
 
 const hang = 30 * time.Second // within which every wait of these tests ends
 

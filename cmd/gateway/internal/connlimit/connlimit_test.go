@@ -5,15 +5,16 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"os"
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
+	"github.com/penstock-media/penstock/internal/leak"
 )
 
 const hang = time.Minute
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { os.Exit(leak.Run(m)) }
 
 // listen returns a limited listener on loopback, and what it accepts.
 func listen(t *testing.T, limits Limits) (*Listener, <-chan net.Conn) {

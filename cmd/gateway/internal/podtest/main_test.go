@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
+	"github.com/penstock-media/penstock/internal/leak"
 )
 
 // hang bounds what could wait for ever, far above what it takes.
@@ -27,10 +27,9 @@ func TestMain(m *testing.M) {
 		os.Exit(1)
 	}
 	binaryDir = dir
-	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
-		_ = os.RemoveAll(dir)
-		os.Exit(code)
-	}))
+	code := leak.Run(m)
+	_ = os.RemoveAll(dir)
+	os.Exit(code)
 }
 
 // binary returns the path of the gateway, built once, with the race detector if the tests have it.

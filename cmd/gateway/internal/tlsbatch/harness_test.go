@@ -9,13 +9,14 @@ import (
 	"crypto/x509/pkix"
 	"math/big"
 	"net"
+	"os"
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
+	"github.com/penstock-media/penstock/internal/leak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { os.Exit(leak.Run(m)) }
 
 // hang bounds what is waited for.
 const hang = time.Minute
