@@ -226,3 +226,14 @@ func TestChange(t *testing.T) {
 		t.Errorf("one gateway: %v", err)
 	}
 }
+
+// TestComparedThroughPods: where a comparison is of pods it starts with the Redis that they share, else with a gateway.
+func TestComparedThroughPods(t *testing.T) {
+	t.Setenv("PATH", t.TempDir())
+	for _, c := range []struct{ flag, first string }{{"-rounds=1", "the gateway"}, {"-tls", "redis"}, {"-forwarded", "redis"}} {
+		err := dispatch(testContext(t), []string{"compare", c.flag, "/no/such/old", "/no/such/new"}, strings.NewReader(""), io.Discard)
+		if !errors.Is(err, errChild) || !strings.Contains(err.Error(), c.first) {
+			t.Errorf("%s: %v", c.flag, err)
+		}
+	}
+}
