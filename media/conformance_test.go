@@ -66,8 +66,8 @@ func audioClips() []audioClip {
 	return []audioClip{
 		{CodecOpus, "opus-mono", ".ogg", 48000, 1, 70},
 		{CodecOpus, "opus-stereo", ".ogg", 48000, 2, 70},
-		{CodecOpus, "opus-change", ".ogg", 48000, 2, 70},
-		{CodecOpus, "opus-dtx", ".ogg", 48000, 1, 70},
+		{CodecOpus, "opus-change", ".ogg", 48000, 2, 60}, // libopus 1.4 differs from 1.3 by 66.6 dB, and by 37 in silence; that of this machine see below
+		{CodecOpus, "opus-dtx", ".ogg", 48000, 1, 30},
 		{CodecPCMU, "pcmu", ".raw", 8000, 1, exact},
 		{CodecPCMA, "pcma", ".raw", 8000, 1, exact},
 		{CodecG722, "g722", ".g722", 16000, 1, exact},
@@ -141,6 +141,12 @@ func TestF1_Audio(t *testing.T) {
 			}
 			if snr := snrOf(want, got); snr < clip.minSNR {
 				t.Errorf("SNR %.1f dB, want %.1f", snr, clip.minSNR)
+			}
+			if clip.codec != CodecOpus {
+				return
+			}
+			if want := soundByFFmpeg(t, clip.name+clip.ext, clip.channels); len(want) < clip.rate/2 || len(got) < len(want) || snrOf(want, got) < 70 {
+				t.Errorf("%d samples, %d by ffmpeg, SNR %.1f dB", len(got), len(want), snrOf(want[:min(len(want), len(got))], got))
 			}
 		})
 	}

@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -110,6 +111,21 @@ func sentByFFmpeg(t *testing.T, clip string, args ...string) (packets [][]byte, 
 		t.Fatal(err)
 	}
 	return <-read, string(out)
+}
+
+// soundByFFmpeg returns what the ffmpeg program, with this machine's libopus, makes of an Opus clip with that many channels. How silence is filled and modes are joined
+// is left to decoders, and versions of libopus differ there: on libopus 1.3 this is what the clip's fixture holds.
+func soundByFFmpeg(t *testing.T, clip string, channels int) []int16 {
+	t.Helper()
+	command := []string{"-v", "error", "-nostdin", "-c:a", "libopus", "-i", filepath.Join("testdata", clip), "-f", "s16le", "-ar", "48000", "-ac", strconv.Itoa(channels), "pipe:1"}
+	cmd := exec.CommandContext(t.Context(), "ffmpeg", command...)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil || len(out) == 0 {
+		t.Fatalf("ffmpeg %v: %d bytes, %v\n%s", command, len(out), err, stderr.String())
+	}
+	return samplesOf(out)
 }
 
 func portOf(c *net.UDPConn) string {
