@@ -261,6 +261,7 @@ func TestServiceOutlivesItsStore(t *testing.T) {
 	r := g.open(box(320, 0, 0))
 	o.says("alice", camera, "320×0@0")
 	r.video()
+	o.rest() // it would be told that nothing is wanted any more, and offer to who no longer answers
 	closed := make(chan struct{})
 	go func() {
 		defer close(closed)

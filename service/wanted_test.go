@@ -23,6 +23,7 @@ type obedient struct {
 	offers map[string]bool     // as sent, when it is negotiated
 	told   map[string][]string // every distinct value, in order
 	wake   chan struct{}
+	rest   func() // ends the changes, not the conversation
 }
 
 // nameOf names a publication.
@@ -60,10 +61,11 @@ func (g *gateway) obey(session string) *obedient {
 		defer close(done)
 		o.run(ctx)
 	}()
-	g.t.Cleanup(func() {
+	o.rest = func() {
 		cancel()
 		<-done
-	})
+	}
+	g.t.Cleanup(o.rest)
 	return o
 }
 
