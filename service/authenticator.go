@@ -10,7 +10,7 @@ import (
 // newAuthenticator returns what finds out who calls. Errors: ErrConfig.
 func newAuthenticator(c *Config) (*identity.Authenticator, error) {
 	cfg := identity.Config{
-		Token: c.Token, JWT: c.JWT, Logger: c.Logger,
+		Token: c.Token, TokenNow: c.TokenNow, JWT: c.JWT, Logger: c.Logger,
 		Certificates: c.ClientCertificate != nil, CertificateRequired: c.ClientCertificateRequired,
 	}
 	for _, name := range c.ClientCertificateActions {

@@ -52,6 +52,8 @@ type Config struct {
 	// Token is a bearer token that lets a caller do everything with the sessions of the tenant "". Secret. Where there is neither a token, nor JWT, nor
 	// ClientCertificate, nobody is asked who it is.
 	Token string
+	// TokenNow returns the token that is good now, where it changes; Token is only the first one then. It must be quick, and safe for concurrent use. nil keeps Token.
+	TokenNow func() string
 	// JWT says which JSON Web Tokens are good, beside Token; nil is none.
 	JWT *JWTConfig
 	// ClientCertificate returns the client certificate of a connection that a caller may be known by, if it has one that was verified for that; nil where

@@ -30,6 +30,7 @@ type Service struct {
 	drain       *drain
 	streams     *limiter
 	limits      *callLimits
+	resealing   chan struct{} // holds one token when another secret seals
 	guesses     *guesses
 	gate        gate // creating, taking over and deleting a session
 	keys        *relay.Keys
@@ -92,6 +93,7 @@ func New(cfg Config) (*Service, error) {
 		sessions:    make(map[resolverstore.SessionKey]*session),
 		taking:      make(chan struct{}, takeOversAtOnce),
 		less:        make(chan struct{}, 1),
+		resealing:   make(chan struct{}, 1),
 	}
 	s.guesses = newGuesses(cfg.Limits, &s.limits.refusals, cfg.Logger)
 	s.streams = newLimiter(limitStreams, cfg.Limits.Streams, &s.limits.refusals)
@@ -107,6 +109,7 @@ func New(cfg Config) (*Service, error) {
 	ctx, stop := context.WithCancel(context.Background())
 	s.stop = stop
 	s.working.Go(func() { s.adoptOrphans(ctx) })
+	s.working.Go(func() { s.resealAll(ctx) })
 	s.working.Go(func() { s.watchStore(s.drain.over) })
 	context.AfterFunc(s.drain.closing, stop) // Who is about to stop takes nothing over.
 	if s.cfg.Busy != nil {
@@ -190,7 +193,7 @@ func (s *Service) roomLocked(id string) error {
 // also in a drain, which hands it on, but not when that is over: errDraining. yield is called when an opened session is forgotten.
 func (s *Service) open(rec resolverstore.Session, servers []rtcpool.ICEServer, reserved bool, yield func()) (*session, error) {
 	live := newSession(s, rec)
-	live.yield = yield
+	live.yield, live.servers = yield, servers
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !reserved || s.closed || s.drain.over.Err() != nil {

@@ -39,8 +39,9 @@ type session struct {
 	yield     func()     // gives its creator's share back
 	consuming sync.Mutex // held while a consumer is attached
 
-	serving sync.Mutex // held while its ICE servers are replaced
-	keeping sync.Mutex // held while the session is told whether signalling keeps it
+	serving sync.Mutex          // held while its ICE servers are replaced, or sealed anew
+	servers []rtcpool.ICEServer // under serving
+	keeping sync.Mutex          // held while the session is told whether signalling keeps it
 
 	mu        sync.Mutex
 	publisher string            // resource id of the WHIP publication, "" while there is none
@@ -199,7 +200,13 @@ func (v *session) setServers(ctx context.Context, servers []rtcpool.ICEServer) e
 	if err := v.rtc.SetICEServers(ctx, servers); err != nil {
 		return err
 	}
-	sealed, err := sealServers(v.svc.keys, v.key, servers)
+	v.servers = servers
+	return v.keepServers(ctx)
+}
+
+// keepServers seals the servers for whoever may have to take the session over. The caller holds serving.
+func (v *session) keepServers(ctx context.Context) error {
+	sealed, err := sealServers(v.svc.keys, v.key, v.servers)
 	if err != nil {
 		return err
 	}

@@ -86,6 +86,7 @@ func (s *Service) create(ctx context.Context, rec resolverstore.Session, servers
 		s.abandon(ctx, stored) // Nobody has been told of it, so that its end has no reason to tell.
 		return rec, err
 	}
+	s.sealedBefore(rec.Key, rec.Sealed)
 	return stored, nil
 }
 

@@ -116,6 +116,9 @@ func (s *Service) takeOver(ctx context.Context, k resolverstore.SessionKey, from
 		s.abandon(ctx, rec)
 		return nil, err
 	}
+	if len(servers) > 0 {
+		s.sealedBefore(k, rec.Sealed)
+	}
 	s.counts.takenOver.Add(1)
 	return v, nil
 }

@@ -39,7 +39,8 @@ type gateway struct {
 	service *service.Service
 	pool    *rtcpool.Pool
 	certs   *certs.Certs // nil without TLS
-	secrets *secrets     // nil without a file of them
+	secrets []*secrets   // of files that are read again
+	sealing leaseSeals   // of the pods' secrets
 	grpc    *grpc.Server
 	http    *http.Server
 	probes  http.Handler // of /healthz and /readyz
@@ -141,6 +142,7 @@ func (g *gateway) build(ctx context.Context) error {
 		return fmt.Errorf("set up the service: %w", err)
 	}
 	g.onClose("service", func(context.Context) error { g.service.Close(); return nil })
+	g.keepPodSecrets()
 	if err := g.measures.Register(g.measure); err != nil {
 		return err
 	}

@@ -10,9 +10,17 @@ import (
 	"time"
 )
 
-// secrets are those of tokens, which are read again when their file changes. What cannot be used leaves those of before. Its methods are safe for concurrent use.
+// secretFile is a file of secrets, of which one is read again when it changes.
+type secretFile struct {
+	what string // it holds, for the log
+	read func() ([][]byte, error)
+	// take has what follows from others in use, or refuses them; nil takes all.
+	take func(before, after [][]byte) error
+}
+
+// secrets are those of a file, which are read again when it changes. What cannot be used leaves those of before. Its methods are safe for concurrent use.
 type secrets struct {
-	read    func() ([][]byte, error)
+	file    secretFile
 	log     *slog.Logger
 	current atomic.Pointer[[][]byte]
 
@@ -24,8 +32,8 @@ type secrets struct {
 }
 
 // keepSecrets looks for others as often as every, until close.
-func keepSecrets(read func() ([][]byte, error), first [][]byte, every time.Duration, log *slog.Logger) *secrets {
-	s := &secrets{read: read, log: log}
+func keepSecrets(file secretFile, first [][]byte, every time.Duration, log *slog.Logger) *secrets {
+	s := &secrets{file: file, log: log}
 	s.current.Store(&first)
 	ctx, stop := context.WithCancel(context.Background())
 	s.stop = stop
@@ -57,18 +65,22 @@ func (s *secrets) now() [][]byte { return *s.current.Load() }
 func (s *secrets) reload() {
 	s.reading.Lock()
 	defer s.reading.Unlock()
-	found, err := s.read()
+	found, err := s.file.read()
+	same := err == nil && slices.EqualFunc(found, s.now(), bytes.Equal)
+	if err == nil && !same && s.file.take != nil {
+		err = s.file.take(s.now(), found)
+	}
 	if err != nil {
 		if s.bad != err.Error() {
 			s.bad = err.Error()
-			s.log.Error("changed secrets of tokens cannot be used; those of before stay", "error", err)
+			s.log.Error("changed "+s.file.what+" cannot be used; those of before stay", "error", err)
 		}
 		return
 	}
 	s.bad = ""
-	if slices.EqualFunc(found, s.now(), bytes.Equal) {
+	if same {
 		return
 	}
 	s.current.Store(&found)
-	s.log.Info("secrets of tokens have changed", "secrets", len(found))
+	s.log.Info(s.file.what+" have changed", "secrets", len(found))
 }

@@ -86,7 +86,7 @@ func TestO3_SecretsOfTokensReload(t *testing.T) {
 func TestSecretsAreLookedAt(t *testing.T) {
 	for name, every := range map[string]time.Duration{"in time": time.Millisecond, "when asked": time.Hour} {
 		cfg := config.Config{JWTSecretFile: file(t, "secrets", secretsOf("a")), JWTTenantClaim: "tenant", JWTLeeway: time.Second, JWTMaxLifetime: time.Hour, ExpiryWarning: time.Second}
-		s := keepSecrets(cfg.ReadJWTSecrets, [][]byte{[]byte(secretsOf("z"))}, every, slog.New(slog.DiscardHandler))
+		s := keepSecrets(secretFile{what: "secrets", read: cfg.ReadJWTSecrets}, [][]byte{[]byte(secretsOf("z"))}, every, slog.New(slog.DiscardHandler))
 		if every == time.Hour {
 			if got := string(s.now()[0]); got != secretsOf("z") {
 				t.Errorf("%s: at first %q", name, got)

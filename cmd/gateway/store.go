@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/penstock-media/penstock/resolverstore"
-	"github.com/penstock-media/penstock/service"
 )
 
 // redisPause is between two attempts to reach Redis at start.
@@ -26,9 +25,10 @@ func (g *gateway) openStore(ctx context.Context, address string) (resolverstore.
 	}
 	latency := g.measures.Histogram("penstock_store_command_seconds")
 	cfg.Observe = func(d time.Duration) { latency.Record(context.Background(), d.Seconds()) }
-	if cfg.Seal, err = service.LeaseSeal(g.cfg.PodSecrets()); err != nil {
+	if err := g.sealing.change(g.cfg.PodSecrets()); err != nil {
 		return nil, err
 	}
+	cfg.Seal = g.sealing.seal()
 	store, err := g.awaitRedis(ctx, cfg, opts)
 	if err != nil {
 		return nil, fmt.Errorf("--redis-url: %w; does it run, and may this gateway use it?", err)

@@ -37,9 +37,11 @@ func (g *gateway) openCerts() error {
 func (g *gateway) secure(c *service.Config) {
 	c.Token, c.JWT, c.ExpiryWarning = string(g.cfg.AuthToken), g.cfg.JWT(), g.cfg.ExpiryWarning
 	if g.cfg.JWTSecretFile != "" {
-		g.secrets = keepSecrets(g.cfg.ReadJWTSecrets, c.JWT.Secrets, certs.DefaultEvery, g.log)
-		g.onClose("secrets of tokens", func(context.Context) error { g.secrets.close(); return nil })
-		c.JWT.SecretsNow = g.secrets.now
+		c.JWT.SecretsNow = g.keep(secretFile{what: "secrets of tokens", read: g.cfg.ReadJWTSecrets}, c.JWT.Secrets).now
+	}
+	if g.cfg.AuthTokenFile != "" {
+		tokens := g.keep(secretFile{what: "bearer tokens", read: g.cfg.ReadAuthToken}, [][]byte{[]byte(g.cfg.AuthToken)})
+		c.TokenNow = func() string { return string(tokens.now()[0]) }
 	}
 	if g.certs == nil {
 		return
@@ -71,10 +73,10 @@ func (g *gateway) httpTLS() *tls.Config {
 	return g.certs.Server(g.cfg.MinTLS(), false, "h2", "http/1.1")
 }
 
-// Reload reads at once what is read again in time by itself: the certificates, and the secrets of tokens.
+// Reload reads at once what is read again in time by itself: the certificates, and files of secrets.
 func (g *gateway) Reload() {
-	if g.secrets != nil {
-		g.secrets.reload()
+	for _, s := range g.secrets {
+		s.reload()
 	}
 	if g.certs != nil {
 		_ = g.certs.Reload() // it has been logged

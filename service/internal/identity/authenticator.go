@@ -16,6 +16,8 @@ import (
 type Config struct {
 	// Token is a bearer token of the tenant "" that may do everything; empty is none. Secret.
 	Token string
+	// TokenNow returns the one that is good now, where it changes; Token is only the first one then. It must be quick, and safe for concurrent use. nil keeps Token.
+	TokenNow func() string
 	// JWT says which JSON Web Tokens are good; nil is none.
 	JWT *JWTConfig
 	// Certificates lets verified client certificates be identities, where there is no token.
@@ -39,7 +41,6 @@ type Credentials struct {
 // Authenticator finds out who calls. Its methods are safe for concurrent use.
 type Authenticator struct {
 	cfg    Config
-	token  [sha256.Size]byte
 	jwt    *verifier
 	counts []atomic.Uint64 // by index of faults
 }
@@ -49,7 +50,7 @@ const TokenSubject = "token"
 
 // New returns an authenticator. It fetches the keys that there may be; Close must be called. Errors: ErrConfig.
 func New(ctx context.Context, cfg Config) (*Authenticator, error) {
-	a := &Authenticator{cfg: cfg, token: sha256.Sum256([]byte(cfg.Token)), counts: make([]atomic.Uint64, len(faults))}
+	a := &Authenticator{cfg: cfg, counts: make([]atomic.Uint64, len(faults))}
 	if a.cfg.Logger == nil {
 		a.cfg.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -161,8 +162,12 @@ func bearer(authorization []string) (string, error) {
 
 // ofToken returns who has a token. Digests are compared, so that the time taken tells neither the shared token nor its length.
 func (a *Authenticator) ofToken(ctx context.Context, token string) (Identity, error) {
-	given := sha256.Sum256([]byte(token))
-	if subtle.ConstantTimeCompare(a.token[:], given[:]) == 1 && a.cfg.Token != "" {
+	good := a.cfg.Token
+	if good != "" && a.cfg.TokenNow != nil {
+		good = a.cfg.TokenNow()
+	}
+	given, wanted := sha256.Sum256([]byte(token)), sha256.Sum256([]byte(good))
+	if subtle.ConstantTimeCompare(wanted[:], given[:]) == 1 && good != "" {
 		return Identity{Subject: TokenSubject, Actions: All}, nil
 	}
 	if a.jwt == nil {

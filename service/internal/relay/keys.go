@@ -9,6 +9,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
+	"sync/atomic"
 )
 
 // MinSecret is the least length of a pod secret, in bytes.
@@ -32,15 +33,35 @@ const (
 var labels = [purposes]string{"penstock forward v1", "penstock resume v1", "penstock seal v1", "penstock request-hash v1", "penstock lease v1", "penstock page v1"}
 
 // Keys are the keys that all pods of a deployment derive from the secret that they share. There may be secrets of before, so that
-// the secret can be changed one pod at a time: what they made is still accepted. It is immutable, and safe for concurrent use.
+// the secret can be changed one pod at a time: what they made is still accepted. It is safe for concurrent use.
 type Keys struct {
-	generations [][purposes][]byte // the first one signs and seals
+	now atomic.Pointer[generations]
 }
+
+// generations are what follows from secrets. They are immutable; the first one signs and seals.
+type generations [][purposes][]byte
 
 // NewKeys derives keys from the current secret and those of before. Errors: ErrSecret.
 func NewKeys(current []byte, before ...[]byte) (*Keys, error) {
 	k := &Keys{}
-	for _, secret := range append([][]byte{current}, before...) {
+	_, err := k.Change(current, before...)
+	return k, err
+}
+
+// Change has the keys follow from other secrets, from the next use on, and tells whether another one signs and seals by now. Errors: ErrSecret, with which nothing changes.
+func (k *Keys) Change(current []byte, before ...[]byte) (another bool, err error) {
+	g, err := derive(append([][]byte{current}, before...))
+	if err != nil {
+		return false, err
+	}
+	old := k.now.Swap(&g)
+	return old != nil && !hmac.Equal((*old)[0][ForSeal], g[0][ForSeal]), nil
+}
+
+// derive returns what follows from secrets.
+func derive(secrets [][]byte) (generations, error) {
+	var all generations
+	for _, secret := range secrets {
 		if len(secret) < MinSecret {
 			return nil, fmt.Errorf("%w, and this has %d", ErrSecret, len(secret))
 		}
@@ -52,9 +73,9 @@ func NewKeys(current []byte, before ...[]byte) (*Keys, error) {
 			}
 			g[p] = key
 		}
-		k.generations = append(k.generations, g)
+		all = append(all, g)
 	}
-	return k, nil
+	return all, nil
 }
 
 // RandomKeys returns the keys of a process that shares them with nobody.
@@ -69,12 +90,12 @@ func RandomKeys() *Keys {
 }
 
 // MAC returns the HMAC-SHA256 over parts. Their bounds are part of it.
-func (k *Keys) MAC(p Purpose, parts ...[]byte) []byte { return mac(k.generations[0][p], parts) }
+func (k *Keys) MAC(p Purpose, parts ...[]byte) []byte { return mac((*k.now.Load())[0][p], parts) }
 
 // Verify tells, in a time that tells nothing else, whether MAC returned sum for the parts, with the current secret or one of before.
 func (k *Keys) Verify(p Purpose, sum []byte, parts ...[]byte) bool {
 	ok := false
-	for _, g := range k.generations {
+	for _, g := range *k.now.Load() {
 		if hmac.Equal(sum, mac(g[p], parts)) {
 			ok = true
 		}
@@ -84,7 +105,7 @@ func (k *Keys) Verify(p Purpose, sum []byte, parts ...[]byte) bool {
 
 // Seal encrypts with AES-256-GCM under a random nonce, which is put in front. What binds it, such as a session's key, must be given to Open again.
 func (k *Keys) Seal(p Purpose, plain []byte, binding ...[]byte) ([]byte, error) {
-	aead, err := aeadOf(k.generations[0][p])
+	aead, err := aeadOf((*k.now.Load())[0][p])
 	if err != nil {
 		return nil, err
 	}
@@ -93,7 +114,7 @@ func (k *Keys) Seal(p Purpose, plain []byte, binding ...[]byte) ([]byte, error) 
 
 // Open decrypts what Seal returned, with the current secret or one of before. Errors: ErrSealed.
 func (k *Keys) Open(p Purpose, sealed []byte, binding ...[]byte) ([]byte, error) {
-	for _, g := range k.generations {
+	for _, g := range *k.now.Load() {
 		aead, err := aeadOf(g[p])
 		if err != nil {
 			return nil, err
@@ -103,6 +124,16 @@ func (k *Keys) Open(p Purpose, sealed []byte, binding ...[]byte) ([]byte, error)
 		}
 	}
 	return nil, ErrSealed
+}
+
+// Current tells whether Seal of the current secret returned what can be opened.
+func (k *Keys) Current(p Purpose, sealed []byte, binding ...[]byte) bool {
+	aead, err := aeadOf((*k.now.Load())[0][p])
+	if err != nil {
+		return false
+	}
+	_, err = aead.Open(nil, nil, sealed, joined(binding))
+	return err == nil
 }
 
 // aeadOf returns the cipher of a key.

@@ -47,6 +47,19 @@ func (c *Config) ReadJWTSecrets() ([][]byte, error) {
 	return again.JWT().Secrets, nil
 }
 
+// ReadAuthToken reads AuthTokenFile again, and returns the token. Errors: *Error.
+func (c *Config) ReadAuthToken() ([][]byte, error) {
+	again := *c
+	again.AuthToken = ""
+	if err := readSecret("auth-token", "token", again.AuthTokenFile, &again.AuthToken); err != nil {
+		return nil, err
+	}
+	if err := again.validateSecrets(); err != nil {
+		return nil, err
+	}
+	return [][]byte{[]byte(again.AuthToken)}, nil
+}
+
 // MinTLS returns the lowest version of TLS.
 func (c *Config) MinTLS() uint16 {
 	if c.TLSMinVersion == "1.2" {

@@ -56,8 +56,8 @@ type Config struct {
 	// AuthToken is a bearer token that allows everything, as the tenant of those who name none. Where there is neither a token, nor JSON Web Tokens, nor callers'
 	// certificates, nobody is asked for any, but for that every call but health is. At least 16 characters. Secret.
 	AuthToken Secret `name:"auth-token" env:"PENSTOCK_AUTH_TOKEN" placeholder:"TOKEN" group:"Security" help:"Bearer token that allows everything. Others on this machine can see a command line: prefer --auth-token-file."`
-	// AuthTokenFile is a file that holds the token instead; blanks around it are cut off.
-	AuthTokenFile string `name:"auth-token-file" env:"PENSTOCK_AUTH_TOKEN_FILE" placeholder:"FILE" group:"Security" help:"File that holds the bearer token."`
+	// AuthTokenFile is a file that holds the token instead; blanks around it are cut off. It is read again when it changes.
+	AuthTokenFile string `name:"auth-token-file" env:"PENSTOCK_AUTH_TOKEN_FILE" placeholder:"FILE" group:"Security" help:"File that holds the bearer token. It is read again within five seconds of a change, and at SIGHUP."`
 	// ExpiryWarning is how long before a caller's token or certificate expires its streams are told; they end then. 1 s to 10 min.
 	ExpiryWarning time.Duration `name:"expiry-warning" env:"PENSTOCK_EXPIRY_WARNING" default:"10s" placeholder:"DURATION" group:"Security" help:"How long before a caller's credentials expire its streams are told."`
 	// Insecure allows an address that is not loopback without TLS or without asking callers who they are: for networks that are closed by
@@ -98,8 +98,8 @@ type Config struct {
 	// PodSecret is what all pods on one Redis share, at least 32 characters: by it they prove to each other that a call comes from a pod, and keep what is in
 	// Redis unreadable. Needed with RedisURL. Several, between blanks or lines, are all accepted, and the first one is used: so it is changed pod by pod. Secret.
 	PodSecret Secret `name:"pod-secret" env:"PENSTOCK_POD_SECRET" placeholder:"SECRET" group:"Pods" help:"Secret that all pods on one Redis share; needed with --redis-url. Of several, between blanks, all are accepted and the first is used. Others on this machine can see a command line: prefer --pod-secret-file."`
-	// PodSecretFile is a file that holds PodSecret instead, one secret a line.
-	PodSecretFile string `name:"pod-secret-file" env:"PENSTOCK_POD_SECRET_FILE" placeholder:"FILE" group:"Pods" help:"File that holds the pods' secret, or several, one a line."`
+	// PodSecretFile is a file that holds PodSecret instead, one secret a line. It is read again when it changes; a change that leaves out the secret in use, the first of before, is not taken.
+	PodSecretFile string `name:"pod-secret-file" env:"PENSTOCK_POD_SECRET_FILE" placeholder:"FILE" group:"Pods" help:"File that holds the pods' secret, or several, one a line. It is read again within five seconds of a change, and at SIGHUP."`
 	// PodAddr is where other pods reach this one's gRPC API, as host:port. Empty is GRPCAddr where that is one address, else the first address of this machine that is
 	// not loopback, with GRPCAddr's port.
 	PodAddr string `name:"pod-addr" env:"PENSTOCK_POD_ADDR" placeholder:"HOST:PORT" group:"Pods" help:"Where other pods reach this one's gRPC API. Empty: --grpc-addr, or this machine's first address that is not loopback."`

@@ -3,6 +3,7 @@ package config
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -21,6 +22,19 @@ func (c *Config) PodSecrets() [][]byte {
 		all = append(all, []byte(s))
 	}
 	return all
+}
+
+// ReadPodSecrets reads PodSecretFile again. Errors: *Error.
+func (c *Config) ReadPodSecrets() ([][]byte, error) {
+	again := *c
+	again.PodSecret = ""
+	if err := readSecret("pod-secret", "secret", again.PodSecretFile, &again.PodSecret); err != nil {
+		return nil, err
+	}
+	if err := errors.Join(again.validateSecrets(), again.validatePodSecret()); err != nil {
+		return nil, err
+	}
+	return again.PodSecrets(), nil
 }
 
 // PodTLS returns how other pods are called, and the authorities of the certificates that they show; nil where they serve without TLS.

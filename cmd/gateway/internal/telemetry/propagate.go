@@ -6,6 +6,7 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
+	"sync/atomic"
 
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
@@ -18,17 +19,34 @@ const sealMember = "penstock"
 const sealLength = 12
 
 // seal makes and checks the MACs of trace contexts.
-type seal struct{ keys [][]byte } // none for a process that is alone
+type seal struct {
+	keys *atomic.Pointer[[][]byte] // none, or nil, for a process that is alone
+}
 
 // newSeal derives the keys from the pods' secrets, so that what is seen of MACs tells nothing of those.
 func newSeal(secrets [][]byte) seal {
-	var s seal
+	s := seal{&atomic.Pointer[[][]byte]{}}
+	s.change(secrets)
+	return s
+}
+
+// change has MACs follow from other secrets.
+func (s seal) change(secrets [][]byte) {
+	var keys [][]byte
 	for _, secret := range secrets {
 		if key, err := hkdf.Key(sha256.New, secret, nil, "penstock trace context", sha256.Size); err == nil { // it fails for lengths only
-			s.keys = append(s.keys, key)
+			keys = append(keys, key)
 		}
 	}
-	return s
+	s.keys.Store(&keys)
+}
+
+// now returns the keys, the one to use first.
+func (s seal) now() [][]byte {
+	if s.keys == nil || s.keys.Load() == nil {
+		return nil
+	}
+	return *s.keys.Load()
 }
 
 // mac returns the MAC of a span's ids.
@@ -46,7 +64,7 @@ func (s seal) holds(sc trace.SpanContext, text string) bool {
 	if err != nil {
 		return false
 	}
-	for _, key := range s.keys {
+	for _, key := range s.now() {
 		if hmac.Equal(given, mac(key, sc)) {
 			return true
 		}
@@ -63,8 +81,9 @@ type sealingPropagator struct {
 
 // Inject implements propagation.TextMapPropagator. It is used towards pods only.
 func (p sealingPropagator) Inject(ctx context.Context, carrier propagation.TextMapCarrier) {
-	if sc := trace.SpanContextFromContext(ctx); sc.IsSampled() && len(p.seal.keys) > 0 {
-		if state, err := sc.TraceState().Insert(sealMember, hex.EncodeToString(mac(p.seal.keys[0], sc))); err == nil {
+	keys := p.seal.now()
+	if sc := trace.SpanContextFromContext(ctx); sc.IsSampled() && len(keys) > 0 {
+		if state, err := sc.TraceState().Insert(sealMember, hex.EncodeToString(mac(keys[0], sc))); err == nil {
 			ctx = trace.ContextWithSpanContext(ctx, sc.WithTraceState(state))
 		}
 	}

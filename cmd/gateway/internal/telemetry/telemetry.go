@@ -41,13 +41,14 @@ type Telemetry struct {
 	resource   *resource.Resource
 	traces     *traces // nil where tracing is off
 	propagator propagation.TextMapPropagator
+	seal       seal
 }
 
 // New sets up what the configuration and the environment ask for. It does not wait for the collector. Shutdown must be called.
 // What it returns in error names what is wrong with the environment, and how to mend it.
 func New(ctx context.Context, cfg Config) (*Telemetry, error) {
 	seal := newSeal(cfg.PodSecrets)
-	t := &Telemetry{log: cfg.Logger, propagator: sealingPropagator{seal: seal}}
+	t := &Telemetry{log: cfg.Logger, propagator: sealingPropagator{seal: seal}, seal: seal}
 	var err error
 	if t.resource, err = describe(ctx, cfg); err != nil {
 		return nil, err
@@ -58,6 +59,9 @@ func New(ctx context.Context, cfg Config) (*Telemetry, error) {
 	t.traces, err = newTraces(ctx, cfg, t.resource, os.Getenv)
 	return t, err
 }
+
+// ChangePodSecrets replaces Config.PodSecrets.
+func (t *Telemetry) ChangePodSecrets(secrets [][]byte) { t.seal.change(secrets) }
 
 // TracerProvider makes spans. It is nil where tracing is off.
 func (t *Telemetry) TracerProvider() trace.TracerProvider {
