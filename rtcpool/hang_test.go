@@ -267,7 +267,7 @@ func (m *muted) ReadFrom(b []byte) (int, net.Addr, error) {
 
 func TestS14_CloseWhileARunningRelayHangs(t *testing.T) {
 	server := newTURNServer(t, 0)
-	p := newTestPool(t, nil)
+	p := newTestPool(t, gathersToTheEnd)
 	before := openSockets(t)
 	s, r := openRelayed(t, p, server.credentials(t, server.udp, "new", time.Hour))
 	f := newTestSFU(t, sfuOn(webrtc.NetworkTypeUDP4))

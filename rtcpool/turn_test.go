@@ -22,6 +22,9 @@ func openRelayed(t *testing.T, p *Pool, servers ...ICEServer) (*Session, *record
 	return s, r
 }
 
+// gathersToTheEnd lets a busy machine reach the relays.
+func gathersToTheEnd(cfg *Config) { cfg.GatherTimeout = hang }
+
 // onlyRelayed checks that an answer has one candidate, a relayed one.
 func onlyRelayed(t *testing.T, answer string) {
 	t.Helper()
@@ -36,7 +39,7 @@ func TestS22_TURNIsTheOnlyWay(t *testing.T) {
 		t.Run(transport, func(t *testing.T) {
 			t.Parallel()
 			server := newTURNServer(t, 0)
-			p := newTestPool(t, func(cfg *Config) { cfg.Network.RootCAs = server.authorities })
+			p := newTestPool(t, func(cfg *Config) { cfg.Network.RootCAs, cfg.GatherTimeout = server.authorities, hang })
 			url := map[string]string{"UDP": server.udp, "TCP": server.tcp, "TLS": server.tls}[transport]
 			s, r := openRelayed(t, p, server.credentials(t, url, "new", time.Hour))
 			f := newTestSFU(t, sfuOn(webrtc.NetworkTypeUDP4))
@@ -59,7 +62,7 @@ func TestS22_TURNIsTheOnlyWay(t *testing.T) {
 
 func TestS22_TLSNeedsATrustedAuthority(t *testing.T) {
 	server := newTURNServer(t, 0)
-	p := newTestPool(t, nil)
+	p := newTestPool(t, gathersToTheEnd)
 	s, _ := openRelayed(t, p, server.credentials(t, server.tls, "new", time.Hour))
 	if got := candidatesOf(mustAnswer(t, s, offertest.Of(offertest.Audio))); len(got) != 0 {
 		t.Errorf("candidates %q of a server that nobody vouches for", got)
@@ -75,7 +78,7 @@ func TestS22_ExpiredCredentialsAreReplaced(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			server := newTURNServer(t, 0)
-			p := newTestPool(t, nil)
+			p := newTestPool(t, gathersToTheEnd)
 			s, r := openRelayed(t, p, server.credentials(t, server.udp, "old", -time.Hour))
 			f := newTestSFU(t, sfuOn(webrtc.NetworkTypeUDP4))
 			f.add(opus, "mic", "alice")
@@ -106,7 +109,7 @@ func TestS22_ExpiredCredentialsAreReplaced(t *testing.T) {
 func TestS22_ARunningRelayIsRenewedInTime(t *testing.T) {
 	t.Parallel()
 	server := newTURNServer(t, 4*time.Second)
-	p := newTestPool(t, nil)
+	p := newTestPool(t, gathersToTheEnd)
 	s, r := openRelayed(t, p, server.credentials(t, server.udp, "old", time.Hour))
 	f := newTestSFU(t, sfuOn(webrtc.NetworkTypeUDP4))
 	f.add(opus, "mic", "alice")
