@@ -205,11 +205,14 @@ func TestO2_StrangersMakeNoSeries(t *testing.T) {
 func (e exposition) isBounded(t *testing.T) {
 	t.Helper()
 	for series := range e.figures {
-		if strings.Contains(series, "stranger") {
+		if strings.Contains(series, strangersName) {
 			t.Errorf("%s tells what a caller said", series)
 		}
 	}
 }
+
+// strangersName is a part of all that a stranger names, and of nothing that the gateway tells.
+const strangersName = "unheard-of"
 
 // stranger calls with names that nobody knows.
 type stranger struct {
@@ -221,7 +224,7 @@ type stranger struct {
 // calls makes one call of each kind.
 func (c *stranger) calls(t *testing.T, n int) {
 	t.Helper()
-	ctx, name := t.Context(), fmt.Sprintf("stranger-%d", n)
+	ctx, name := t.Context(), fmt.Sprintf(strangersName+"-%d", n)
 	sessions, tracks := penstockv1.NewSessionServiceClient(c.conn), penstockv1.NewTrackServiceClient(c.conn)
 	_, err := sessions.GetSession(ctx, &penstockv1.GetSessionRequest{SessionId: name})
 	wantCode(t, err, codes.NotFound)
