@@ -19,6 +19,7 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -226,6 +227,34 @@ func deafAddr(t *testing.T) string {
 	return fmt.Sprint("127.0.0.1:", at.(*syscall.SockaddrInet4).Port)
 }
 
+// output is what a test has logged until it ends: handlers may end later than their server, and then tell nobody.
+type output struct {
+	mu   sync.Mutex
+	to   io.Writer
+	over bool
+}
+
+// outputOf returns it. It must be asked for before what writes to it is to be closed.
+func outputOf(t *testing.T) *output {
+	o := &output{to: t.Output()}
+	t.Cleanup(func() {
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		o.over = true
+	})
+	return o
+}
+
+// Write implements io.Writer.
+func (o *output) Write(b []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.over {
+		return len(b), nil
+	}
+	return o.to.Write(b)
+}
+
 // inProcess starts a gateway in this process, which is closed when the test ends.
 func inProcess(t *testing.T, change func(*config.Config)) *gateway {
 	t.Helper()
@@ -237,7 +266,7 @@ func inProcess(t *testing.T, change func(*config.Config)) *gateway {
 	if err := complete(&cfg); err != nil {
 		t.Fatal(err)
 	}
-	g, err := newGateway(t.Context(), cfg, slog.New(slog.NewTextHandler(t.Output(), nil)))
+	g, err := newGateway(t.Context(), cfg, slog.New(slog.NewTextHandler(outputOf(t), nil)))
 	if err != nil {
 		t.Fatal(err)
 	}
