@@ -61,6 +61,8 @@ func (s *Service) observe(o *metrics.Observer) {
 	}
 	o.Observe("penstock_calls_forbidden_total", float64(auth.Forbidden))
 	o.Observe("penstock_credentials_expired_total", float64(auth.Expired))
+	keys, _ := s.auth.Keys()
+	o.Observe("penstock_token_keys", float64(keys))
 	o.Observe("penstock_token_key_failures_total", float64(auth.KeyFailures))
 	for name, n := range st.Refused {
 		o.Observe("penstock_limit_refusals_total", float64(n), name)

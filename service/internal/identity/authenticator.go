@@ -101,6 +101,16 @@ func (a *Authenticator) KeyFailures() uint64 {
 	return a.jwt.keys.failures.Load()
 }
 
+// Keys returns how many public keys there are to check tokens by, and whether a key set is configured.
+func (a *Authenticator) Keys() (n int, configured bool) {
+	if a.jwt == nil || a.jwt.keys == nil {
+		return 0, false
+	}
+	a.jwt.keys.mu.Lock()
+	defer a.jwt.keys.mu.Unlock()
+	return len(a.jwt.keys.keys), true
+}
+
 // Authenticate returns who shows credentials; Anybody where nobody is asked. Errors: those of the package, counted.
 func (a *Authenticator) Authenticate(ctx context.Context, c Credentials) (Identity, error) {
 	if !a.Asks() {

@@ -34,6 +34,8 @@ const (
 	refreshFile = 5 * time.Second // the same of a file, which costs nothing
 	refetchWait = 10 * time.Second
 	maxRedirect = 3
+	keyPatience = time.Second // how long a caller waits for keys that are being fetched
+	tellAgain   = time.Minute // how often the log tells that they still cannot be
 )
 
 // keySet holds the public keys of a JWKS (RFC 7517), and keeps them up to date. It is safe for concurrent use.
@@ -44,6 +46,8 @@ type keySet struct {
 	every   time.Duration // between two looks without a reason
 	refetch time.Duration // between two looks because of a key that is not known
 
+	patience time.Duration // of a caller
+
 	stop    context.CancelFunc
 	working sync.WaitGroup
 
@@ -51,8 +55,28 @@ type keySet struct {
 	keys     []publicKey // nil until they were fetched
 	asked    time.Time   // when it was last looked for a key that is not known
 	fetching chan struct{}
+	running  context.Context // ends with close
+	closed   bool
+	telling  telling
 
 	failures atomic.Uint64
+}
+
+// telling is what the log was told of failures: each that is another than the one before, and the same one once in a while.
+type telling struct {
+	last   string
+	at     time.Time
+	untold uint64
+}
+
+// news tells whether a failure is to be logged, and how many were not since the last one that was.
+func (t *telling) news(text string, now time.Time) (untold uint64, tell bool) {
+	if text == t.last && now.Sub(t.at) < tellAgain {
+		t.untold++
+		return 0, false
+	}
+	untold, t.last, t.at, t.untold = t.untold, text, now, 0
+	return untold, true
 }
 
 // publicKey is a key and what it is for.
@@ -64,7 +88,7 @@ type publicKey struct {
 // newKeySet returns the keys of a source. They are fetched at once, and again in the background until close. Keys that cannot be fetched are no
 // error: they may be soon. Errors: ErrConfig.
 func newKeySet(ctx context.Context, source string, log *slog.Logger) (*keySet, error) {
-	s := &keySet{source: source, log: log, every: refreshFile, refetch: refetchWait}
+	s := &keySet{source: source, log: log, every: refreshFile, refetch: refetchWait, patience: keyPatience}
 	if u, ok := isURL(source); ok {
 		if err := checkURL(u); err != nil {
 			return nil, err
@@ -79,10 +103,9 @@ func newKeySet(ctx context.Context, source string, log *slog.Logger) (*keySet, e
 			Proxy: http.ProxyFromEnvironment, MaxResponseHeaderBytes: 64 << 10, MaxIdleConns: 1, IdleConnTimeout: 30 * time.Second, ForceAttemptHTTP2: true,
 		}}
 	}
-	running, stop := context.WithCancel(context.WithoutCancel(ctx))
-	s.stop = stop
-	s.load(ctx)
-	s.working.Go(func() { s.run(running) })
+	s.running, s.stop = context.WithCancel(context.WithoutCancel(ctx))
+	s.await(ctx, s.load(), fetchBound)
+	s.working.Go(s.run)
 	return s, nil
 }
 
@@ -115,6 +138,9 @@ func checkURL(u *url.URL) error {
 
 // close ends the fetching, and waits for it.
 func (s *keySet) close() {
+	s.mu.Lock()
+	s.closed = true
+	s.mu.Unlock()
 	s.stop()
 	s.working.Wait()
 	if s.client != nil {
@@ -123,7 +149,7 @@ func (s *keySet) close() {
 }
 
 // run looks again and again.
-func (s *keySet) run(ctx context.Context) {
+func (s *keySet) run() {
 	for {
 		wait := s.every - s.every/10 + rand.N(s.every/5) //nolint:gosec // that pods do not all ask at once
 		if s.none() {
@@ -132,8 +158,8 @@ func (s *keySet) run(ctx context.Context) {
 		timer := time.NewTimer(wait)
 		select {
 		case <-timer.C:
-			s.load(ctx)
-		case <-ctx.Done():
+			s.await(s.running, s.load(), 2*fetchBound)
+		case <-s.running.Done():
 			timer.Stop()
 			return
 		}
@@ -146,35 +172,64 @@ func (s *keySet) none() bool {
 	return s.keys == nil
 }
 
-// load fetches the keys; one caller does, and others wait for it. The keys of before stay where that fails.
-func (s *keySet) load(ctx context.Context) {
-	s.mu.Lock()
-	if other := s.fetching; other != nil {
-		s.mu.Unlock()
-		select {
-		case <-other:
-		case <-ctx.Done():
-		}
-		return
-	}
-	done := make(chan struct{})
-	s.fetching = done
-	s.mu.Unlock()
-	// A caller that goes away takes nothing from others that wait.
-	bound, cancel := context.WithTimeout(context.WithoutCancel(ctx), fetchBound)
-	keys, err := s.fetch(bound)
-	cancel()
-	if err != nil {
-		s.failures.Add(1)
-		s.log.Warn("keys of tokens cannot be fetched; those of before stay", "error", err)
-	}
+// load has the keys fetched in the background, once at a time, and returns a channel that is closed when that is over. The keys of before stay where it fails.
+func (s *keySet) load() <-chan struct{} {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err == nil {
-		s.keys = keys
+	if s.fetching != nil {
+		return s.fetching
 	}
+	done := make(chan struct{})
+	if s.closed {
+		close(done)
+		return done
+	}
+	s.fetching = done
+	s.working.Go(func() {
+		bound, cancel := context.WithTimeout(s.running, fetchBound)
+		defer cancel()
+		keys, err := s.fetch(bound)
+		s.fetched(keys, err)
+		close(done)
+	})
+	return done
+}
+
+// fetched takes what a fetch has brought.
+func (s *keySet) fetched(keys []publicKey, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.fetching = nil
-	close(done)
+	if err == nil {
+		if s.telling.last != "" {
+			s.log.Info("keys of tokens are fetched again", "keys", len(keys))
+		}
+		s.keys, s.telling = keys, telling{}
+		return
+	}
+	if s.running.Err() != nil { // who closes it ends the fetch
+		return
+	}
+	s.failures.Add(1)
+	untold, tell := s.telling.news(err.Error(), time.Now())
+	switch {
+	case !tell:
+	case s.keys == nil:
+		s.log.Warn("keys of tokens cannot be fetched, and there are none: callers with such tokens are refused", "error", err, "left_out", untold)
+	default:
+		s.log.Warn("keys of tokens cannot be fetched; those of before stay", "error", err, "left_out", untold)
+	}
+}
+
+// await waits for a fetch, no longer than ctx and patience allow.
+func (s *keySet) await(ctx context.Context, done <-chan struct{}, patience time.Duration) {
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	select {
+	case <-done:
+	case <-timer.C:
+	case <-ctx.Done():
+	}
 }
 
 // fetch reads the source.
@@ -299,14 +354,15 @@ func (k publicKey) fits(algorithm string) bool {
 	return false
 }
 
-// key returns the key of an id, for an algorithm. An id that is not known has the keys fetched again, though not often: they may have been changed.
+// key returns the key of an id, for an algorithm. An id that is not known has the keys fetched again, though not often: they may have been changed. That is waited for shortly, and not longer than
+// ctx lasts; who is refused meanwhile may come again.
 // Without an id the only key that fits is meant. Errors: ErrKey, ErrUnavailable.
 func (s *keySet) key(ctx context.Context, id, algorithm string) (any, error) {
 	k, err := s.find(id, algorithm)
 	if err == nil || !s.mayRefetch() {
 		return k, err
 	}
-	s.load(ctx)
+	s.await(ctx, s.load(), s.patience)
 	return s.find(id, algorithm)
 }
 

@@ -133,6 +133,9 @@ func TestO3_KeysStayWhileTheirServerIsAway(t *testing.T) {
 	} {
 		server.serve(answer)
 		failed := set.failures.Load()
+		set.mu.Lock()
+		set.telling = telling{} // so that two that fail alike are told both
+		set.mu.Unlock()
 		if _, err := show(t, a, p.kidToken(t, "2")); !errors.Is(err, ErrKey) {
 			t.Errorf("%s: another key: %v", name, err)
 		}
@@ -194,6 +197,76 @@ func TestO3_ACallerDoesNotWaitForAServerThatStalls(t *testing.T) {
 	close(release)
 	if err := <-first; !errors.Is(err, ErrKey) {
 		t.Error(err)
+	}
+}
+
+// TestO3_KeysAreFetchedBesideCalls: who shows a token of an unknown key waits for the server no longer than a caller is made to, though its own deadline is far; the fetch goes on, and the next one has
+// the key. Many that come meanwhile begin no other fetch.
+func TestO3_KeysAreFetchedBesideCalls(t *testing.T) {
+	before, after := newPairs(t), newPairs(t)
+	server := newKeyServer(t, document(t, jwk(t, &before.rsa.PublicKey, "1", "")))
+	a := start(t, Config{JWT: &JWTConfig{JWKS: server.url}})
+	a.jwt.keys.patience = time.Millisecond
+	release := make(chan struct{})
+	server.serve(func(w http.ResponseWriter, _ *http.Request) {
+		<-release
+		_, _ = w.Write(document(t, jwk(t, &after.rsa.PublicKey, "2", "")))
+	})
+	token := after.kidToken(t, "2")
+	for range 10 {
+		if _, err := show(t, a, token); !errors.Is(err, ErrKey) {
+			t.Errorf("while the server stalls: %v", err)
+		}
+	}
+	done := a.jwt.keys.load() // the one that is under way
+	close(release)
+	<-done
+	if _, err := show(t, a, token); err != nil {
+		t.Errorf("after the fetch: %v", err)
+	}
+	if n := server.asked.Load(); n != 2 {
+		t.Errorf("the server was asked %d times", n)
+	}
+	if n, ok := a.Keys(); n != 1 || !ok {
+		t.Errorf("%d keys are told of", n)
+	}
+}
+
+// TestO3_MissingKeysAreToldOnceInAWhile: the same failure is logged once a minute, another one at once, and that it is over too.
+func TestO3_MissingKeysAreToldOnceInAWhile(t *testing.T) {
+	p := newPairs(t)
+	keys := document(t, jwk(t, &p.rsa.PublicKey, "1", ""))
+	var log syncBuffer
+	name := filepath.Join(t.TempDir(), "keys.json")
+	a := start(t, Config{JWT: &JWTConfig{JWKS: name}, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	set := a.jwt.keys
+	for range 20 {
+		<-set.load()
+	}
+	if n := strings.Count(log.String(), "there are none"); n != 1 || a.KeyFailures() < 20 {
+		t.Errorf("told %d times of %d failures", n, a.KeyFailures())
+	}
+	must(t, os.WriteFile(name+".new", []byte("{}"), 0o600))
+	must(t, os.Rename(name+".new", name))
+	<-set.load()
+	<-set.load() // the first one may have begun before
+	if n := strings.Count(log.String(), "there are none"); n != 2 {
+		t.Errorf("another failure is told %d times", n-1)
+	}
+	must(t, os.WriteFile(name+".new", keys, 0o600))
+	must(t, os.Rename(name+".new", name))
+	<-set.load()
+	<-set.load()
+	if !strings.Contains(log.String(), "are fetched again") {
+		t.Errorf("that it is over is not told:\n%s", log.String())
+	}
+	var told telling
+	at := time.Unix(1000, 0)
+	_, first := told.news("x", at)
+	_, again := told.news("x", at.Add(tellAgain-1))
+	left, later := told.news("x", at.Add(tellAgain))
+	if !first || again || !later || left != 1 {
+		t.Errorf("told %t %t %t, %d left out", first, again, later, left)
 	}
 }
 
