@@ -166,7 +166,7 @@ func codeError(ret, refused C.int) error {
 		return ErrNoDecoder
 	case -C.ENOMEM:
 		return ErrNoMemory
-	case -C.EINVAL, -C.ERANGE: // sizes that libavcodec itself refuses
+	case -C.EINVAL, -C.ERANGE, -C.EPERM: // sizes that libavcodec itself refuses; -1 is what HEVC of FFmpeg 7 says of some damage
 		return fmt.Errorf("%w: %w", ErrInvalidData, CodeError(ret))
 	default:
 		return CodeError(ret)
