@@ -1,6 +1,7 @@
 package service
 
 import (
+	"errors"
 	"fmt"
 	"sync/atomic"
 	"time"
@@ -91,6 +92,13 @@ type refusals [limitKinds]atomic.Uint64
 func (r *refusals) refuse(kind limitKind, value int) error {
 	r[kind].Add(1)
 	return &limitError{kind: kind, value: int64(value)}
+}
+
+// forgive takes the count of a refusal back that the caller was not told.
+func (r *refusals) forgive(refusal error) {
+	if limit := (*limitError)(nil); errors.As(refusal, &limit) {
+		r[limit.kind].Add(^uint64(0))
+	}
 }
 
 // byName returns the counts of all limits, by their names.

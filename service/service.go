@@ -218,6 +218,7 @@ func (s *Service) open(rec resolverstore.Session, servers []rtcpool.ICEServer, r
 // forget takes a session that has ended out of the open ones.
 func (s *Service) forget(v *session) {
 	v.yield()
+	defer close(v.vacant)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.sessions[v.key] == v {

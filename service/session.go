@@ -29,6 +29,7 @@ type session struct {
 	held   *holders      // whose media are
 	hub    *hub          // to and from signalling
 	gone   chan struct{} // closed when the pool and the store know the end
+	vacant chan struct{} // closed when it is forgotten, and its place free
 
 	moved context.Context    // ends when another process has the session; what serves it here follows it there
 	move  context.CancelFunc // ends moved
@@ -56,7 +57,7 @@ type session struct {
 func newSession(svc *Service, rec resolverstore.Session) *session {
 	v := &session{
 		svc: svc, key: rec.Key, fence: rec.Fence, source: rec.Source,
-		mirror: newMirror(rec.Grace, rec.Expires), hub: newHub(rec.Key.ID), gone: make(chan struct{}), yield: func() {},
+		mirror: newMirror(rec.Grace, rec.Expires), hub: newHub(rec.Key.ID), gone: make(chan struct{}), vacant: make(chan struct{}), yield: func() {},
 	}
 	v.moved, v.move = context.WithCancel(context.Background())
 	v.unheard, v.silence = context.WithCancel(context.Background())

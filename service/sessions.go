@@ -40,7 +40,7 @@ func (s *sessionServer) CreateSession(ctx context.Context, r *penstockv1.CreateS
 	return &penstockv1.CreateSessionResponse{Session: protoSession(rec)}, nil
 }
 
-// create stores a session and opens it, unless the same request made it before.
+// create stores a session and opens it, unless the same request made it before. It has its place, among all sessions and its caller's, before anything is stored: who asks for more than that costs the store a look.
 func (s *Service) create(ctx context.Context, rec resolverstore.Session, servers []rtcpool.ICEServer) (resolverstore.Session, error) {
 	if s.drain.begun() {
 		return rec, errDraining
@@ -53,15 +53,18 @@ func (s *Service) create(ctx context.Context, rec resolverstore.Session, servers
 		return rec, err
 	}
 	defer leave()
-	if rec.Grace == 0 {
-		rec.Grace = s.cfg.Grace
+	yield, release, err := s.admit(ctx, rec.Key)
+	if err != nil {
+		return s.madeBefore(ctx, rec, err)
 	}
-	now := time.Now()
-	rec.State = resolverstore.SessionAwaitingOffer
-	// Never below the wall clock, so that an id that is used again has higher epochs than before.
-	rec.Fence = resolverstore.Fence{Owner: s.cfg.Owner, Epoch: uint64(now.UnixMilli())}
-	rec.OwnerAddress = s.cfg.OwnerAddress
-	rec.Created, rec.Expires = now, now.Add(rec.Grace)
+	defer release()
+	opened := false
+	defer func() {
+		if !opened {
+			yield()
+		}
+	}()
+	s.begin(&rec)
 	if rec.Sealed, err = sealServers(s.keys, rec.Key, servers); err != nil {
 		return rec, err
 	}
@@ -76,17 +79,60 @@ func (s *Service) create(ctx context.Context, rec resolverstore.Session, servers
 		s.abandon(ctx, stored)
 		return rec, err
 	}
-	yield, err := s.limits.sessions.acquire(s.callerKey(ctx))
-	if err == nil {
-		if _, err = s.open(stored, servers, false, yield); err != nil {
-			yield()
-		}
-	}
-	if err != nil {
+	if _, err := s.open(stored, servers, true, yield); err != nil {
 		s.abandon(ctx, stored) // Nobody has been told of it, so that its end has no reason to tell.
 		return rec, err
 	}
+	opened = true
 	s.sealedBefore(rec.Key, rec.Sealed)
+	return stored, nil
+}
+
+// begin fills in what a session of this process begins with.
+func (s *Service) begin(rec *resolverstore.Session) {
+	if rec.Grace == 0 {
+		rec.Grace = s.cfg.Grace
+	}
+	now := time.Now()
+	rec.State = resolverstore.SessionAwaitingOffer
+	// Never below the wall clock, so that an id that is used again has higher epochs than before.
+	rec.Fence = resolverstore.Fence{Owner: s.cfg.Owner, Epoch: uint64(now.UnixMilli())}
+	rec.OwnerAddress = s.cfg.OwnerAddress
+	rec.Created, rec.Expires = now, now.Add(rec.Grace)
+}
+
+// admit keeps a place for one more session of a caller: yield gives its share of them back, when the session is over or is not to be, release what is kept until it is open. One of that id that has just ended
+// gives its place up first. Errors: errLimit, errDraining, ctx's.
+func (s *Service) admit(ctx context.Context, k resolverstore.SessionKey) (yield, release func(), err error) {
+	if old := s.held(k); old != nil {
+		if _, ended := old.mirror.hasEnded(); ended {
+			select {
+			case <-old.vacant:
+			case <-ctx.Done():
+				return nil, nil, context.Cause(ctx)
+			}
+		}
+	}
+	if yield, err = s.limits.sessions.acquire(s.callerKey(ctx)); err != nil {
+		return nil, nil, err
+	}
+	if release, err = s.reserve(k.ID); err != nil {
+		yield()
+		return nil, nil, err
+	}
+	return yield, release, nil
+}
+
+// madeBefore returns the session that the same request made before, for which there is no need of room; else the refusal for lack of it.
+func (s *Service) madeBefore(ctx context.Context, rec resolverstore.Session, refusal error) (resolverstore.Session, error) {
+	if !errors.Is(refusal, errLimit) {
+		return rec, refusal
+	}
+	stored, err := s.cfg.Store.GetSession(ctx, rec.Key)
+	if err != nil || stored.State == resolverstore.SessionEnded || !resolverstore.SameRequest(stored, rec) {
+		return rec, refusal
+	}
+	s.limits.refusals.forgive(refusal)
 	return stored, nil
 }
 
