@@ -6,7 +6,7 @@ import (
 )
 
 // errSeal means that a lease was not written by a pod of this deployment, or is another pod's.
-var errSeal = errors.New("resolverstore: the lease was not written by a pod that has the pods' secret")
+var errSeal = errors.New("resolverstore: the lease was not written by a pod that has the pods' secret, or not at this time")
 
 // LeaseSeal proves that a pod wrote its lease, so that whoever can write to Redis cannot have calls sent elsewhere. The store does not know how. Both functions must be
 // safe for concurrent use.

@@ -43,11 +43,17 @@ type standIn struct {
 // startStandIn starts one that ends with the test.
 func startStandIn(t *testing.T, beside *pod, session string, serve grpc.StreamHandler) *standIn {
 	t.Helper()
+	seal, err := LeaseSeal(beside.svc.cfg.PodSecrets, podLease)
+	must(t, err)
+	return startStandInBy(t, beside, session, seal, serve)
+}
+
+// startStandInBy starts one that proves its lease by a seal.
+func startStandInBy(t *testing.T, beside *pod, session string, seal *resolverstore.LeaseSeal, serve grpc.StreamHandler) *standIn {
+	t.Helper()
 	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	must(t, err)
 	s := &standIn{pod: relay.Pod{Incarnation: rand.Text(), Address: listener.Addr().String()}}
-	seal, err := LeaseSeal(beside.svc.cfg.PodSecrets)
-	must(t, err)
 	s.store, err = resolverstore.NewRedis(t.Context(), resolverstore.Config{
 		Seal:  seal,
 		Owner: s.pod.Incarnation, OwnerAddress: s.pod.Address, Heartbeat: podHeartbeat, LeaseTTL: hang,

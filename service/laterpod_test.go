@@ -38,7 +38,7 @@ func startLaterPod(t *testing.T, beside *pod, session string, answer func(fence 
 	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	must(t, err)
 	p := &laterPod{asked: make(chan *penstockv1.StreamTrackRequest, 16), calls: make(chan grpc.ServerStream, 16)}
-	seal, err := LeaseSeal(beside.svc.cfg.PodSecrets)
+	seal, err := LeaseSeal(beside.svc.cfg.PodSecrets, podLease)
 	must(t, err)
 	p.store, err = resolverstore.NewRedis(t.Context(), resolverstore.Config{
 		Seal:  seal,

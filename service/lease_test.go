@@ -3,10 +3,12 @@ package service
 import (
 	"bytes"
 	"testing"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
 
 	penstockv1 "github.com/penstock-media/penstock/api/penstock/v1"
 	"github.com/penstock-media/penstock/resolverstore"
@@ -20,7 +22,7 @@ func leaseSeal(t *testing.T, letters string) *resolverstore.LeaseSeal {
 	for _, c := range letters {
 		secrets = append(secrets, bytes.Repeat([]byte(string(c)), 32))
 	}
-	s, err := LeaseSeal(secrets)
+	s, err := LeaseSeal(secrets, podLease)
 	must(t, err)
 	return s
 }
@@ -44,7 +46,7 @@ func TestO3_LeaseSealsAreChangedPodByPod(t *testing.T) {
 	if old.Verify("other", "127.0.0.1:1", proof) || old.Verify("pod", "127.0.0.1:2", proof) || old.Verify("pod1", "27.0.0.1:1", proof) {
 		t.Error("a proof is good for another pod, or address")
 	}
-	if _, err := LeaseSeal([][]byte{{1}}); err == nil {
+	if _, err := LeaseSeal([][]byte{{1}}, podLease); err == nil {
 		t.Error("a short secret is taken")
 	}
 }
@@ -71,6 +73,53 @@ func TestP9_APodWithAnotherSecretIsNoStranger(t *testing.T) {
 	}
 	if got := behind.store.(*resolverstore.Redis).Stats().Unproved; got != 0 {
 		t.Errorf("where both secrets are %d leases are not proved", got)
+	}
+}
+
+// TestO3_ALeaseIsProvedForItsTime: a proof is good while a lease of that time can be there, by clocks that differ as they may, and no longer; the time in it cannot be another.
+func TestO3_ALeaseIsProvedForItsTime(t *testing.T) {
+	clock := time.Unix(1e9, 0)
+	s, err := leaseSealAt([][]byte{bytes.Repeat([]byte("a"), 32)}, podLease, func() time.Time { return clock })
+	must(t, err)
+	proof, written := s.Seal("pod", "127.0.0.1:1"), clock
+	for after, want := range map[time.Duration]bool{
+		0: true, podLease + leaseClocks: true, podLease + leaseClocks + time.Millisecond: false, 24 * time.Hour: false, -leaseClocks: true, -leaseClocks - time.Millisecond: false,
+	} {
+		clock = written.Add(after)
+		if s.Verify("pod", "127.0.0.1:1", proof) != want {
+			t.Errorf("after %v it is not %v", after, want)
+		}
+	}
+	clock = written.Add(24 * time.Hour)
+	later := s.Seal("pod", "127.0.0.1:1")
+	if s.Verify("pod", "127.0.0.1:1", later[:10]+proof[10:]) || !s.Verify("pod", "127.0.0.1:1", later) {
+		t.Error("a proof is good with the time of another")
+	}
+}
+
+// TestO3_AnOldLeaseLeadsNowhere: a pod is dead, somebody else has its address by now, and somebody puts its lease back into Redis, as it was an hour ago. No call goes there; one goes to a pod that has proved itself just now.
+func TestO3_AnOldLeaseLeadsNowhere(t *testing.T) {
+	p := startSteadyPods(t, 1)[0]
+	called := make(chan string, 16)
+	serve := func(_ any, s grpc.ServerStream) error {
+		method, _ := grpc.MethodFromServerStream(s)
+		called <- method
+		return status.Error(codes.Aborted, "called")
+	}
+	old, err := leaseSealAt(p.svc.cfg.PodSecrets, podLease, func() time.Time { return time.Now().Add(-time.Hour) })
+	must(t, err)
+	startStandInBy(t, p, "old", old, serve)
+	startStandIn(t, p, "new", serve)
+	add := func(session string) error {
+		_, err := p.sessions.AddIceCandidate(p.ctx, &penstockv1.AddIceCandidateRequest{SessionId: session, Candidate: &penstockv1.IceCandidate{}})
+		return err
+	}
+	wantStatus(t, add("old"), codes.Unavailable, "SESSION_MOVING")
+	if len(called) != 0 {
+		t.Errorf("%s went where an old lease says", <-called)
+	}
+	if err := add("new"); err == nil || len(called) == 0 {
+		t.Errorf("nothing went where a new lease says: %v", err)
 	}
 }
 

@@ -63,7 +63,7 @@ func startPod(t *testing.T, server string, lease time.Duration, secrets [][]byte
 	store := func(cfg resolverstore.Config) resolverstore.Store {
 		cfg.Heartbeat, cfg.LeaseTTL = podHeartbeat, lease
 		var err error
-		cfg.Seal, err = LeaseSeal(secrets)
+		cfg.Seal, err = LeaseSeal(secrets, lease)
 		must(t, err)
 		s, err := resolverstore.NewRedis(t.Context(), cfg, resolverstore.RedisOptions{URL: "unix://" + p.link.path, Timeout: min(lease, 30*time.Second)})
 		must(t, err)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"slices"
 	"sync/atomic"
+	"time"
 
 	"github.com/penstock-media/penstock/cmd/gateway/internal/certs"
 	"github.com/penstock-media/penstock/resolverstore"
@@ -20,9 +21,9 @@ type leaseSeals struct {
 	now atomic.Pointer[resolverstore.LeaseSeal]
 }
 
-// change has leases proved by other secrets from now on.
-func (l *leaseSeals) change(secrets [][]byte) error {
-	seal, err := service.LeaseSeal(secrets)
+// change has leases, which last for ttl, proved by other secrets from now on.
+func (l *leaseSeals) change(secrets [][]byte, ttl time.Duration) error {
+	seal, err := service.LeaseSeal(secrets, ttl)
 	if err != nil {
 		return err
 	}
@@ -58,7 +59,7 @@ func (g *gateway) takePodSecrets(before, after [][]byte) error {
 	if !slices.ContainsFunc(after, func(s []byte) bool { return bytes.Equal(s, before[0]) }) {
 		return errPodSecretGone
 	}
-	if err := g.sealing.change(after); err != nil {
+	if err := g.sealing.change(after, g.cfg.LeaseTTL); err != nil {
 		return err
 	}
 	g.tell.ChangePodSecrets(after)

@@ -25,7 +25,7 @@ func (g *gateway) openStore(ctx context.Context, address string) (resolverstore.
 	}
 	latency := g.measures.Histogram("penstock_store_command_seconds")
 	cfg.Observe = func(d time.Duration) { latency.Record(context.Background(), d.Seconds()) }
-	if err := g.sealing.change(g.cfg.PodSecrets()); err != nil {
+	if err := g.sealing.change(g.cfg.PodSecrets(), g.cfg.LeaseTTL); err != nil {
 		return nil, err
 	}
 	cfg.Seal = g.sealing.seal()

@@ -30,7 +30,7 @@ const (
 )
 
 // labels are the info of HKDF (RFC 5869). They are part of what pods agree on: a changed one makes another key.
-var labels = [purposes]string{"penstock forward v1", "penstock resume v1", "penstock seal v1", "penstock request-hash v1", "penstock lease v1", "penstock page v1"}
+var labels = [purposes]string{"penstock forward v1", "penstock resume v1", "penstock seal v1", "penstock request-hash v1", "penstock lease v2", "penstock page v1"}
 
 // Keys are the keys that all pods of a deployment derive from the secret that they share. There may be secrets of before, so that
 // the secret can be changed one pod at a time: what they made is still accepted. It is safe for concurrent use.
