@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"fmt"
+	"reflect"
 	"strings"
 	"testing"
 )
@@ -81,6 +82,33 @@ func TestO5_ServicesHaveFamilies(t *testing.T) {
 			if got := fmt.Sprint(at[any](spec, "ipFamilyPolicy"), " ", at[any](spec, "ipFamilies")); got != want {
 				t.Errorf("%s: the Service%s has %s, want %s", values, suffix, got, want)
 			}
+		}
+	}
+}
+
+// TestO5_NothingIsNeeded shows that values which are taken out, as with null or by the values of a release of before, are as if they were the default.
+func TestO5_NothingIsNeeded(t *testing.T) {
+	t.Parallel()
+	metrics := append([]string{"--values=" + example("trial")}, set("serviceMonitor.enabled=true", "prometheusRule.enabled=true", "dashboards.enabled=true")...)
+	want := rendered(t, metrics...).all
+	for _, value := range []string{"commonLabels", "podLabels", "podAnnotations", "serviceMonitor.labels", "prometheusRule.labels", "extraEnv", "extraEnvFrom",
+		"extraVolumes", "nodeSelector", "tolerations", "settingsFromSecrets", "service.annotations", "service.ipFamilies", "service.ipFamilyPolicy", "ports.health"} {
+		if got, err := template(t, append(metrics, set(value+"=null")...)...); err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("without %s the chart renders something else, or %v", value, err)
+		}
+	}
+}
+
+// TestO5_LabelsAreNames shows that what is a label alone may look like one: a release cannot be given another, since Deployments select by it.
+func TestO5_LabelsAreNames(t *testing.T) {
+	t.Parallel()
+	all, err := template(t, set(append(least(), "fullnameOverride=gateways", "nameOverride=2.Media_Gateway")...)...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range all {
+		if name := at[string](m, "metadata", "labels", "app.kubernetes.io/name"); name != "2.Media_Gateway" {
+			t.Errorf("the %s is labelled %q", m.kind(), name)
 		}
 	}
 }

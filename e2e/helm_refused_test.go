@@ -47,7 +47,6 @@ func TestO5_TheSchemaRefuses(t *testing.T) {
 		{"service.ipFamilyPolicy=DualStack", "'/service/ipFamilyPolicy'"},
 		{"extraEnv[0].value=1", "'/extraEnv/0'"},
 		{"fullnameOverride=123", "'/fullnameOverride'"},
-		{"nameOverride=Media", "'/nameOverride'"},
 	})
 }
 
@@ -57,6 +56,9 @@ func TestO5_BadValuesAreRefused(t *testing.T) {
 	const longest = "drain.endpointGraceSeconds=600,drain.drainGraceSeconds=600,drain.stopTimeoutSeconds=600"
 	refused(t, []refusal{
 		{"image.repository=", "image.repository is empty: build the image"},
+		{"nameOverride=Media", "media-Media cannot be the name of a Service"},
+		{"fullnameOverride=2nd", "2nd cannot be the name of a Service"},
+		{"fullnameOverride=media,nameOverride=-media", "-media cannot be a label"},
 		{"insecure=false", "tls.existingSecret is empty"},
 		{"insecure=false,tls.existingSecret=t", "name a Secret in auth.token.existingSecret"},
 		{"insecure=false,tls.existingSecret=t,auth.token.existingSecret=a,redis.url=redis://a", "no public authority signs media-penstock.calls.svc"},

@@ -86,6 +86,9 @@ ipFamilies:
 {{- toJson $keys -}}
 {{- end -}}
 
+{{/* Where probes ask. A release of before has no such value where its values are reused. */}}
+{{- define "penstock.healthPort" -}}{{- default 8081 .Values.ports.health -}}{{- end -}}
+
 {{/* HTTP or HTTPS, as probes write it. */}}
 {{- define "penstock.scheme" -}}{{- ternary "HTTPS" "HTTP" (ne .Values.tls.existingSecret "") -}}{{- end -}}
 
@@ -98,7 +101,7 @@ The file of settings. As JSON, since YAML would write numbers from a million on 
 {{- define "penstock.config" -}}
 {{- $c := dict
   "grpc-addr" (printf ":%v" .Values.ports.grpc) "http-addr" (printf ":%v" .Values.ports.http)
-  "health-addr" (printf ":%v" .Values.ports.health) "metrics-addr" (printf ":%v" .Values.ports.metrics)
+  "health-addr" (printf ":%s" (include "penstock.healthPort" .)) "metrics-addr" (printf ":%v" .Values.ports.metrics)
   "endpoint-grace" (printf "%vs" .Values.drain.endpointGraceSeconds) "drain-grace" (printf "%vs" .Values.drain.drainGraceSeconds)
   "stop-timeout" (printf "%vs" .Values.drain.stopTimeoutSeconds)
 -}}
@@ -223,7 +226,7 @@ patches, which merge by name. The pod's address is last, since a variable refers
 {{- range include "penstock.ownEnv" . | fromYamlArray -}}
 {{- if not (hasKey $theirs .name) -}}{{- $all = append $all . -}}{{- end -}}
 {{- end -}}
-{{- $all = concat $all .Values.extraEnv -}}
+{{- $all = concat $all (.Values.extraEnv | default list) -}}
 {{- if and (include "penstock.shared" .) (not (hasKey $theirs "PENSTOCK_POD_ADDR")) -}}
 {{- $all = append $all (dict "name" "PENSTOCK_POD_ADDR" "value" (printf "[$(POD_IP)]:%v" .Values.ports.grpc)) -}}
 {{- end -}}
