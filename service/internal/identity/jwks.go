@@ -11,6 +11,7 @@ import (
 	"io"
 	"log/slog"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"net/netip"
 	"net/url"
@@ -176,6 +177,11 @@ func (s *keySet) none() bool {
 func (s *keySet) load() <-chan struct{} {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.loadLocked()
+}
+
+// loadLocked is load under mu.
+func (s *keySet) loadLocked() <-chan struct{} {
 	if s.fetching != nil {
 		return s.fetching
 	}
@@ -268,6 +274,10 @@ func (s *keySet) get(ctx context.Context) ([]byte, error) {
 		if errors.As(err, &with) { // the URL may hold a secret
 			err = with.Err
 		}
+		var lost *net.OpError
+		if errors.As(err, &lost) { // the same failure reads the same, whatever port this end had
+			lost.Source = nil
+		}
 		return nil, fmt.Errorf("identity: JWKS: %w", err)
 	}
 	defer a.Body.Close()
@@ -359,25 +369,27 @@ func (k publicKey) fits(algorithm string) bool {
 // Without an id the only key that fits is meant. Errors: ErrKey, ErrUnavailable.
 func (s *keySet) key(ctx context.Context, id, algorithm string) (any, error) {
 	k, err := s.find(id, algorithm)
-	if err == nil || !s.mayRefetch() {
-		return k, err
+	if err == nil {
+		return k, nil
 	}
-	s.await(ctx, s.load(), s.patience)
-	return s.find(id, algorithm)
+	if looked := s.lookAgain(); looked != nil {
+		s.await(ctx, looked, s.patience)
+	}
+	return s.find(id, algorithm) // Without a look too: one may have ended since.
 }
 
-// mayRefetch tells whether it is time to look for a key that is not known, and takes note that somebody does. A look that is under way may be waited for.
-func (s *keySet) mayRefetch() bool {
+// lookAgain looks for a key that is not known, and returns what load does: the look that is under way, or a new one if it is time for that; else nil. To tell and to look are one step, or who has seen a look
+// that ends meanwhile would begin another one, and many such would never let the server rest.
+func (s *keySet) lookAgain() <-chan struct{} {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.fetching != nil {
-		return true
+	if s.fetching == nil {
+		if !s.asked.IsZero() && time.Since(s.asked) < s.refetch {
+			return nil
+		}
+		s.asked = time.Now()
 	}
-	if !s.asked.IsZero() && time.Since(s.asked) < s.refetch {
-		return false
-	}
-	s.asked = time.Now()
-	return true
+	return s.loadLocked()
 }
 
 func (s *keySet) find(id, algorithm string) (any, error) {

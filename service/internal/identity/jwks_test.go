@@ -232,6 +232,35 @@ func TestO3_KeysAreFetchedBesideCalls(t *testing.T) {
 	}
 }
 
+// TestO3_LooksForUnknownKeysAreNoChain: who sees a look that is just ending begins no other one, so that tokens of made-up keys in numbers do not have the server asked without a rest.
+func TestO3_LooksForUnknownKeysAreNoChain(t *testing.T) {
+	p := newPairs(t)
+	server := newKeyServer(t, document(t, jwk(t, &p.rsa.PublicKey, "1", "")))
+	a := start(t, Config{JWT: &JWTConfig{JWKS: server.url}})
+	set := a.jwt.keys
+	set.refetch = time.Hour
+	ctx, stop := context.WithCancel(t.Context())
+	var work sync.WaitGroup
+	for range 4 {
+		work.Go(func() {
+			for ctx.Err() == nil {
+				set.lookAgain()
+			}
+		})
+	}
+	const looks = 300
+	for range looks {
+		<-set.load()
+	}
+	stop()
+	work.Wait()
+	<-set.load() // what may be under way
+	// At first, for an unknown key, and those that the test has made.
+	if n := server.asked.Load(); n > 1+1+looks+1 {
+		t.Errorf("the server was asked %d times, of which the test made %d", n, looks+1)
+	}
+}
+
 // TestO3_MissingKeysAreToldOnceInAWhile: the same failure is logged once a minute, another one at once, and that it is over too.
 func TestO3_MissingKeysAreToldOnceInAWhile(t *testing.T) {
 	p := newPairs(t)
