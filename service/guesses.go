@@ -21,6 +21,8 @@ const (
 	goodFor = 365 * 24 * time.Hour
 	// badFor is how long bad ones are refused without another look: keys may have changed meanwhile.
 	badFor = 10 * time.Second
+	// unknownAtOnce is how many checks of what nobody has seen may be under way outside of the lane, of all addresses: such may wait for keys, before any other limit of calls counts them.
+	unknownAtOnce = 4096
 	// linePlaces is how many checks of one address may wait, and lineTotal how many of all.
 	linePlaces, lineTotal = 64, 4096
 	// linePatience is how long they wait for their turn, and laneKeys how long a check in the lane waits for keys.
@@ -36,6 +38,7 @@ type guesses struct {
 	rates     *buckets
 	good, bad *recent
 	seed      maphash.Seed
+	unknown   *limiter
 	lane      chan struct{} // holds one for each check under way
 	places    *shares
 	line      *limiter
@@ -66,6 +69,7 @@ func newGuesses(cfg Limits, count *refusals, log *slog.Logger) *guesses {
 		lane: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/4)), log: log,
 		// What finds no place is counted by refuse, as what it is to the caller.
 		places: newShares(limitFailedAuthRate, linePlaces, &refusals{}), line: newLimiter(limitFailedAuthRate, lineTotal, &refusals{}),
+		unknown: newLimiter(limitFailedAuthRate, unknownAtOnce, &refusals{}),
 	}
 }
 
@@ -75,8 +79,15 @@ func (g *guesses) check(ctx context.Context, address string, shown identity.Cred
 		return check(ctx)
 	}
 	key, of, now := g.keyOf(shown), "address "+addressKey(address), g.rates.now()
-	over := g.rates.empty(of)
-	if over != nil && !g.good.has(key, now) {
+	over, known := g.rates.empty(of), g.good.has(key, now)
+	if over == nil && !known {
+		if g.unknown.acquire() == nil {
+			defer g.unknown.release()
+		} else { // There is no telling yet how many fail.
+			over = &limitError{kind: limitFailedAuthRate, value: int64(g.rates.rate)}
+		}
+	}
+	if over != nil && !known {
 		if wait := g.bad.left(key, now); wait > 0 {
 			return identity.Identity{}, g.refuse(ctx, of, uncheckedKnown, wait)
 		}

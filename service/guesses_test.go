@@ -238,6 +238,44 @@ func TestO3_UnknownCredentialsWaitForTheirTurn(t *testing.T) {
 	}
 }
 
+// TestO3_UnknownCredentialsWithinTheRateAreBounded: checks wait for keys before it is known that they fail; those that are too many at one time go the way of an address over its rate, whosever they are, and
+// what was good before does not.
+func TestO3_UnknownCredentialsWithinTheRateAreBounded(t *testing.T) {
+	c := newGuessClock(1, 1)
+	c.unknown.limit = 2
+	inLane := func(address, token string) (in bool) {
+		_, err := c.check(context.Background(), address, credentialsOf(token), func(ctx context.Context) (identity.Identity, error) {
+			_, in = ctx.Deadline() // what waits for keys in the lane does so for a short time
+			return identity.Identity{}, nil
+		})
+		must(t, err)
+		return in
+	}
+	if inLane("192.0.2.1:1", "good") {
+		t.Error("alone it is in the lane")
+	}
+	release, under := make(chan struct{}), make(chan struct{})
+	var work sync.WaitGroup
+	for n := range c.unknown.limit {
+		work.Go(func() {
+			_, _ = c.check(context.Background(), fmt.Sprintf("192.0.2.%d:1", 10+n), credentialsOf(fmt.Sprint(n)), func(context.Context) (identity.Identity, error) {
+				under <- struct{}{}
+				<-release
+				return identity.Identity{}, identity.ErrKey
+			})
+		})
+		<-under
+	}
+	if !inLane("192.0.2.1:1", "fresh") || inLane("192.0.2.1:1", "good") {
+		t.Error("one too many is not in the lane, or what was good is")
+	}
+	close(release)
+	work.Wait()
+	if inLane("192.0.2.1:1", "later") || c.unknown.n.Load() != 0 {
+		t.Errorf("when they are over another one is in the lane, or %d places are kept", c.unknown.n.Load())
+	}
+}
+
 // TestO3_RememberedCredentialsAreBounded: what was added last is remembered, and no more than twice the size of it.
 func TestO3_RememberedCredentialsAreBounded(t *testing.T) {
 	r, now := newRecent(100), time.Unix(1000, 0)

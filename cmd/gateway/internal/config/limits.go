@@ -43,8 +43,8 @@ type Limits struct {
 	// WHIPBurst is how many of them may come at once. It is at least WHIPRate.
 	WHIPBurst int `name:"whip-burst" env:"PENSTOCK_WHIP_BURST" range:"1..10000000" default:"500" placeholder:"REQUESTS" group:"Limits" help:"WHIP requests from one address at once."`
 	// FailedAuthRate is how many tokens or certificates that fail may come from one address in a second; beyond it those that are known to be bad are refused without a check, with
-	// the time after which to try again, and unknown ones are checked one after another. Good ones are served all the time. 0 is no limit.
-	FailedAuthRate int `name:"failed-auth-rate" env:"PENSTOCK_FAILED_AUTH_RATE" range:"0..1000000" default:"10" placeholder:"N/S" group:"Limits" help:"Tokens or certificates that fail, from one address in a second; good ones are served all the time. 0 is no limit."`
+	// the time after which to try again, and unknown ones are checked one after another. Good ones pass: those that were seen before at once, others in their turn. 0 is no limit.
+	FailedAuthRate int `name:"failed-auth-rate" env:"PENSTOCK_FAILED_AUTH_RATE" range:"0..1000000" default:"10" placeholder:"N/S" group:"Limits" help:"Tokens or certificates that fail, from one address in a second; good ones pass all the time. 0 is no limit."`
 	// FailedAuthBurst is how many of them may come at once. It is at least FailedAuthRate.
 	FailedAuthBurst int `name:"failed-auth-burst" env:"PENSTOCK_FAILED_AUTH_BURST" range:"1..10000000" default:"100" placeholder:"N" group:"Limits" help:"Tokens or certificates that fail, from one address at once."`
 	// MaxHealthWatches is how many Health.Watch calls may be open at one time: they need no credentials, and one address has no more than half of them.
