@@ -268,15 +268,16 @@ func keptElsewhere(t *testing.T, c *cluster) {
 			t.Fatal(err)
 		}
 	}
-	run := func(args ...string) error {
-		t.Helper()
-		_, err := helm(t, []string{"KUBECONFIG=" + c.kubeconfig, "HELM_DRIVER=configmap"}, append(args, "media", chartDir, "--namespace=kept", "--values="+example("trial"))...)
+	command := func(args ...string) error {
+		_, err := helm(t, []string{"KUBECONFIG=" + c.kubeconfig, "HELM_DRIVER=configmap"}, append(args, "--namespace=kept")...)
 		return err
 	}
+	run := func(args ...string) error { return command(append(args, "media", chartDir, "--values="+example("trial"))...) }
 	made := func() map[string]any {
 		t.Helper()
 		return at[map[string]any](c.get(t, "/api/v1/namespaces/kept/secrets/media-penstock-generated"), "data")
 	}
+	await(t, "the role", func() bool { return command("list", "--kube-as-user=few") == nil }) // the API server looks roles up in a copy that follows
 	if err := run("install", "--kube-as-user=few"); err == nil || !strings.Contains(err.Error(), `cannot list resource "secrets"`) {
 		t.Errorf("an installation by who may not list Secrets: %v", err)
 	}
