@@ -30,7 +30,9 @@ func keptElsewhere(t *testing.T, c *cluster) {
 		_, err := helm(t, []string{"KUBECONFIG=" + c.kubeconfig, "HELM_DRIVER=configmap"}, append(args, "--namespace=kept")...)
 		return err
 	}
-	run := func(args ...string) error { return command(append(args, "media", chartDir, "--values="+example("trial"))...) }
+	run := func(args ...string) error {
+		return command(append(args, "media", chartDir, "--values="+example("trial"))...)
+	}
 	made := func() map[string]any {
 		t.Helper()
 		return at[map[string]any](c.get(t, "/api/v1/namespaces/kept/secrets/media-penstock-generated"), "data")
