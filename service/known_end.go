@@ -47,7 +47,6 @@ func (l *legs) unfound(ctx context.Context, s *Service, k resolverstore.SessionK
 
 // askEnd asks the owner of a fence, which may be this process, whether the session has ended with it.
 func (s *Service) askEnd(ctx context.Context, k resolverstore.SessionKey, at place) (reason resolverstore.SessionEndReason, over bool) {
-
 	if at.fence.Owner == s.cfg.Owner {
 		return s.knownEnd(k, at.fence)
 	}

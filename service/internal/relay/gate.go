@@ -75,9 +75,12 @@ func (g *Gate) Enter(ctx context.Context, method string) (context.Context, error
 	case wrong.what == "" && !g.used.first(p.nonce, time.Now()):
 		wrong = fault{"it was used before", CauseReplayed}
 	}
-	caller, err := p.caller()
-	if wrong.what == "" && err != nil {
-		wrong = fault{"its caller cannot be read", CauseIdentity}
+	var caller Caller
+	if wrong.what == "" { // What is not proved is not read.
+		var err error
+		if caller, err = p.caller(); err != nil {
+			wrong = fault{"its caller cannot be read", CauseIdentity}
+		}
 	}
 	if wrong.what != "" {
 		g.refuse(ctx, method, p.from, wrong)
@@ -131,5 +134,5 @@ func (g *Gate) refuse(ctx context.Context, method, from string, wrong fault) {
 	n := r.n - r.told
 	r.told, r.last = r.n, now
 	g.mu.Unlock()
-	g.log.WarnContext(ctx, "forwarded calls refused", "count", n, "cause", wrong.cause, "method", method, "fault", wrong.what, "from", from, "peer", address)
+	g.log.WarnContext(ctx, "forwarded calls refused", "count", n, "cause", wrong.cause.String(), "method", method, "fault", wrong.what, "from", from, "peer", address)
 }

@@ -131,7 +131,7 @@ func TestP9_MutualTLSAsksForACertificateToo(t *testing.T) {
 func TestStrangersAreToldApartFromPods(t *testing.T) {
 	var log bytes.Buffer
 	known := func(incarnation, host string) bool { return incarnation == "a" && host == "192.0.2.7" }
-	g := NewGate("b", keysOf(t, 's'), nil, known, slog.New(slog.NewTextHandler(&log, nil)))
+	g := NewGate("b", keysOf(t, 's'), nil, known, slog.New(slog.NewJSONHandler(&log, nil))) // which knows no Stringer
 	from := func(addr, incarnation string) {
 		t.Helper()
 		value := proofNow(func(p *proof) { p.from = incarnation }).encode(keysOf(t, 'x'))
@@ -149,7 +149,7 @@ func TestStrangersAreToldApartFromPods(t *testing.T) {
 	if got, want := g.Refused(), [causes]uint64{CauseStranger: 102, CauseSecret: 1}; got != want {
 		t.Errorf("refused %v, want %v", got, want)
 	}
-	if out := log.String(); strings.Count(out, "cause=secret") != 1 || !strings.Contains(out, "from=a ") || strings.Contains(out, "written") {
+	if out := log.String(); strings.Count(out, `"cause":"secret"`) != 1 || !strings.Contains(out, `"from":"a"`) || strings.Contains(out, "written") {
 		t.Errorf("the log: %s", out)
 	}
 }
