@@ -254,7 +254,10 @@ func (s *Redis) noteLease(one *peer, value string) {
 	if errors.Is(err, errSeal) { // Its load may change all the time.
 		mark = "seal!"
 	}
-	if err != nil && s.peers.refused[name] != mark {
+	switch {
+	case err == nil:
+		delete(s.peers.refused, name) // The next time is told again.
+	case s.peers.refused[name] != mark:
 		s.peers.refused[name] = mark
 		s.stats.corrupt.Add(1)
 		s.peers.tell = append(s.peers.tell, func() {

@@ -216,6 +216,21 @@ func TestLeasesThatCannotBeRead(t *testing.T) {
 	}
 }
 
+// TestALeaseThatIsBadAgainIsToldAgain: a lease that cannot be read is counted and logged once for as long as it is so, and again when it was good in between: the clock of a pod may jump twice.
+func TestALeaseThatIsBadAgainIsToldAgain(t *testing.T) {
+	t.Parallel()
+	b := startRedis(t).open(brisk(Config{}))
+	one := &peer{pod: Pod{Incarnation: "other"}}
+	b.peers.mu.Lock()
+	defer b.peers.mu.Unlock()
+	for _, value := range []string{"junk", "junk", encodeLease(&Pod{Address: "10.0.0.9:50051"}, ""), "junk", "junk"} {
+		b.noteLease(one, value)
+	}
+	if n := b.stats.corrupt.Load(); n != 2 {
+		t.Errorf("told %d times", n)
+	}
+}
+
 // TestCorruptSessionIsLoggedOnce: a session that cannot be read is refused each time and logged once, until it is other junk.
 func TestCorruptSessionIsLoggedOnce(t *testing.T) {
 	server := startRedis(t)
