@@ -113,15 +113,21 @@ func newShares(kind limitKind, limit int, count *refusals) *shares {
 	return &shares{kind: kind, limit: limit, count: count, has: make(map[string]int)}
 }
 
-// acquire takes one, which must be given back by release, or returns errLimit.
+// acquire takes one, which must be given back by release, or returns errLimit, and counts it.
 func (s *shares) acquire(caller string) (release func(), err error) {
+	release, err = s.take(caller)
+	return release, s.count.limited(err)
+}
+
+// take is acquire without the count.
+func (s *shares) take(caller string) (release func(), err error) {
 	if s.limit == 0 {
 		return func() {}, nil
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.has[caller] >= s.limit {
-		return nil, s.count.refuse(s.kind, s.limit)
+		return nil, &limitError{kind: s.kind, value: int64(s.limit)}
 	}
 	s.has[caller]++
 	return sync.OnceFunc(func() {

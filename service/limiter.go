@@ -90,15 +90,15 @@ type refusals [limitKinds]atomic.Uint64
 
 // refuse counts and returns the error of a limit.
 func (r *refusals) refuse(kind limitKind, value int) error {
-	r[kind].Add(1)
-	return &limitError{kind: kind, value: int64(value)}
+	return r.limited(&limitError{kind: kind, value: int64(value)})
 }
 
-// forgive takes the count of a refusal back that the caller was not told.
-func (r *refusals) forgive(refusal error) {
-	if limit := (*limitError)(nil); errors.As(refusal, &limit) {
-		r[limit.kind].Add(^uint64(0))
+// limited counts an error if it is one of a limit, and returns it: one that was made without a count, since the caller may be served all the same. What was counted is never taken back.
+func (r *refusals) limited(err error) error {
+	if limit := (*limitError)(nil); errors.As(err, &limit) {
+		r[limit.kind].Add(1)
 	}
+	return err
 }
 
 // byName returns the counts of all limits, by their names.

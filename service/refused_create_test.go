@@ -2,13 +2,16 @@ package service
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"net"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	penstockv1 "github.com/penstock-media/penstock/api/penstock/v1"
+	"github.com/penstock-media/penstock/resolverstore"
 )
 
 // monitored is what a Redis is told by its clients, as its MONITOR says.
@@ -93,6 +96,51 @@ func TestO4_RefusedSessionsAreNotStored(t *testing.T) {
 			p.await(func() bool { _, ended := live.mirror.hasEnded(); return ended })
 			if again := p.create("first"); again.GetEpoch() <= live.fence.Epoch {
 				t.Errorf("a session that has ended is given as %v", again)
+			}
+		})
+	}
+}
+
+// lookingStore is a store that looks, whenever it is asked for a session, at how many refusals have been counted.
+type lookingStore struct {
+	resolverstore.Store
+	count  atomic.Pointer[func() uint64]
+	looks  atomic.Int64
+	counts atomic.Uint64 // all that were seen
+}
+
+// GetSession implements resolverstore.Store.
+func (s *lookingStore) GetSession(ctx context.Context, k resolverstore.SessionKey) (resolverstore.Session, error) {
+	if count := s.count.Load(); count != nil {
+		s.looks.Add(1)
+		s.counts.Add((*count)())
+	}
+	return s.Store.GetSession(ctx, k)
+}
+
+// TestO4_WhatIsServedIsNeverCountedAsRefused repeats the request of a session that there is room for no longer: at no time is it counted as refused, since a count that is taken back looks to Prometheus like a
+// process that was started again, with all refusals before as new ones.
+func TestO4_WhatIsServedIsNeverCountedAsRefused(t *testing.T) {
+	for name, c := range map[string]struct {
+		limits Limits
+		kind   limitKind
+	}{"of the caller": {Limits{CallerSessions: 1}, limitCallerSessions}, "of the pod": {Limits{Sessions: 1}, limitSessions}} {
+		t.Run(name, func(t *testing.T) {
+			store := &lookingStore{}
+			g := startGateway(t, func(cfg *Config) {
+				store.Store, cfg.Store, cfg.Limits = cfg.Store, store, c.limits
+			})
+			g.create("first")
+			count := func() uint64 { return g.refused(c.kind) }
+			store.count.Store(&count)
+			g.create("first")
+			if store.looks.Load() == 0 || store.counts.Load() != 0 {
+				t.Errorf("of %d looks some saw %d counted as refused", store.looks.Load(), store.counts.Load())
+			}
+			_, err := g.sessions.CreateSession(g.ctx, &penstockv1.CreateSessionRequest{SessionId: "second"})
+			wantLimit(t, err, c.kind, 1)
+			if got := g.refused(c.kind); got != 1 {
+				t.Errorf("%d are counted as refused, of one", got)
 			}
 		})
 	}

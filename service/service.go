@@ -162,44 +162,51 @@ func (s *Service) Close() {
 	s.talking.Wait()
 }
 
-// reserve keeps the place of a session that is about to be taken over, until it is released. Errors: errDraining, errLimit.
-func (s *Service) reserve(id string) (release func(), err error) {
+// room is the place of a session that is about to be created or taken over.
+type room struct {
+	svc  *Service
+	kept bool // under svc.mu
+}
+
+// reserve keeps a place, until the session is open or the place is released. Errors: errDraining, errLimit, which is not counted.
+func (s *Service) reserve(id string) (*room, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err := s.roomLocked(id); err != nil {
-		return nil, err
-	}
-	s.coming++
-	return func() {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		s.coming--
-		s.lessened()
-	}, nil
-}
-
-// roomLocked tells whether one more session may be opened here: errDraining, errLimit.
-func (s *Service) roomLocked(id string) error {
 	switch {
 	case s.closed || s.drain.begun():
-		return fmt.Errorf("opening session %q: %w", id, errDraining)
+		return nil, fmt.Errorf("opening session %q: %w", id, errDraining)
 	case len(s.sessions)+s.coming >= s.cfg.Limits.Sessions:
-		return fmt.Errorf("opening session %q: %w", id, s.limits.refusals.refuse(limitSessions, s.cfg.Limits.Sessions))
+		return nil, fmt.Errorf("opening session %q: %w", id, &limitError{kind: limitSessions, value: int64(s.cfg.Limits.Sessions)})
 	}
-	return nil
+	s.coming++
+	return &room{svc: s, kept: true}, nil
 }
 
-// open starts a session in the pool and lets the store follow it. The session is in the store already, and this process owns it. One that has a place is opened
+// release gives the place back, unless the session has it. It is idempotent.
+func (r *room) release() {
+	r.svc.mu.Lock()
+	defer r.svc.mu.Unlock()
+	r.leaveLocked()
+}
+
+// leaveLocked does so for who holds the lock.
+func (r *room) leaveLocked() {
+	if r.kept {
+		r.kept = false
+		r.svc.coming--
+		r.svc.lessened()
+	}
+}
+
+// open starts a session in the pool and lets the store follow it. The session is in the store already, and this process owns it. It is opened in its place
 // also in a drain, which hands it on, but not when that is over: errDraining. yield is called when an opened session is forgotten.
-func (s *Service) open(rec resolverstore.Session, servers []rtcpool.ICEServer, reserved bool, yield func()) (*session, error) {
+func (s *Service) open(rec resolverstore.Session, servers []rtcpool.ICEServer, in *room, yield func()) (*session, error) {
 	live := newSession(s, rec)
 	live.yield, live.servers = yield, servers
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !reserved || s.closed || s.drain.over.Err() != nil {
-		if err := s.roomLocked(rec.Key.ID); err != nil {
-			return nil, err
-		}
+	if s.closed || s.drain.over.Err() != nil {
+		return nil, fmt.Errorf("opening session %q: %w", rec.Key.ID, errDraining)
 	}
 	rtc, err := s.cfg.Pool.Open(rtcpool.SessionConfig{
 		ID: logName(rec.Key), ICEServers: servers, Grace: rec.Grace, MinGeneration: rec.MinGeneration,
@@ -210,6 +217,7 @@ func (s *Service) open(rec resolverstore.Session, servers []rtcpool.ICEServer, r
 	}
 	live.rtc = rtc
 	s.sessions[rec.Key] = live
+	in.leaveLocked()
 	s.ended.Go(live.follow)
 	s.loadChanged()
 	return live, nil

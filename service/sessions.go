@@ -53,11 +53,11 @@ func (s *Service) create(ctx context.Context, rec resolverstore.Session, servers
 		return rec, err
 	}
 	defer leave()
-	yield, release, err := s.admit(ctx, rec.Key)
+	yield, room, err := s.admit(ctx, rec.Key)
 	if err != nil {
 		return s.madeBefore(ctx, rec, err)
 	}
-	defer release()
+	defer room.release()
 	opened := false
 	defer func() {
 		if !opened {
@@ -79,7 +79,7 @@ func (s *Service) create(ctx context.Context, rec resolverstore.Session, servers
 		s.abandon(ctx, stored)
 		return rec, err
 	}
-	if _, err := s.open(stored, servers, true, yield); err != nil {
+	if _, err := s.open(stored, servers, room, yield); err != nil {
 		s.abandon(ctx, stored) // Nobody has been told of it, so that its end has no reason to tell.
 		return rec, err
 	}
@@ -101,9 +101,9 @@ func (s *Service) begin(rec *resolverstore.Session) {
 	rec.Created, rec.Expires = now, now.Add(rec.Grace)
 }
 
-// admit keeps a place for one more session of a caller: yield gives its share of them back, when the session is over or is not to be, release what is kept until it is open. One of that id that has just ended
-// gives its place up first. Errors: errLimit, errDraining, ctx's.
-func (s *Service) admit(ctx context.Context, k resolverstore.SessionKey) (yield, release func(), err error) {
+// admit keeps a place for one more session of a caller: yield gives its share of them back, when the session is over or is not to be. One of that id that has just ended
+// gives its place up first. Errors: errLimit, which is not counted, errDraining, ctx's.
+func (s *Service) admit(ctx context.Context, k resolverstore.SessionKey) (yield func(), kept *room, err error) {
 	if old := s.held(k); old != nil {
 		if _, ended := old.mirror.hasEnded(); ended {
 			select {
@@ -113,14 +113,14 @@ func (s *Service) admit(ctx context.Context, k resolverstore.SessionKey) (yield,
 			}
 		}
 	}
-	if yield, err = s.limits.sessions.acquire(s.callerKey(ctx)); err != nil {
+	if yield, err = s.limits.sessions.take(s.callerKey(ctx)); err != nil {
 		return nil, nil, err
 	}
-	if release, err = s.reserve(k.ID); err != nil {
+	if kept, err = s.reserve(k.ID); err != nil {
 		yield()
 		return nil, nil, err
 	}
-	return yield, release, nil
+	return yield, kept, nil
 }
 
 // madeBefore returns the session that the same request made before, for which there is no need of room; else the refusal for lack of it.
@@ -130,9 +130,8 @@ func (s *Service) madeBefore(ctx context.Context, rec resolverstore.Session, ref
 	}
 	stored, err := s.cfg.Store.GetSession(ctx, rec.Key)
 	if err != nil || stored.State == resolverstore.SessionEnded || !resolverstore.SameRequest(stored, rec) {
-		return rec, refusal
+		return rec, s.limits.refusals.limited(refusal)
 	}
-	s.limits.refusals.forgive(refusal)
 	return stored, nil
 }
 

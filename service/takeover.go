@@ -84,11 +84,11 @@ func (s *Service) takeOver(ctx context.Context, k resolverstore.SessionKey, from
 	if s.endings.has(k, from) {
 		return nil, fmt.Errorf("taking session %q over: %w", k.ID, resolverstore.ErrSessionEnded)
 	}
-	release, err := s.reserve(k.ID)
+	room, err := s.reserve(k.ID)
 	if err != nil {
-		return nil, err
+		return nil, s.limits.refusals.limited(err)
 	}
-	defer release()
+	defer room.release()
 	if err := s.parted(ctx, k); err != nil {
 		return nil, err
 	}
@@ -108,7 +108,7 @@ func (s *Service) takeOver(ctx context.Context, k resolverstore.SessionKey, from
 	if err != nil {
 		s.cfg.Logger.Warn("session taken over without its ICE servers; do all pods have the same secret?", "session", logName(k), "error", err)
 	}
-	v, err = s.open(rec, servers, true, func() {})
+	v, err = s.open(rec, servers, room, func() {})
 	switch {
 	case errors.Is(err, errDraining): // This process stops, and with it its lease: another one takes the session over.
 		return nil, err
