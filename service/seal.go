@@ -16,17 +16,21 @@ import (
 // errSealed means that what a session's record has sealed cannot be read here: by another secret, or of another session.
 var errSealed = errors.New("service: what is sealed cannot be opened")
 
-// requestHash tells "the same request" without keeping its secrets: who lacks the key cannot try what they might be.
-func requestHash(k *relay.Keys, r *penstockv1.CreateSessionRequest) (string, error) {
+// requestHashes tell "the same request" without keeping its secrets: who lacks the key cannot try what they might be. The first one is kept; a pod with another secret in front, or this one before secrets
+// changed, has kept one of the others.
+func requestHashes(k *relay.Keys, r *penstockv1.CreateSessionRequest) (hashes []string, err error) {
 	if r.GetSource() == nil {
 		r = proto.CloneOf(r)
 		r.Source = &penstockv1.CreateSessionRequest_Offers{Offers: &penstockv1.OffersSource{}}
 	}
 	b, err := proto.MarshalOptions{Deterministic: true}.Marshal(r)
 	if err != nil {
-		return "", fmt.Errorf("hashing the request: %w", err)
+		return nil, fmt.Errorf("hashing the request: %w", err)
 	}
-	return hex.EncodeToString(k.MAC(relay.ForRequestHash, b)), nil
+	for _, sum := range k.MACs(relay.ForRequestHash, b) {
+		hashes = append(hashes, hex.EncodeToString(sum))
+	}
+	return hashes, nil
 }
 
 // sealServers encrypts ICE servers for the record of one session, bound to it. Of none nothing is kept.

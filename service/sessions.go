@@ -26,14 +26,21 @@ func (s *sessionServer) CreateSession(ctx context.Context, r *penstockv1.CreateS
 	case *penstockv1.CreateSessionRequest_Whep:
 		return nil, notImplemented("The source whep")
 	}
-	hash, err := requestHash(s.keys, r)
+	hashes, err := requestHashes(s.keys, r)
 	if err != nil {
 		return nil, err
 	}
-	rec, err := s.create(ctx, resolverstore.Session{
+	wanted := resolverstore.Session{
 		Key: keyIn(ctx, r.GetSessionId()), Labels: r.GetLabels(), Source: resolverstore.SourceOffers,
-		RequestHash: hash, Grace: r.GetGrace().AsDuration(),
-	}, iceServers(r.GetIceServers()))
+		RequestHash: hashes[0], Grace: r.GetGrace().AsDuration(),
+	}
+	rec, err := s.create(ctx, wanted, iceServers(r.GetIceServers()))
+	for _, before := range hashes[1:] {
+		if err != nil {
+			wanted.RequestHash = before
+			rec, err = s.madeBefore(ctx, wanted, err)
+		}
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -123,9 +130,9 @@ func (s *Service) admit(ctx context.Context, k resolverstore.SessionKey) (yield 
 	return yield, kept, nil
 }
 
-// madeBefore returns the session that the same request made before, for which there is no need of room; else the refusal for lack of it.
+// madeBefore returns the session that the same request made before, which is refused for lack of room, of which that one needs none, or since there is one; else the refusal.
 func (s *Service) madeBefore(ctx context.Context, rec resolverstore.Session, refusal error) (resolverstore.Session, error) {
-	if !errors.Is(refusal, errLimit) {
+	if !errors.Is(refusal, errLimit) && !errors.Is(refusal, resolverstore.ErrSessionExists) {
 		return rec, refusal
 	}
 	stored, err := s.cfg.Store.GetSession(ctx, rec.Key)

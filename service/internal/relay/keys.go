@@ -92,6 +92,14 @@ func RandomKeys() *Keys {
 // MAC returns the HMAC-SHA256 over parts. Their bounds are part of it.
 func (k *Keys) MAC(p Purpose, parts ...[]byte) []byte { return mac((*k.now.Load())[0][p], parts) }
 
+// MACs returns that of each secret, MAC's first: what was kept may be by one of before.
+func (k *Keys) MACs(p Purpose, parts ...[]byte) (sums [][]byte) {
+	for _, g := range *k.now.Load() {
+		sums = append(sums, mac(g[p], parts))
+	}
+	return sums
+}
+
 // Verify tells, in a time that tells nothing else, whether MAC returned sum for the parts, with the current secret or one of before.
 func (k *Keys) Verify(p Purpose, sum []byte, parts ...[]byte) bool {
 	ok := false
