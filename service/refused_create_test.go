@@ -82,7 +82,11 @@ func TestO4_RefusedSessionsAreNotStored(t *testing.T) {
 				_, err := p.sessions.CreateSession(p.ctx, &penstockv1.CreateSessionRequest{SessionId: fmt.Sprint("more-", n)})
 				wantLimit(t, err, c.kind, 1)
 			}
-			for _, command := range told.about("more-") {
+			looks := told.about("more-")
+			if len(looks) != calls {
+				t.Errorf("%d calls that are refused cost %v", calls, looks)
+			}
+			for _, command := range looks {
 				if command != "hgetall" && command != "hmget" && command != "hget" {
 					t.Errorf("a session that is refused costs %q", command)
 				}
