@@ -33,7 +33,8 @@ type Network struct {
 	policy *policy
 	certs  certificates
 	lookUp *net.Resolver
-	names  *names // nil unless mDNS names are resolved
+	names  *names        // nil unless mDNS names are resolved
+	longer time.Duration // what look-ups and dialing may take, where it is not 0
 	ports  []*sharedPort
 	tcp    *tcpMux // nil is none
 
@@ -67,6 +68,10 @@ func New(cfg Config) (*Network, error) {
 	}
 	return w, nil
 }
+
+// LetServersBeSlow lets looking up and dialing STUN and TURN servers take as long as d, in the place of a few seconds: what ends earlier was ended. It must be
+// called before NewPeer.
+func (w *Network) LetServersBeSlow(d time.Duration) { w.longer = d }
 
 func (w *Network) openShared() error {
 	local, err := w.localAddrs()

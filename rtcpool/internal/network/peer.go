@@ -208,7 +208,7 @@ func (n *Peer) DialUDP(network string, from, to *net.UDPAddr) (transport.UDPConn
 // Dial connects to a TURN server over TCP, or TLS where its URL says so. It implements proxy.Dialer for pion, which
 // otherwise could be given no certificate authorities.
 func (n *Peer) Dial(network, address string) (net.Conn, error) {
-	ctx, cancel := context.WithTimeout(n.ctx, dialTimeout)
+	ctx, cancel := context.WithTimeout(n.ctx, max(dialTimeout, n.network.longer))
 	defer cancel()
 	dialer := net.Dialer{Resolver: n.network.lookUp}
 	conn, err := dialer.DialContext(ctx, network, address)
@@ -263,7 +263,7 @@ func (n *Peer) resolve(family, address string) (netip.AddrPort, error) {
 	if err != nil {
 		return netip.AddrPort{}, fmt.Errorf("port of %s: %w", address, err)
 	}
-	ctx, cancel := context.WithTimeout(n.ctx, lookupTimeout)
+	ctx, cancel := context.WithTimeout(n.ctx, max(lookupTimeout, n.network.longer))
 	defer cancel()
 	ips, err := n.network.lookUp.LookupNetIP(ctx, "ip"+family, host)
 	if err != nil {
