@@ -290,6 +290,29 @@ func TestOpenRefuses(t *testing.T) {
 	}
 }
 
+// TestWhatIsNoDamage: what the library says of a unit that cannot be decoded is told apart from what is no fault of the unit.
+func TestWhatIsNoDamage(t *testing.T) {
+	const (
+		perm, again, noMemory, invalid, outOfRange = -1, -11, -12, -22, -34 // errno(3); HEVC of FFmpeg 7 says -1 of some damage
+		invalidData                                = -0x41444e49            // FFERRTAG('I', 'N', 'D', 'A')
+		unknown                                    = -0x4e4b4e55            // FFERRTAG('U', 'N', 'K', 'N')
+	)
+	for _, c := range []struct {
+		err  error
+		is   error
+		code bool // and the library's own code
+	}{
+		{codeError(perm, 0), ErrInvalidData, true}, {codeError(invalid, 0), ErrInvalidData, true}, {codeError(outOfRange, 0), ErrInvalidData, true},
+		{codeError(invalidData, 0), ErrInvalidData, false}, {codeError(noMemory, 0), ErrNoMemory, false},
+		{codeError(again, 0), CodeError(again), true}, {codeError(unknown, 0), CodeError(unknown), true},
+	} {
+		var code CodeError
+		if !errors.Is(c.err, c.is) || errors.Is(c.err, ErrInvalidData) != (c.is == ErrInvalidData) || errors.As(c.err, &code) != c.code {
+			t.Errorf("%v, want %v", c.err, c.is)
+		}
+	}
+}
+
 func TestAudio(t *testing.T) {
 	checkMemory(t)
 	d, err := OpenAudio("pcm_mulaw", 8000, 1)

@@ -22,8 +22,10 @@ import (
 type socket struct {
 	net.Conn
 	writes, bytes atomic.Int64
-	last          atomic.Int64 // the first byte of the last write, which is the type of its first record
-	breaks        atomic.Int64 // how many further bytes it takes before every write fails; 0 is any number
+	last          atomic.Int64  // the first byte of the last write, which is the type of its first record
+	breaks        atomic.Int64  // how many further bytes it takes before every write fails; 0 is any number
+	stuck         chan struct{} // where it is not nil, the next write is told here, and goes on only when the socket is closed
+	closed        chan struct{} // is closed by Close; nil where nobody waits for that
 }
 
 var errBroken = errors.New("the socket broke")
@@ -32,6 +34,10 @@ var errBroken = errors.New("the socket broke")
 func (s *socket) Write(b []byte) (int, error) {
 	s.writes.Add(1)
 	s.last.Store(int64(b[0]))
+	if s.stuck != nil {
+		close(s.stuck)
+		<-s.closed
+	}
 	left := s.breaks.Load()
 	if left > 0 && int64(len(b)) >= left {
 		b = b[:left-1]
@@ -44,6 +50,14 @@ func (s *socket) Write(b []byte) (int, error) {
 		}
 	}
 	return n, err
+}
+
+// Close implements net.Conn.
+func (s *socket) Close() error {
+	if s.closed != nil {
+		close(s.closed)
+	}
+	return s.Conn.Close()
 }
 
 // pair returns a connection of ours, over TLS of a version, whose socket is counted, and its peer, which is crypto/tls and nothing else. The handshake is over.
@@ -216,27 +230,23 @@ func TestX11_ADeadlineEndsAWrite(t *testing.T) {
 // TestX11_CloseEndsAWrite: Close does not wait for a Write that the peer does not read, until a deadline say; it ends it. Where nothing is written the peer is told of the end.
 func TestX11_CloseEndsAWrite(t *testing.T) {
 	ours, below, peer, _ := pair(t, tls.VersionTLS12, true) // The type of its records is in the clear.
-	must(t, below.SetDeadline(time.Time{}))
-	failed := make(chan error, 1)
+	below.stuck, below.closed = make(chan struct{}), make(chan struct{})
+	failed, closed := make(chan error, 1), make(chan error, 1)
 	go func() {
-		for b := make([]byte, 200_000); ; {
-			if _, err := ours.Write(b); err != nil {
-				failed <- err
-				return
-			}
-		}
+		_, err := ours.Write(make([]byte, 200_000)) // which goes to the socket when TLS is through with it
+		failed <- err
 	}()
-	for before := int64(-1); before != below.bytes.Load() || before < 100_000; time.Sleep(20 * time.Millisecond) { // until no more is taken
-		before = below.bytes.Load()
-	}
-	must(t, ours.Close())
-	select {
-	case err := <-failed:
-		if !errors.Is(err, net.ErrClosed) {
-			t.Errorf("the Write that was closed returned %v", err)
+	<-below.stuck
+	go func() { closed <- ours.Close() }()
+	for name, ended := range map[string]chan error{"Close": closed, "the Write": failed} {
+		select {
+		case err := <-ended:
+			if name == "Close" && err != nil || name != "Close" && !errors.Is(err, net.ErrClosed) {
+				t.Errorf("%s returned %v", name, err)
+			}
+		case <-time.After(hang):
+			t.Fatalf("%s goes on", name)
 		}
-	case <-time.After(hang):
-		t.Fatal("the Write goes on")
 	}
 	const alert, data = 21, 23
 	if last := below.last.Load(); last != data {
