@@ -10,9 +10,11 @@ import (
 	"github.com/penstock-media/penstock/cmd/gateway/internal/connlimit"
 )
 
-// asideLimits bounds the connections of each address that is for operators. Nodes, Prometheus and people ask one after another: what one address may have is more than that, and a quarter of
-// all, so that whoever else reaches the port leaves room.
-func asideLimits() connlimit.Limits { return connlimit.Limits{Total: 64, PerAddress: 16} }
+// asideLimits bounds the connections of each address that is for operators. Nodes, Prometheus and people ask one after another, and are answered at once: what one address may have is more than that, a quarter of
+// all, and where strangers from several addresses hold all, who comes takes the place of who is there for longest.
+func asideLimits() connlimit.Limits {
+	return connlimit.Limits{Total: 64, PerAddress: 16, CutOldest: true}
+}
 
 // serveAside serves what is for operators on an address of its own, in plain HTTP, in the background until close. It returns where it listens. setting is what names the address.
 func (g *gateway) serveAside(setting, addr string, server *http.Server) (string, error) {

@@ -3,6 +3,7 @@
 package connlimit
 
 import (
+	"container/list"
 	"net"
 	"net/netip"
 	"sync"
@@ -14,6 +15,8 @@ type Limits struct {
 	Total int
 	// PerAddress is how many of them may be from one address, or from one /64 network of IPv6. 0 is no limit.
 	PerAddress int
+	// CutOldest closes the oldest one, and not the newest, where Total is reached: for what is answered at once, so that whoever holds connections keeps nobody out.
+	CutOldest bool
 }
 
 // Stats is what became of connections so far.
@@ -30,6 +33,7 @@ type Listener struct {
 	mu    sync.Mutex
 	stats Stats
 	from  map[netip.Addr]int // open ones; never more entries than connections
+	order list.List          // of *conn, the oldest first
 }
 
 // New returns a listener that accepts what another one does, within limits.
@@ -51,38 +55,58 @@ func (l *Listener) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		at := addressOf(c.RemoteAddr())
-		if l.take(at) {
-			return &conn{Conn: c, gone: sync.OnceFunc(func() { l.release(at) })}, nil
+		one := &conn{Conn: c, of: l, at: addressOf(c.RemoteAddr())}
+		oldest, ok := l.take(one)
+		if oldest != nil {
+			_ = oldest.Close()
+		}
+		if ok {
+			return one, nil
 		}
 		_ = c.Close() // nothing was read or written
 	}
 }
 
-// take takes the place of a connection, and tells whether there is one.
-func (l *Listener) take(at netip.Addr) bool {
+// take takes the place of a connection, and tells whether there is one: perhaps that of the oldest, which is to be closed.
+func (l *Listener) take(c *conn) (oldest *conn, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	switch {
-	case l.stats.Open >= l.limits.Total:
-		l.stats.RefusedTotal++
-		return false
-	case l.limits.PerAddress > 0 && l.from[at] >= l.limits.PerAddress:
+	if l.limits.PerAddress > 0 && l.from[c.at] >= l.limits.PerAddress {
 		l.stats.RefusedByAddr++
-		return false
+		return nil, false
+	}
+	if l.stats.Open >= l.limits.Total {
+		l.stats.RefusedTotal++
+		first := l.order.Front()
+		if !l.limits.CutOldest || first == nil {
+			return nil, false
+		}
+		oldest = first.Value.(*conn) //nolint:forcetypeassert // nothing else is put in
+		l.releaseLocked(oldest)
 	}
 	l.stats.Open++
-	l.from[at]++
-	return true
+	l.from[c.at]++
+	c.place = l.order.PushBack(c)
+	return oldest, true
 }
 
 // release gives it back.
-func (l *Listener) release(at netip.Addr) {
+func (l *Listener) release(c *conn) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.releaseLocked(c)
+}
+
+// releaseLocked is release under mu. Once it has none it gives none back.
+func (l *Listener) releaseLocked(c *conn) {
+	if c.place == nil {
+		return
+	}
+	l.order.Remove(c.place)
+	c.place = nil
 	l.stats.Open--
-	if l.from[at]--; l.from[at] <= 0 {
-		delete(l.from, at)
+	if l.from[c.at]--; l.from[c.at] <= 0 {
+		delete(l.from, c.at)
 	}
 }
 
@@ -102,11 +126,13 @@ func addressOf(a net.Addr) netip.Addr {
 // conn gives its place back when it is closed.
 type conn struct {
 	net.Conn
-	gone func()
+	of    *Listener
+	at    netip.Addr
+	place *list.Element // in of.order, under of.mu; nil without one
 }
 
 // Close implements net.Conn.
 func (c *conn) Close() error {
-	c.gone()
+	c.of.release(c)
 	return c.Conn.Close()
 }

@@ -102,6 +102,34 @@ func TestO4_ConnectionsAreBounded(t *testing.T) {
 	}
 }
 
+// TestO4_TheOldestMakesRoom: where that is asked for, one more than all closes the oldest and is served; an address that has its share closes none of others.
+func TestO4_TheOldestMakesRoom(t *testing.T) {
+	l, accepted := listen(t, Limits{Total: 3, PerAddress: 2, CutOldest: true})
+	oldest := dial(t, l, "127.0.0.1")
+	first := <-accepted
+	dial(t, l, "127.0.0.1")
+	second := <-accepted
+	wantClosed(t, dial(t, l, "127.0.0.1"))
+	dial(t, l, "127.0.0.2")
+	third := <-accepted
+	dial(t, l, "127.0.0.3")
+	fourth := <-accepted
+	wantClosed(t, oldest)
+	_ = first.Close() // by who served it, when it reads that it is closed
+	if got, want := l.Stats(), (Stats{Open: 3, RefusedTotal: 1, RefusedByAddr: 1}); got != want {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+	_ = second.Close()
+	dial(t, l, "127.0.0.1") // has one of its two again
+	fifth := <-accepted
+	for _, c := range []net.Conn{third, fourth, fifth} {
+		_ = c.Close()
+	}
+	if s := l.Stats(); s.Open != 0 || len(l.from) != 0 || l.order.Len() != 0 {
+		t.Errorf("%+v, %v and %d are left", s, l.from, l.order.Len())
+	}
+}
+
 func TestO4_AddressesAreThoseOfCustomers(t *testing.T) {
 	for addr, want := range map[string]string{
 		"192.0.2.1:5": "192.0.2.1", "[::ffff:192.0.2.1]:5": "192.0.2.1", "[2001:db8:1:2:3::4]:5": "2001:db8:1:2::", "[fe80::1%lo]:5": "fe80::",
