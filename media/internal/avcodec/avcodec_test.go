@@ -307,7 +307,7 @@ func TestWhatIsNoDamage(t *testing.T) {
 		{codeError(again, 0), CodeError(again), true}, {codeError(unknown, 0), CodeError(unknown), true},
 	} {
 		var code CodeError
-		if !errors.Is(c.err, c.is) || errors.Is(c.err, ErrInvalidData) != (c.is == ErrInvalidData) || errors.As(c.err, &code) != c.code {
+		if !errors.Is(c.err, c.is) || errors.Is(c.err, ErrInvalidData) != errors.Is(c.is, ErrInvalidData) || errors.As(c.err, &code) != c.code {
 			t.Errorf("%v, want %v", c.err, c.is)
 		}
 	}
