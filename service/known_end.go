@@ -77,9 +77,15 @@ func (s *Service) knownEnd(k resolverstore.SessionKey, f resolverstore.Fence) (r
 	return v.mirror.hasEnded()
 }
 
-// GetEnd implements podv1.PodServiceServer.
-func (s *podServer) GetEnd(_ context.Context, r *podv1.GetEndRequest) (*podv1.GetEndResponse, error) {
-	reason, over := s.knownEnd(resolverstore.SessionKey{Tenant: r.GetTenant(), ID: r.GetSessionId()}, resolverstore.Fence{Owner: r.GetOwner(), Epoch: r.GetEpoch()})
+// GetEnd implements podv1.PodServiceServer. What the owner has told the store it does not keep, and who asks may be the one that cannot reach the store.
+func (s *podServer) GetEnd(ctx context.Context, r *podv1.GetEndRequest) (*podv1.GetEndResponse, error) {
+	k, f := resolverstore.SessionKey{Tenant: r.GetTenant(), ID: r.GetSessionId()}, resolverstore.Fence{Owner: r.GetOwner(), Epoch: r.GetEpoch()}
+	reason, over := s.knownEnd(k, f)
+	if !over {
+		if rec, err := s.cfg.Store.GetSession(ctx, k); err == nil && rec.Fence == f && rec.State == resolverstore.SessionEnded {
+			reason, over = rec.EndReason, true
+		}
+	}
 	if !over {
 		return &podv1.GetEndResponse{}, nil
 	}

@@ -9,8 +9,8 @@ import (
 	"github.com/penstock-media/penstock/resolverstore"
 )
 
-// endUnheard ends a session of the pod, for a reason that nobody but the pod knows.
-func (p *pod) endUnheard(session string) {
+// endAlone ends a session of the pod, for a reason that nobody but the pod knows.
+func (p *pod) endAlone(session string) {
 	p.t.Helper()
 	live := p.svc.session(key(session))
 	live.mirror.endWith(resolverstore.SessionMediaLost)
@@ -18,12 +18,13 @@ func (p *pod) endUnheard(session string) {
 	p.await(func() bool { return p.svc.Sessions() == 0 })
 }
 
-// TestP5_AnEndWithoutRedisIsToldByTheOwner ends a session whose owner cannot tell Redis, while Redis is away for its owner alone, and for everybody. Of another pod's
+// TestP5_AnEndWithoutRedisIsToldByTheOwner ends a session whose owner cannot tell Redis, while Redis is away for its owner alone, and for everybody, and one of which the other pod cannot read in Redis. Of that pod's
 // streams, which have lost their way to the owner meanwhile, one that waits for its track and one that had it get the end, and a conversation its reason, while Redis is away still. The store is told later.
 func TestP5_AnEndWithoutRedisIsToldByTheOwner(t *testing.T) {
 	for name, away := range map[string]func(owner, other *pod){
-		"away for the owner": func(owner, _ *pod) { owner.link.cut() },
-		"away for all":       func(owner, other *pod) { owner.link.cut(); other.link.cut() },
+		"away for the owner": func(owner, _ *pod) { owner.link.cut(); owner.await(owner.svc.Degraded) },
+		"away for all":       func(owner, other *pod) { owner.link.cut(); other.link.cut(); owner.await(owner.svc.Degraded) },
+		"away for the other": func(_, other *pod) { other.link.cut(); other.await(other.svc.Degraded) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			pods := startSteadyPods(t, 2)
@@ -33,9 +34,8 @@ func TestP5_AnEndWithoutRedisIsToldByTheOwner(t *testing.T) {
 			waits := other.awaitBob("call")
 			lost, talk := other.watch("call"), other.talk("call")
 			away(owner, other)
-			owner.await(owner.svc.Degraded)
 			owner.lines.cut()
-			owner.endUnheard("call")
+			owner.endAlone("call")
 			wantStatus(t, waits.end(), codes.FailedPrecondition, "SESSION_ENDED")
 			e := lost.event(func(e *penstockv1.StreamEvent) bool { return e.GetEnded() != nil })
 			if got := e.GetEnded().GetReason(); got != penstockv1.TrackEndReason_TRACK_END_REASON_SESSION_EXPIRED {
