@@ -21,6 +21,7 @@ func (g *gateway) measure(o *metrics.Observer) {
 	measureMedia(o, g.decoders.Totals())
 	measureNetwork(o, g.pool.Stats())
 	g.measureCerts(o)
+	g.measureSecrets(o)
 	if g.storeStats != nil {
 		measureStore(o, g.storeStats())
 	}
@@ -38,6 +39,17 @@ func (g *gateway) measureCerts(o *metrics.Observer) {
 	o.Observe("penstock_certificate_reloads_total", float64(s.Reloads), "ok")
 	o.Observe("penstock_certificate_reloads_total", float64(s.Failures), "failed")
 	o.Observe("penstock_tls_refused_total", float64(s.Refused))
+}
+
+// measureSecrets tells of files of secrets.
+func (g *gateway) measureSecrets(o *metrics.Observer) {
+	var taken, failed uint64
+	for _, s := range g.secrets {
+		taken += s.taken.Load()
+		failed += s.failed.Load()
+	}
+	o.Observe("penstock_secret_reloads_total", float64(taken), "ok")
+	o.Observe("penstock_secret_reloads_total", float64(failed), "failed")
 }
 
 // measureProcess tells the build, and what memory consists of, in bytes.

@@ -87,7 +87,7 @@ func TestO3_PodSecretsReload(t *testing.T) {
 // TestO3_TheTokenReloads: a gateway takes the token that its file holds now; the one before is good no more, and a file that cannot be used leaves it.
 func TestO3_TheTokenReloads(t *testing.T) {
 	path := file(t, "token", secretsOf("a")+"\n")
-	s := startServe(t, nil, "--auth-token-file="+path)
+	s := startServe(t, nil, "--auth-token-file="+path, "--failed-auth-rate=0") // what is waited for fails until it is there
 	sessions := penstockv1.NewSessionServiceClient(client(t, s.grpc))
 	is := func(letter string) codes.Code {
 		t.Helper()
@@ -110,6 +110,9 @@ func TestO3_TheTokenReloads(t *testing.T) {
 	}
 	if b := is("b"); b != codes.NotFound {
 		t.Errorf("while the file cannot be used: %v", b)
+	}
+	if told := scrape(t, s.http, false); told.figures[`penstock_secret_reloads_total{result="ok"}`] != 1 || told.figures[`penstock_secret_reloads_total{result="failed"}`] != 2 {
+		t.Errorf("the metrics tell of %v and %v", told.figures[`penstock_secret_reloads_total{result="ok"}`], told.figures[`penstock_secret_reloads_total{result="failed"}`])
 	}
 	if log := s.log.String(); strings.Contains(log, "short-secret") || strings.Contains(log, secretsOf("b")) {
 		t.Errorf("the log tells tokens:\n%s", log)

@@ -27,6 +27,8 @@ type secrets struct {
 	reading sync.Mutex // held by reload
 	bad     string     // what was told of what could not be used, so that it is told once
 
+	taken, failed atomic.Uint64 // changes
+
 	stop    context.CancelFunc
 	working sync.WaitGroup
 }
@@ -73,6 +75,7 @@ func (s *secrets) reload() {
 	if err != nil {
 		if s.bad != err.Error() {
 			s.bad = err.Error()
+			s.failed.Add(1)
 			s.log.Error("changed "+s.file.what+" cannot be used; those of before stay", "error", err)
 		}
 		return
@@ -82,5 +85,6 @@ func (s *secrets) reload() {
 		return
 	}
 	s.current.Store(&found)
+	s.taken.Add(1)
 	s.log.Info(s.file.what+" have changed", "secrets", len(found))
 }

@@ -20,6 +20,7 @@ func securityMetrics() []Metric {
 		{Name: "penstock_token_key_failures_total", Kind: Count, Help: "Times that the keys of `--jwt-jwks` could not be fetched.", Do: "The last good ones stay in use; the log tells why."},
 		{Name: "penstock_certificate_expiry_seconds", Kind: Gauge, Unit: "s", Help: "When the certificate of the listeners expires, in seconds since 1970. Without TLS it is +Inf.", Do: "Renew it; it is read again by itself."},
 		{Name: "penstock_certificate_reloads_total", Kind: Count, Labels: []Label{label("result", "ok failed")}, Help: "Changes of certificate files: taken, and such that cannot be used.", Do: "`failed`: the log tells why; what was before stays."},
+		{Name: "penstock_secret_reloads_total", Kind: Count, Labels: []Label{label("result", "ok failed")}, Help: "Changes of the files of `--auth-token-file`, `--jwt-secret-file` and `--pod-secret-file`: taken, and such that cannot be used.", Do: "`failed`: the log tells why; what was before stays until the process ends, and the next one does not start with such a file."},
 		{Name: "penstock_tls_refused_total", Kind: Count, Help: "TLS handshakes of the gRPC listener that failed.", Do: "Certificates of another authority, versions below `--tls-min-version`, or probes of strangers."},
 	}
 }
