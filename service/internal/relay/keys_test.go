@@ -143,6 +143,6 @@ const (
 	knownResume  = "5a4a85959d387e88"
 	knownSeal    = "2da50d0a053835b1"
 	knownHash    = "a1277b9acc097535"
-	knownLease   = "1b19030c44e7f970"
+	knownLease   = "82d6da3e556ba6dd"
 	knownPage    = "49745c17f61801d5"
 )
