@@ -142,7 +142,9 @@ func (c *calling) run(ctx context.Context) error {
 		if err := c.giveUp(); err != nil {
 			return err
 		}
-		if err := c.legs.rest(ctx, c.svc.cfg.Store, c.key()); err != nil {
+		if err := c.svc.betweenOwners(ctx, c.tell, func(ctx context.Context) error {
+			return c.legs.rest(ctx, c.svc.cfg.Store, c.key())
+		}); err != nil {
 			return err
 		}
 	}
@@ -150,7 +152,11 @@ func (c *calling) run(ctx context.Context) error {
 
 // leg holds the conversation where the session is now, until that owner has it no longer.
 func (c *calling) leg(ctx context.Context) error {
-	p, err := c.svc.locate(ctx, c.key())
+	var p place
+	err := c.svc.betweenOwners(ctx, c.tell, func(ctx context.Context) (err error) {
+		p, err = c.svc.locate(ctx, c.key())
+		return err
+	})
 	c.legs.found(p)
 	switch {
 	case err != nil:
@@ -204,6 +210,22 @@ func (c *calling) goesOn(ctx context.Context, err error) bool {
 		}
 	}
 	return c.legs.another()
+}
+
+// tell tells what this pod has to tell while no owner holds the conversation, once the caller has got the reply to open.
+func (c *calling) tell(ctx context.Context) error {
+	if !c.begun || c.forwarded {
+		return nil
+	}
+	if c.svc.drain.told() && !c.goingTo {
+		if err := c.deliver(protoGoingAway(c.svc.drain.left())); err != nil {
+			return err
+		}
+	}
+	if left, soon := expiresIn(ctx); soon && !c.warned {
+		return c.deliver(protoExpiring(left))
+	}
+	return nil
 }
 
 // giveUp tells the caller which of its requests were lost with a leg.

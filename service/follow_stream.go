@@ -67,7 +67,9 @@ func (f *followed) run(ctx context.Context) error {
 			return f.finish(ctx, err)
 		}
 		f.open.event("owner lost", attrReason.String(err.Error()))
-		if err := f.legs.rest(ctx, f.svc.cfg.Store, f.key()); err != nil {
+		if err := f.svc.betweenOwners(ctx, f.tell, func(ctx context.Context) error {
+			return f.legs.rest(ctx, f.svc.cfg.Store, f.key())
+		}); err != nil {
 			return err
 		}
 	}
@@ -75,7 +77,11 @@ func (f *followed) run(ctx context.Context) error {
 
 // leg serves the stream where the session is now, until that owner has it no longer.
 func (f *followed) leg(ctx context.Context) error {
-	p, err := f.svc.locate(ctx, f.key())
+	var p place
+	err := f.svc.betweenOwners(ctx, f.tell, func(ctx context.Context) (err error) {
+		p, err = f.svc.locate(ctx, f.key())
+		return err
+	})
 	f.legs.found(p)
 	switch {
 	case err != nil:
@@ -192,6 +198,17 @@ func (f *followed) finish(ctx context.Context, err error) error {
 // event sends what happened.
 func (f *followed) event(e *penstockv1.StreamEvent) error {
 	return f.out.SendMsg(&penstockv1.StreamTrackResponse{Message: &penstockv1.StreamTrackResponse_Event{Event: e}})
+}
+
+// tell tells what this pod has to tell while no owner serves the stream. Before its first header unopened does.
+func (f *followed) tell(context.Context) error {
+	if f.at == nil {
+		return nil
+	}
+	if err := f.tellDrain(f.at.at); err != nil {
+		return err
+	}
+	return f.tellExpiry(f.at.at)
 }
 
 // tellDrain tells once that this process is about to stop. That of the owner, if it is another one, does not concern the worker.
