@@ -38,6 +38,11 @@ func TestP4_SessionsAreHandedOver(t *testing.T) {
 	sfu, _ := rest[0].publishFrom("call")
 	k := rest[0].talk("call")
 	here, there := leaving.watch("call"), rest[1].watch("call")
+	leaving.await(func() bool { // it knows both
+		all, err := leaving.store.Pods(leaving.ctx)
+		must(t, err)
+		return len(all) == len(pods)
+	})
 	_, outcome := leaving.drainOf()
 	here.event(func(e *penstockv1.StreamEvent) bool { return e.GetGoingAway() != nil })
 	leaving.await(func() bool { return leaving.svc.Sessions() == 0 })
